@@ -1,0 +1,1 @@
+"""Messages of PocketLens, as generated from the .proto files beside them."""

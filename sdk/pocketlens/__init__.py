@@ -1,0 +1,70 @@
+"""PocketLens: a shopper points a phone at a thing and knows, offline, which product it is.
+
+    with pocketlens.Lens.open("shop/") as lens:
+        found = lens.search("photo.jpg", k=5)
+
+Public names load at first use, so that importing costs no more than numpy.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pocketlens.errors import PocketLensError
+    from pocketlens.indexing import index
+    from pocketlens.lens import Lens
+    from pocketlens.options import PictureLimits, SearchOptions
+    from pocketlens.products import Image, Price, Product
+    from pocketlens.query.embedder import Embedder
+    from pocketlens.query.filters import Filter
+    from pocketlens.results import Match, SearchResult, Timings, Verdict
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Embedder",
+    "Filter",
+    "Image",
+    "Lens",
+    "Match",
+    "PictureLimits",
+    "PocketLensError",
+    "Price",
+    "Product",
+    "SearchOptions",
+    "SearchResult",
+    "Timings",
+    "Verdict",
+    "index",
+]
+
+_HOME = {
+    "Embedder": "query.embedder",
+    "Filter": "query.filters",
+    "Image": "products",
+    "Lens": "lens",
+    "Match": "results",
+    "PictureLimits": "options",
+    "PocketLensError": "errors",
+    "Price": "products",
+    "Product": "products",
+    "SearchOptions": "options",
+    "SearchResult": "results",
+    "Timings": "results",
+    "Verdict": "results",
+    "index": "indexing",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name in _HOME:
+        return getattr(import_module(f"pocketlens.{_HOME[name]}"), name)
+    raise AttributeError(f"module 'pocketlens' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])

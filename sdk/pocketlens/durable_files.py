@@ -1,0 +1,58 @@
+"""The one way a file appears: written beside its place, flushed, renamed, its folder flushed.
+
+A reader sees the whole file or none, also after a power cut.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from pathlib import Path
+
+from pocketlens.errors import StoreFull, StoreReadOnly
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Writes `data` to `path` durably and at once.
+
+    An error leaves `path` as it was and no temporary file.
+
+    Raises:
+        StoreFull: The disk has no room.
+        StoreReadOnly: The folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as exc:
+        raise translated(exc, path) from exc
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Flushes the names in `folder`: a rename is durable only after this."""
+    if os.name == "nt":  # Windows has no handle to a folder and flushes names itself
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def translated(exc: OSError, path: Path) -> OSError | StoreFull | StoreReadOnly:
+    """The store's error for an `OSError` of writing `path`; `exc` itself if it is another."""
+    if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+        return StoreFull(f"No room to write {path}. Free some space and try again.")
+    if exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        return StoreReadOnly(f"Cannot write {path}: {exc.strerror}. Choose a writable folder.")
+    return exc

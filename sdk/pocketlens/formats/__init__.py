@@ -1,0 +1,1 @@
+"""Bytes and values: every format of PocketLens, read and written without IO."""

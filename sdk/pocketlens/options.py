@@ -1,0 +1,50 @@
+"""Every limit and default of the SDK, with its unit and its reason. Values only."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MIB = 1 << 20
+
+Accelerator = Literal["auto", "cpu", "gpu", "npu", "nnapi"]
+CodebookIndex = Literal["auto", "exact", "annoy"]
+
+
+@dataclass(frozen=True, slots=True)
+class PictureLimits:
+    """What a picture may be before it is opened; all are checked from its header.
+
+    Attributes:
+        encoded_bytes: Size of the file.
+        baseline_jpeg_pixels: Width x height of a baseline JPEG, which is decoded scaled.
+        other_pixels: Width x height of everything else (progressive JPEG keeps all its
+            coefficients: 94 megapixels need 290 MB).
+        decoded_bytes: Size decoded at the file's own depth, of everything but JPEG.
+        min_side, max_side: Pixels of either side.
+    """
+
+    encoded_bytes: int = 64 * MIB
+    baseline_jpeg_pixels: int = 200_000_000
+    other_pixels: int = 50_000_000
+    decoded_bytes: int = 150_000_000
+    min_side: int = 8
+    max_side: int = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class SearchOptions:
+    """How a store is searched.
+
+    Attributes:
+        cache_bytes: Memory for lists that were read; 32 MiB hold all of 100,000 x 128.
+        codebook_index: "auto" scans centroids exactly below 1,024 of them and goes through
+            Annoy from there on (benchmarks/search.py shows both).
+        probes: Lists to score; None takes the number fitted when the codebook was made.
+    """
+
+    cache_bytes: int = 32 * MIB
+    codebook_index: CodebookIndex = "auto"
+    probes: int | None = None

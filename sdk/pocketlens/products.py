@@ -1,0 +1,141 @@
+"""A catalogue's nouns: products, their images, their prices. Values, checked when made."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from decimal import Decimal
+from types import MappingProxyType
+from typing import NewType
+
+from pocketlens.errors import CatalogError
+
+ProductKey = NewType("ProductKey", int)
+ImageKey = NewType("ImageKey", int)
+Version = NewType("Version", int)
+
+MAX_ID_BYTES = 200  # of UTF-8; ids are keys of tables on phones
+
+# ISO 4217 currencies whose minor unit is not a hundredth.
+_MINOR_DIGITS = {
+    **dict.fromkeys(
+        "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
+    ),
+    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys("CLF UYW".split(), 4),
+}
+
+
+def checked_id(value: str, what: str) -> str:
+    """Returns `value` if it can be the id of a `what`.
+
+    Raises:
+        CatalogError: It is empty, longer than 200 bytes of UTF-8, or not text.
+    """
+    try:
+        size = len(value.encode())
+    except UnicodeEncodeError as exc:
+        raise CatalogError(f"Expected a {what} id in Unicode. Received {value!r}.") from exc
+    if not 0 < size <= MAX_ID_BYTES:
+        raise CatalogError(
+            f"Expected a {what} id of 1 to {MAX_ID_BYTES} bytes. Received {size} bytes: "
+            f"{value[:40]!r}."
+        )
+    return value
+
+
+def minor_digits(currency: str) -> int:
+    """Decimals of a currency's minor unit (ISO 4217): 2 for EUR, 0 for JPY, 3 for KWD."""
+    return _MINOR_DIGITS.get(currency, 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """An amount of money.
+
+    Attributes:
+        minor_units: Integer amount in the currency's minor unit (cents for EUR), 0 to 2**53.
+        currency: Three capital letters, ISO 4217.
+    """
+
+    minor_units: int
+    currency: str
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.minor_units <= 2**53:
+            raise CatalogError(f"Expected a price of 0 or more. Received {self.minor_units}.")
+        if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isupper()):
+            raise CatalogError(
+                f"Expected a currency of three capital letters (ISO 4217, such as EUR). "
+                f"Received {self.currency!r}."
+            )
+
+    @classmethod
+    def from_decimal(cls, amount: Decimal, currency: str) -> Price:
+        """Makes a price of a decimal amount in the major unit.
+
+        Raises:
+            CatalogError: The amount is no number, negative, or finer than the minor unit.
+        """
+        if not amount.is_finite():
+            raise CatalogError(f"Expected a price such as 12.50. Received {amount}.")
+        scaled = amount.scaleb(minor_digits(currency))
+        if scaled != scaled.to_integral_value():
+            raise CatalogError(
+                f"Expected at most {minor_digits(currency)} decimals in {currency}. "
+                f"Received {amount}."
+            )
+        return cls(int(scaled), currency)
+
+    @property
+    def amount(self) -> Decimal:
+        """The amount in the currency's major unit."""
+        return Decimal(self.minor_units).scaleb(-minor_digits(self.currency))
+
+    def __str__(self) -> str:
+        return f"{self.amount} {self.currency}"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What is sold.
+
+    Attributes:
+        id: The shop's own id, at most 200 bytes of UTF-8.
+        title, category, url: Text as received; "" where unknown.
+        price: None where unknown.
+        stock: Pieces at hand; None where unknown.
+        attributes: Name to value, both text.
+    """
+
+    id: str
+    title: str = ""
+    category: str = ""
+    url: str = ""
+    price: Price | None = None
+    stock: int | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        checked_id(self.id, "product")
+        if self.stock is not None and not 0 <= self.stock <= 2**53:
+            raise CatalogError(f"Expected a stock of 0 or more. Received {self.stock}.")
+        object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A catalogue picture.
+
+    Attributes:
+        id: Unique in the catalogue, at most 200 bytes of UTF-8.
+        url: Where a client may show it from; "" where unknown.
+    """
+
+    id: str
+    url: str = ""
+
+    def __post_init__(self) -> None:
+        checked_id(self.id, "image")

@@ -1,0 +1,1 @@
+"""Photo to verdict: tensor, embedding, lists, images, products."""

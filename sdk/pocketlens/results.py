@@ -1,0 +1,82 @@
+"""An answer's nouns: what a search returns. Values only."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import Enum
+
+from pocketlens.products import Image, Product
+
+
+class Verdict(Enum):
+    """Whether the first match is the thing in the photo."""
+
+    MATCH = "match"
+    UNSURE = "unsure"
+    NO_MATCH = "no_match"
+
+
+@dataclass(frozen=True, slots=True)
+class Timings:
+    """Milliseconds of each stage of one search, on a monotonic clock."""
+
+    decode_ms: float = 0.0
+    embed_ms: float = 0.0
+    search_ms: float = 0.0
+
+    @property
+    def total_ms(self) -> float:
+        """All stages together."""
+        return self.decode_ms + self.embed_ms + self.search_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One product that the photo may show.
+
+    Attributes:
+        product: The product with the highest similarity among `alternatives`.
+        image: Its catalogue image nearest to the photo.
+        similarity: Cosine of photo and image, -1 to 1, from the image's int8 code.
+        alternatives: Other products that share the image or a near-duplicate of it.
+    """
+
+    product: Product
+    image: Image
+    similarity: float
+    alternatives: tuple[Product, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """What is known of one photo.
+
+    Attributes:
+        verdict: Of the unfiltered search; UNSURE without a calibration.
+        confidence: P(the first unfiltered match is right), 0 to 1; None without a calibration.
+        matches: At most k, best first, no two sharing an image.
+        threshold: Confidence from which the verdict is MATCH; None without a calibration.
+        margin: Similarity of the first unfiltered match less that of the second.
+        matches_in_filter: Eligible products under the filter; gallery size without one.
+        gallery_size: Products in the store.
+        generation: Hex id of the store's generation.
+        version: Version of the catalogue.
+        as_of: When that version was made, UTC.
+        accelerator: What embedded the photo, such as "cpu"; "" for a given vector.
+    """
+
+    verdict: Verdict
+    confidence: float | None
+    matches: tuple[Match, ...]
+    threshold: float | None
+    margin: float | None
+    matches_in_filter: int
+    gallery_size: int
+    generation: str
+    version: int
+    as_of: datetime
+    accelerator: str = ""
+    timings: Timings = field(default_factory=Timings)

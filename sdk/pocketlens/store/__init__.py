@@ -1,0 +1,1 @@
+"""Rows on disk: what a device holds of a catalogue."""

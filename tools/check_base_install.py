@@ -1,0 +1,50 @@
+"""Imports every module of the SDK in an environment of base dependencies only.
+
+Run by `make check` in an environment without extras: nothing of the converter or the server may
+be needed, and nothing heavy may load before it is used.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from importlib.metadata import distributions
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+EXTRAS = {"tensorflow", "tensorflow-cpu", "keras", "matplotlib", "grpcio", "tuf", "pillow-heif"}
+HEAVY = {"ai_edge_litert", "tflite_runtime", "tensorflow", "grpc", "PIL", "annoy", "typer"}
+
+
+def modules() -> list[str]:
+    """Dotted names of all modules of the SDK and the messages."""
+    names = []
+    for top in (ROOT / "sdk", ROOT / "protos"):
+        for path in sorted(top.rglob("*.py")):
+            parts = path.relative_to(top).with_suffix("").parts
+            names.append(".".join(parts[:-1] if parts[-1] == "__init__" else parts))
+    return names
+
+
+def main() -> int:
+    """Says what is wrong, or how much was imported."""
+    installed = {d.metadata["Name"].lower() for d in distributions()} & EXTRAS
+    if installed:
+        print(f"this environment has extras: {', '.join(sorted(installed))}")
+        return 1
+    import_module("pocketlens")
+    loaded = sorted(HEAVY & {name.partition(".")[0] for name in sys.modules})
+    if loaded:
+        print(f"`import pocketlens` loads {', '.join(loaded)}")
+        return 1
+    names = modules()
+    for name in names:
+        import_module(name)
+    print(f"base install: {len(names)} modules imported without extras")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
