@@ -1,0 +1,182 @@
+"""Codes to images, images to matches: what is nearest, and what counts as one match.
+
+    candidates = Scored(scoring.weights(query, scale), lists).best(40)
+    groups, is_complete = group_products(candidates, products, 10, ...)
+
+A product's similarity is that of its best image. Products that share the winning image of a match,
+or a near-duplicate of it, are alternatives within that match. Values in, values out.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.query import codes, scoring
+from pocketlens.query.list_cache import Rows
+
+# Rows scored exactly for each one wanted: the coarse order is off by a few places. With these,
+# recall@10 is that of the float query to 0.0005 (benchmarks/search.py).
+_RESCORED = 3
+_RESCORED_AT_LEAST = 24
+
+_BLOCK = 256  # candidates compared with the winners at once
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Images by falling similarity.
+
+    Attributes:
+        image_keys: uint32 (n,).
+        similarities: float32 (n,), of the codes with the float query.
+        codes: int8 (n, dim).
+    """
+
+    image_keys: npt.NDArray[np.uint32]
+    similarities: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.int8]
+
+    def __len__(self) -> int:
+        return len(self.image_keys)
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """One match: products that one picture shows.
+
+    Attributes:
+        image_key: The winning image.
+        product_keys: The product of the match, then its alternatives.
+        similarity: Of the winning image.
+    """
+
+    image_key: int
+    product_keys: tuple[int, ...]
+    similarity: float
+
+
+class Scored:
+    """Lists scored once by a query, to take ever more of the best from."""
+
+    def __init__(self, weights: npt.NDArray[np.float32], lists: Sequence[Rows]) -> None:
+        """Scores lists.
+
+        Args:
+            weights: float32 (dim,), of `scoring.weights`.
+            lists: Rows of lists, at least one, no image twice.
+        """
+        self._weights = weights
+        self._lists = lists
+        self._scores = scoring.coarse_scores(weights, [rows.codes for rows in lists])
+        self._places: npt.NDArray[np.intp] | None = None  # of the rows kept; None: all
+
+    def __len__(self) -> int:
+        return len(self._scores)
+
+    def keep(self, eligible: npt.NDArray[np.bool_]) -> None:
+        """Leaves only eligible images to take from.
+
+        Args:
+            eligible: bool (n,), by image key; its last stands for all keys beyond, too.
+        """
+        keys = np.concatenate([rows.image_keys for rows in self._lists])
+        self._places = np.flatnonzero(eligible.take(keys, mode="clip"))
+        self._scores = self._scores[self._places]
+
+    def best(self, count: int) -> Candidates:
+        """The `count` images of the highest similarity, by the float query; equals by key."""
+        n = len(self._scores)
+        taken = min(n, max(_RESCORED * count, _RESCORED_AT_LEAST))
+        places = np.argpartition(self._scores, n - taken)[n - taken :] if taken else np.arange(0)
+        if self._places is not None:
+            places = self._places[places]
+        keys, rows = self._gather(places)
+        similarities = scoring.similarities(self._weights, rows)
+        order = np.lexsort((keys, -similarities))[:count]
+        return Candidates(keys[order], similarities[order], rows[order])
+
+    def _gather(
+        self, places: npt.NDArray[np.intp]
+    ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int8]]:
+        """Keys and codes of rows by their places in the lists laid end to end."""
+        if len(self._lists) == 1:
+            return self._lists[0].image_keys[places], self._lists[0].codes[places]
+        places.sort()
+        lengths = [len(rows.image_keys) for rows in self._lists]
+        ends = np.cumsum(lengths)
+        splits = places.searchsorted(ends).tolist()
+        starts = (ends - lengths).tolist()
+        keys, found = [], []
+        begin = 0
+        for number, end in enumerate(splits):
+            if end > begin:
+                rows = places[begin:end] - starts[number]
+                keys.append(self._lists[number].image_keys[rows])
+                found.append(self._lists[number].codes[rows])
+            begin = end
+        if not keys:
+            return self._lists[0].image_keys[:0], self._lists[0].codes[:0]
+        return np.concatenate(keys), np.concatenate(found)
+
+
+def group_products(
+    candidates: Candidates,
+    products: Sequence[tuple[int, ...]],
+    wanted: int,
+    *,
+    scale: npt.NDArray[np.float32],
+    duplicate_cosine: float,
+) -> tuple[tuple[Group, ...], bool]:
+    """Matches of images that come by falling similarity.
+
+    An image opens a match when it shows a product that no earlier match has and is no
+    near-duplicate of an earlier winner; new products of a near-duplicate become alternatives of
+    that winner's match, the first one's if there are several.
+
+    Args:
+        candidates: Images by falling similarity.
+        products: Keys of the products each image shows, ascending, of those that may be returned.
+        wanted: Matches to make, 1 or more.
+        scale: float32 (dim,), of the codes.
+        duplicate_cosine: Cosine of two codes from which they are one picture.
+
+    Returns:
+        At most `wanted` matches, best first, and whether they are complete: one match more would
+        have begun, so that more candidates change nothing.
+    """
+    placed: set[int] = set()
+    opened: list[tuple[int, list[int]]] = []  # place of the winner, product keys
+    units = codes.decode(candidates.codes, scale)
+    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), np.float32(1e-12))
+    is_complete = False
+    for place, shown in enumerate(products):
+        if place % _BLOCK == 0:
+            block = units[place : place + _BLOCK]
+            # Columns: the winners so far, then the block, used once one of its images has won.
+            columns = list(range(len(opened)))
+            before = [winner for winner, _ in opened]
+            alike = block @ np.concatenate([units[before], block]).T >= duplicate_cosine
+        new = [product for product in shown if product not in placed]
+        if not new:
+            continue
+        row = alike[place % _BLOCK, columns]
+        if row.any():
+            opened[int(row.argmax())][1].extend(new)
+        elif len(opened) == wanted:
+            is_complete = True
+            break
+        else:
+            opened.append((place, new))
+            columns.append(len(before) + place % _BLOCK)
+        placed.update(new)
+    groups = tuple(
+        Group(int(candidates.image_keys[place]), tuple(keys), float(candidates.similarities[place]))
+        for place, keys in opened
+    )
+    return groups, is_complete
