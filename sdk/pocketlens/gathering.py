@@ -1,0 +1,170 @@
+"""The lines of an image list to products, images and links in a new store, numbered from 1.
+
+Keys are given in the order of first appearance; a product or image that comes again adds what was
+not known of it. A picture that cannot be read is a problem, and its lines are left out.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from array import array
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.embedding_files import EmbeddingFile
+from pocketlens.errors import PictureError
+from pocketlens.image_lists import Line, Problem, merged_image, merged_product
+from pocketlens.products import Product
+from pocketlens.query import pictures
+from pocketlens.query.embedder import Embedder
+from pocketlens.store.writer import StoreWriter
+
+Tensor = npt.NDArray[np.uint8]
+
+_AHEAD = 4  # pictures decoded ahead: decoding takes several times as long as embedding
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """What the lines said.
+
+    Attributes:
+        images, products: Counts, and largest keys.
+        rows: int64 (images,): row of each image's embedding, ascending.
+        link_images, link_products: uint32 (m,) keys.
+    """
+
+    images: int
+    products: int
+    rows: npt.NDArray[np.int64]
+    link_images: npt.NDArray[np.uint32]
+    link_products: npt.NDArray[np.uint32]
+
+
+class Gatherer:
+    """Takes lines one by one and writes products and images; memory is one id a key.
+
+    Attributes:
+        problems: What was found wrong so far.
+    """
+
+    def __init__(self, writer: StoreWriter, problems: list[Problem]) -> None:
+        self._writer, self.problems = writer, problems
+        self._image_keys: dict[str, int] = {}
+        self._product_keys: dict[str, int] = {}
+        self._last = (0, Product("-"))
+        self._rows = array("q")
+        self._links = array("I"), array("I")
+
+    def take(self, line: Line, row: int) -> None:
+        """Takes a line; `row` of the embeddings belongs to its image if the image is new."""
+        image_key = self._image_keys.get(line.image.id)
+        if image_key is None:
+            image_key = self._image_keys[line.image.id] = len(self._image_keys) + 1
+            self._writer.put_image(image_key, line.image)
+            self._rows.append(row)
+        elif line.image.url:
+            known = self._writer.image(image_key)
+            merged = merged_image(known, line, self.problems)
+            if merged != known:
+                self._writer.put_image(image_key, merged)
+        self._links[0].append(image_key)
+        self._links[1].append(self._product_key(line))
+
+    def gathered(self) -> Gathered:
+        """All that was taken; ids are forgotten, so that this comes last."""
+        images, products = len(self._image_keys), len(self._product_keys)
+        self._image_keys.clear()
+        self._product_keys.clear()
+        return Gathered(
+            images,
+            products,
+            np.frombuffer(self._rows, np.int64),
+            np.frombuffer(self._links[0], np.uint32),
+            np.frombuffer(self._links[1], np.uint32),
+        )
+
+    def _product_key(self, line: Line) -> int:
+        if line.product == self._last[1]:  # lines of one product mostly follow each other
+            return self._last[0]
+        key = self._product_keys.get(line.product.id)
+        if key is None:
+            key = self._product_keys[line.product.id] = len(self._product_keys) + 1
+            self._writer.put_product(key, line.product)
+        else:
+            known = self._writer.product(key)
+            merged = merged_product(known, line, self.problems)
+            if merged != known:
+                self._writer.put_product(key, merged)
+        self._last = key, line.product
+        return key
+
+
+def gather_pictures(
+    lines: Iterable[Line], gatherer: Gatherer, embedder: Embedder, *, scratch: Path
+) -> EmbeddingFile:
+    """Embeds each picture once, into `scratch`, and gathers the lines of those that are good.
+
+    Args:
+        lines: Of pictures that exist.
+        gatherer: Takes the lines, and the problems of pictures that cannot be read.
+        embedder: Of the bundle.
+        scratch: File to make; the caller removes it.
+    """
+    bad: set[str] = set()
+    embedded = 0
+    with scratch.open("wb") as file:
+        for line, tensor in _decoded(lines, embedder):
+            if isinstance(tensor, PictureError):
+                bad.add(line.image.id)
+                gatherer.problems.append(_left_out(line, tensor))
+            elif tensor is not None:
+                file.write(embedder.embed_tensor(tensor).astype("<f4").tobytes())
+                embedded += 1
+            if line.image.id not in bad:
+                gatherer.take(line, embedded - 1)
+    return EmbeddingFile(scratch, 0, np.dtype("<f4"), embedder.spec.dim)
+
+
+def _left_out(line: Line, error: PictureError) -> Problem:
+    return Problem(line.number, "image", f"{line.path}: {error} The image is left out.")
+
+
+def _decoded(
+    lines: Iterable[Line], embedder: Embedder
+) -> Iterator[tuple[Line, Tensor | PictureError | None]]:
+    """Each line with its picture, decoded in another thread; None for one that came before."""
+    seen: set[str] = set()
+    waiting: deque[tuple[Line, Future[Tensor | PictureError] | None]] = deque()
+    pool = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-decode")
+    try:
+        for line in lines:
+            is_new = line.image.id not in seen
+            seen.add(line.image.id)
+            waiting.append((line, pool.submit(_decode, line.path, embedder) if is_new else None))
+            if len(waiting) > _AHEAD:
+                yield _result(*waiting.popleft())
+        while waiting:
+            yield _result(*waiting.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _decode(path: Path, embedder: Embedder) -> Tensor | PictureError:
+    try:
+        return pictures.tensor(path, embedder.spec, limits=embedder.limits)
+    except PictureError as exc:
+        return exc
+
+
+def _result(
+    line: Line, future: Future[Tensor | PictureError] | None
+) -> tuple[Line, Tensor | PictureError | None]:
+    return line, None if future is None else future.result()

@@ -1,0 +1,138 @@
+"""Embeddings of a first catalogue to a generation: scale, codebook, codes, lists, probes.
+
+The embeddings are read three times, block by block: for the scale and a sample, for codes and
+lists, for the probes. Codes are kept in a file, so that memory is bounded.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.embedding_files import EmbeddingRows
+from pocketlens.formats.bundle import Bundle
+from pocketlens.query import clustering, codes
+from pocketlens.query.codebook import Codebook, fit_probes, stand_in_queries
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, what is done of it, and what there is to do."""
+
+_STAND_INS = 256  # queries made where the bundle has none; `fit_probes` looks at no more
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """What was made.
+
+    Attributes:
+        id: 32 bytes.
+        scale: float32 (dim,).
+        codes: int8 (n, dim), mapped from a file; row i is image i + 1.
+        lists: int32 (n,).
+        centroids: float16 (k, dim).
+        codebook_sha256: 32 bytes.
+        probes: Lists to score, 1 to k.
+        probes_estimated: Whether they were fitted without held-out photos.
+        saturated_share: Components of codes at the limit, 0 to 1.
+    """
+
+    id: bytes
+    scale: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.int8]
+    lists: npt.NDArray[np.int32]
+    centroids: npt.NDArray[np.float16]
+    codebook_sha256: bytes
+    probes: int
+    probes_estimated: bool
+    saturated_share: float
+
+
+def make_generation(
+    rows: EmbeddingRows,
+    bundle: Bundle,
+    bundle_sha256: bytes,
+    *,
+    scratch: Path,
+    rng: np.random.Generator,
+    progress: Progress,
+) -> Generation:
+    """Makes a generation of the embeddings of a catalogue.
+
+    Args:
+        rows: One or more.
+        bundle: Its representative embeddings count for the scale, its queries for the probes.
+        bundle_sha256: Of its file.
+        scratch: File to make for the codes; the caller removes it when they are not used any more.
+        rng: Draws the sample, the first centroids, and queries where the bundle has none.
+        progress: Stages "clustering" and "encoding".
+
+    Raises:
+        CatalogError: An embedding is zero or not finite.
+    """
+    n, k = len(rows.rows), clustering.list_count(len(rows.rows))
+    progress("clustering", 0, n)
+    max_abs, sample = _survey(rows, min(n, clustering.ROWS_A_CENTROID * k), rng)
+    if len(bundle.representative):
+        max_abs = np.maximum(max_abs, np.abs(bundle.representative).max(axis=0))
+    scale = codes.scale_of(max_abs)
+    centroids = clustering.centroids(sample, k, rng)
+    codebook = Codebook(centroids)
+    queries, probes_estimated = bundle.queries, False
+    if k > 1 and len(queries) == 0:
+        chosen = rng.choice(len(sample), min(len(sample), _STAND_INS), replace=False)
+        queries, probes_estimated = stand_in_queries(sample[chosen], rng), True
+    del sample
+    progress("clustering", n, n)
+
+    encoded = np.memmap(scratch, np.int8, "w+", shape=(n, bundle.spec.dim))
+    lists = np.empty(n, np.int32)
+    saturated, at = 0.0, 0
+    for block in rows.blocks():
+        end = at + len(block)
+        some = codes.encode(block, scale)
+        encoded[at:end], lists[at:end] = some, codebook.assign(block)
+        saturated += codes.saturated_share(some) * len(some)
+        at = end
+        progress("encoding", at, n)
+    return Generation(
+        id=codes.generation_id(bundle_sha256, scale),
+        scale=scale,
+        codes=encoded,
+        lists=lists,
+        centroids=centroids,
+        codebook_sha256=codebook.sha256,
+        probes=fit_probes(codebook, scale, queries, _gallery(rows, lists)),
+        probes_estimated=probes_estimated,
+        saturated_share=saturated / n,
+    )
+
+
+def _survey(
+    rows: EmbeddingRows, size: int, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """The largest |x[j]| of all embeddings, and `size` of them drawn without replacement."""
+    dim = rows.file.dim
+    chosen = np.sort(rng.choice(len(rows.rows), size, replace=False))
+    max_abs, sample = np.zeros(dim, np.float32), np.empty((size, dim), np.float32)
+    at = 0
+    for block in rows.blocks():
+        np.maximum(max_abs, np.abs(block).max(axis=0), out=max_abs)
+        first, last = np.searchsorted(chosen, (at, at + len(block)))
+        sample[first:last] = block[chosen[first:last] - at]
+        at += len(block)
+    return max_abs, sample
+
+
+def _gallery(
+    rows: EmbeddingRows, lists: npt.NDArray[np.int32]
+) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]]:
+    at = 0
+    for block in rows.blocks():
+        yield block, lists[at : at + len(block)]
+        at += len(block)

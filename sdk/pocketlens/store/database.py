@@ -1,0 +1,167 @@
+"""The SQLite file of a store: made, opened, closed, and its errors translated, only here.
+
+A store is written once into a folder that nothing names yet and read only afterwards; so it is
+written without a journal and flushed whole before anything names it.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import resources
+from pathlib import Path
+from urllib.parse import quote
+
+from pocketlens.durable_files import sync_folder, translated
+from pocketlens.errors import (
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    StoreNotFound,
+    StoreReadOnly,
+    StoreTooNew,
+)
+
+FORMAT = 1
+APPLICATION_ID = int.from_bytes(b"PLns", "big")  # what `file` shows of a store
+FILE_NAME = "store.sqlite"
+
+Connection = sqlite3.Connection
+
+_PAGE_BYTES = 4096
+_WRITER_CACHE_KIB = 32 * 1024
+
+
+def create(path: Path) -> Connection:
+    """Makes an empty store in a file that does not exist yet; `finish` makes it durable.
+
+    Raises:
+        StoreFull, StoreReadOnly: The file cannot be written.
+    """
+    with errors(path):
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.executescript(
+            f"""
+            PRAGMA page_size = {_PAGE_BYTES};
+            PRAGMA journal_mode = OFF;
+            PRAGMA synchronous = OFF;
+            PRAGMA locking_mode = EXCLUSIVE;
+            PRAGMA cache_size = -{_WRITER_CACHE_KIB};
+            PRAGMA application_id = {APPLICATION_ID};
+            PRAGMA user_version = {FORMAT};
+            """
+        )
+        connection.executescript(_schema())
+        return connection
+
+
+def create_scratch(path: Path, schema: str) -> Connection:
+    """Makes a file for sorting, which the caller closes and removes; nothing of it is durable."""
+    with errors(path):
+        connection = sqlite3.connect(path, isolation_level=None)
+        connection.executescript(f"PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF; {schema}")
+        connection.execute("BEGIN")
+        return connection
+
+
+def finish(connection: Connection, path: Path) -> None:
+    """Closes a store made by `create`; file and name are on the disk afterwards.
+
+    It needs no file beside it and opens from a read-only folder.
+
+    Raises:
+        StoreFull: The disk has no room.
+    """
+    with errors(path):
+        connection.execute("PRAGMA journal_mode = DELETE")
+        connection.close()
+        with path.open("rb+") as file:
+            os.fsync(file.fileno())
+        sync_folder(path.parent)
+
+
+def open_to_read(path: Path) -> Connection:
+    """Opens a store without ever writing beside it; any thread may use it, one at a time.
+
+    Raises:
+        StoreCorrupt: The file is missing, or no store.
+        StoreTooNew: It is of a newer format.
+    """
+    if not path.is_file():
+        raise StoreCorrupt(f"The store's database {path} is missing. {MEND}")
+    with errors(path):
+        connection = sqlite3.connect(
+            f"file:{quote(str(path.absolute()))}?mode=ro",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        try:
+            _check_format(connection, path)
+            connection.execute("PRAGMA cell_size_check = ON")
+            connection.execute("PRAGMA trusted_schema = OFF")
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+
+@contextmanager
+def errors(path: Path) -> Iterator[None]:
+    """Translates errors of SQLite and of the file system on `path` into the store's own."""
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise _store_error(exc, path) from exc
+    except OSError as exc:
+        raise translated(exc, path) from exc
+
+
+MEND = "Copy the store again, or make it again: pocketlens index"
+
+
+def _check_format(connection: Connection, path: Path) -> None:
+    (application_id,) = connection.execute("PRAGMA application_id").fetchone()
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if application_id != APPLICATION_ID:
+        raise StoreCorrupt(f"Expected a PocketLens store. Received another file: {path}. {MEND}")
+    if found > FORMAT:
+        raise StoreTooNew(
+            f"Expected a store of format {FORMAT}. Received {found}: {path}. Update PocketLens."
+        )
+    if found != FORMAT:
+        raise StoreCorrupt(f"Expected a store of format {FORMAT}. Received {found}: {path}. {MEND}")
+
+
+def _schema() -> str:
+    return resources.files("pocketlens.store").joinpath("schema.sql").read_text("utf-8")
+
+
+def _store_error(exc: sqlite3.Error, path: Path) -> StoreError:
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    match code:
+        case sqlite3.SQLITE_FULL:
+            return StoreFull(f"No room to write {path}. Free some space and try again.")
+        case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
+            return StoreReadOnly(f"Cannot write {path}. Choose a writable folder.")
+        case sqlite3.SQLITE_BUSY | sqlite3.SQLITE_LOCKED:
+            return StoreLocked(f"Another process is writing to {path}. Try again later.")
+        case sqlite3.SQLITE_CANTOPEN:
+            with suppress(OSError):
+                return _unopenable(path)
+    return StoreCorrupt(f"The store's database {path} is damaged ({exc}). {MEND}")
+
+
+def _unopenable(path: Path) -> StoreError:
+    if not path.parent.is_dir():
+        return StoreNotFound(f"There is no folder {path.parent}.")
+    if path.exists() and not os.access(path, os.R_OK):
+        return StoreReadOnly(f"Cannot read {path}: permission denied. Change its permissions.")
+    if not path.exists():
+        return StoreReadOnly(f"Cannot write {path}. Choose a writable folder.")
+    return StoreCorrupt(f"The store's database {path} cannot be opened. {MEND}")

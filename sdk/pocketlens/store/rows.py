@@ -1,0 +1,297 @@
+"""Values to rows of the store's tables and back, each row with its checksum (PURE).
+
+A row that does not say what its checksum says raises `StoreCorrupt` when it is read; so does one
+whose types SQLite changed. What a checksum covers: docs/formats.md, "Store directory".
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.errors import CatalogError, StoreCorrupt
+from pocketlens.formats import parts
+from pocketlens.formats.parts import OfferPart, ProductPart
+from pocketlens.products import Image, Price, Product
+from pocketlens.store.checksums import checksum, checksums
+
+ProductRow = tuple[int, str, str, int, str, bytes, int]
+OfferRow = tuple[int, int, int, int, int]
+ImageRow = tuple[int, str, str, int]
+ChunkRow = tuple[int, int, bytes, bytes, int]
+AttributeRow = tuple[str, str, int, bytes, int]
+
+CHUNK_CODES = 128
+MAP_CHUNK = 1000  # two maps of 16 bits, or one of 32, fill a page of 4,096 bytes
+MAX_LISTS = 1 << 16  # the map of images holds 16 bits each
+PLACE_BITS = 20  # of a place for the number of the chunk in its list
+
+
+def product_part(key: int, product: Product) -> ProductPart:
+    """The part of a product that an offer does not hold."""
+    return ProductPart(
+        key, product.id, product.title, product.category, product.url, product.attributes
+    )
+
+
+def offer_part(key: int, product: Product) -> OfferPart:
+    """The part of a product that changes daily."""
+    stock = parts.UNKNOWN if product.stock is None else product.stock
+    if product.price is None:
+        return OfferPart(key, parts.UNKNOWN, "", stock)
+    return OfferPart(key, product.price.minor_units, product.price.currency, stock)
+
+
+def product_row(part: ProductPart, category: int) -> ProductRow:
+    """Row of the table `products`; `category` is the number of the part's."""
+    attributes = parts.encode_attributes(part.attributes)
+    check = checksum(parts.encode_product(part))
+    return part.key, part.id, part.title, category, part.url, attributes, check
+
+
+def offer_row(part: OfferPart) -> OfferRow:
+    """Row of the table `offers`."""
+    data = parts.encode(part)
+    currency = int.from_bytes(part.currency.encode(), "big")
+    return part.key, part.price_minor_units, currency, part.stock, checksum(data)
+
+
+def image_row(key: int, image: Image) -> ImageRow:
+    """Row of the table `images`."""
+    return key, image.id, image.url, _image_checksum(key, image.id, image.url)
+
+
+def read_product(row: ProductRow, categories: Sequence[str]) -> ProductPart:
+    """Reads a row of the table `products`.
+
+    Raises:
+        StoreCorrupt: It is damaged.
+    """
+    try:
+        key, id_, title, category, url, attributes, expected = row
+        part = ProductPart(
+            key, id_, title, categories[category], url, parts.decode_attributes(attributes)
+        )
+        if category >= 0 and checksum(parts.encode_product(part)) == expected:
+            return part
+    except _UNREADABLE as exc:
+        raise _corrupt("product", row[0]) from exc
+    raise _corrupt("product", row[0])
+
+
+def read_offer(row: OfferRow) -> OfferPart:
+    """Reads a row of the table `offers`.
+
+    Raises:
+        StoreCorrupt: It is damaged.
+    """
+    try:
+        key, price, currency, stock, expected = row
+        text = currency.to_bytes(3, "big").decode("ascii") if currency else ""
+        part = OfferPart(key, price, text, stock)
+        if checksum(parts.encode(part)) == expected:
+            return part
+    except _UNREADABLE as exc:
+        raise _corrupt("offer", row[0]) from exc
+    raise _corrupt("offer", row[0])
+
+
+def read_image(row: ImageRow) -> Image:
+    """Reads a row of the table `images`.
+
+    Raises:
+        StoreCorrupt: It is damaged.
+    """
+    try:
+        key, id_, url, expected = row
+        if _image_checksum(key, id_, url) == expected:
+            return Image(id_, url)
+    except _UNREADABLE as exc:
+        raise _corrupt("image", row[0]) from exc
+    raise _corrupt("image", row[0])
+
+
+def product_of(part: ProductPart, offer: OfferPart) -> Product:
+    """The product that both parts tell of.
+
+    Raises:
+        StoreCorrupt: They cannot be one.
+    """
+    known = offer.price_minor_units != parts.UNKNOWN
+    try:
+        return Product(
+            part.id,
+            part.title,
+            part.category,
+            part.url,
+            Price(offer.price_minor_units, offer.currency) if known else None,
+            None if offer.stock == parts.UNKNOWN else offer.stock,
+            part.attributes,
+        )
+    except CatalogError as exc:
+        raise _corrupt("product", part.key) from exc
+
+
+@dataclass(frozen=True, slots=True)
+class OfferColumns:
+    """All offers, a column each; row i is one product.
+
+    Attributes:
+        keys: int64 (n,), ascending.
+        price: int64 (n,), minor units; -1 where unknown.
+        currency: int64 (n,), three letters as a number, the first highest; 0 without.
+        stock: int64 (n,); -1 where unknown.
+    """
+
+    keys: npt.NDArray[np.int64]
+    price: npt.NDArray[np.int64]
+    currency: npt.NDArray[np.int64]
+    stock: npt.NDArray[np.int64]
+
+
+def read_offers(table: npt.NDArray[np.int64]) -> OfferColumns:
+    """Reads all rows of the table `offers`, as int64 (n, 5), at once.
+
+    Raises:
+        StoreCorrupt: One is damaged.
+    """
+    keys, price, currency, stock, expected = table.T
+    packed = np.zeros(
+        len(table),
+        [("tag", "u1"), ("key", "<u4"), ("price", "<i8"), ("currency", "u1", 3), ("stock", "<i8")],
+    )
+    packed["tag"], packed["key"] = parts.TAG_OFFER, keys
+    packed["price"], packed["stock"] = price, stock
+    packed["currency"] = currency.astype(">i8")[:, None].view(np.uint8)[:, 5:]
+    found = checksums(packed.view(np.uint8).reshape(len(table), parts.OFFER_BYTES))
+    wrong = (found != expected) | (currency >> 24 != 0) | (keys >> 32 != 0)
+    if wrong.any():
+        raise _corrupt("offer", int(keys[wrong.argmax()]))
+    return OfferColumns(keys, price, currency, stock)
+
+
+def chunk_row(
+    place: int, in_list: int, image_keys: npt.NDArray[np.uint32], codes: npt.NDArray[np.int8]
+) -> ChunkRow:
+    """Row of the table `list_chunks`."""
+    keys, data = image_keys.astype("<u4").tobytes(), codes.tobytes()
+    return place, in_list, keys, data, _chunk_checksum(place, in_list, keys, data)
+
+
+def read_chunks(
+    number: int, found: Sequence[ChunkRow], dim: int
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int8]]:
+    """Reads all rows of one list: image keys u32 (n,) and codes int8 (n, dim).
+
+    Raises:
+        StoreCorrupt: One is damaged or missing.
+    """
+    try:
+        for chunk, (place, in_list, keys, codes, expected) in enumerate(found):
+            whole = place == (number << PLACE_BITS) + chunk and len(codes) == dim * len(keys) // 4
+            if not whole or _chunk_checksum(place, in_list, keys, codes) != expected:
+                raise _corrupt("list", number)
+        all_keys = b"".join([row[2] for row in found]) if len(found) != 1 else found[0][2]
+        all_codes = b"".join([row[3] for row in found]) if len(found) != 1 else found[0][3]
+    except _UNREADABLE as exc:
+        raise _corrupt("list", number) from exc
+    if not found or len(all_keys) != 4 * found[0][1]:
+        raise _corrupt("list", number)
+    return np.frombuffer(all_keys, "<u4"), np.frombuffer(all_codes, np.int8).reshape(-1, dim)
+
+
+def map_row(chunk: int, *blobs: bytes) -> tuple[int | bytes, ...]:
+    """Row of `image_lists`, `image_products` or `product_categories`."""
+    return chunk, *blobs, _map_checksum(chunk, *blobs)
+
+
+def read_map(table: str, chunk: int, row: Sequence[Any]) -> tuple[bytes, ...]:
+    """Reads a row that `map_row` made: its blobs.
+
+    Raises:
+        StoreCorrupt: It is damaged, or of another chunk.
+    """
+    try:
+        if row[0] == chunk and _map_checksum(chunk, *row[1:-1]) == row[-1]:
+            return tuple(row[1:-1])
+    except _UNREADABLE as exc:
+        raise _corrupt(table, chunk) from exc
+    raise _corrupt(table, chunk)
+
+
+def category_row(number: int, name: str) -> tuple[int, str, int]:
+    """Row of the table `categories`."""
+    return number, name, _map_checksum(number, name.encode())
+
+
+def read_category(number: int, row: Sequence[Any]) -> str:
+    """Reads the name in row `number` of the table `categories`.
+
+    Raises:
+        StoreCorrupt: It is damaged or missing.
+    """
+    try:
+        if category_row(number, row[1]) == tuple(row):
+            return str(row[1])
+    except _UNREADABLE as exc:
+        raise _corrupt("category", number) from exc
+    raise _corrupt("category", number)
+
+
+def attribute_row(name: str, value: str, chunk: int, product_keys: bytes) -> AttributeRow:
+    """Row of the table `attributes`."""
+    check = _map_checksum(chunk, name.encode(), value.encode(), product_keys)
+    return name, value, chunk, product_keys, check
+
+
+def check_attribute(row: AttributeRow) -> None:
+    """Checks a row of the table `attributes`.
+
+    Raises:
+        StoreCorrupt: It is damaged.
+    """
+    try:
+        if attribute_row(*row[:4]) == tuple(row):
+            return
+    except _UNREADABLE as exc:
+        raise _corrupt("attribute", row[0]) from exc
+    raise _corrupt("attribute", row[0])
+
+
+_U32 = struct.Struct("<I")
+_CHUNK = struct.Struct("<QI")
+_UNREADABLE = (
+    AttributeError,
+    CatalogError,
+    IndexError,
+    OverflowError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+
+
+def _map_checksum(chunk: int, *blobs: bytes) -> int:
+    return checksum(_U32.pack(chunk), *(_U32.pack(len(blob)) + blob for blob in blobs))
+
+
+def _image_checksum(key: int, id_: str, url: str) -> int:
+    return checksum(parts.encode_image(key, id_, url, (), b""))
+
+
+def _chunk_checksum(place: int, in_list: int, image_keys: bytes, codes: bytes) -> int:
+    return checksum(_CHUNK.pack(place, in_list), image_keys, codes)
+
+
+def _corrupt(what: str, key: object) -> StoreCorrupt:
+    return StoreCorrupt(
+        f"The store's row of {what} {key} is damaged. "
+        "Copy the store again, or make it again: pocketlens index"
+    )

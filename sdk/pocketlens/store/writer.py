@@ -1,0 +1,270 @@
+"""Writes the store of one install from nothing: products, images, codes, codebook, facts.
+
+    with StoreWriter(folder / FILE_NAME) as writer:
+        writer.put_product(1, product)              # again: replaces
+        writer.put_image(1, image)
+        facts = writer.complete(contents, origin)   # everything else, hashed, flushed
+
+Memory is bounded: rows wait in small batches, codes are read block by block. Whatever goes wrong
+before `complete` returns leaves a file that nothing names; the caller removes its folder.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, fields, replace
+from itertools import pairwise
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.errors import CatalogError
+from pocketlens.formats import parts
+from pocketlens.formats.state_hash import StateSum
+from pocketlens.products import Image, Product
+from pocketlens.store import database, rows
+from pocketlens.store.facts import Origin, StoreFacts, to_rows
+from pocketlens.store.postings import Postings
+
+_BATCH = 4096  # rows that wait in memory, of each kind
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a store holds beside products and images, whose keys are 1 to n without a gap.
+
+    Attributes:
+        codes: int8 (n, dim); row i is image i + 1. A memory map will do.
+        lists: int32 (n,): the list of each image.
+        centroids: float16 (k, dim).
+        link_images, link_products: uint32 (m,): image m shows product m; in any order.
+    """
+
+    codes: npt.NDArray[np.int8]
+    lists: npt.NDArray[np.int32]
+    centroids: npt.NDArray[np.float16]
+    link_images: npt.NDArray[np.uint32]
+    link_products: npt.NDArray[np.uint32]
+
+
+class StoreWriter:
+    """Writes one new store file; used by one thread, as a context manager."""
+
+    def __init__(self, path: Path) -> None:
+        """Makes the file `path`, which must not exist yet.
+
+        Raises:
+            StoreFull, StoreReadOnly: It cannot be written.
+        """
+        self._path = path
+        self._connection = database.create(path)
+        self._connection.execute("BEGIN")
+        self._products: dict[int, Product] = {}
+        self._images: dict[int, Image] = {}
+        self._categories: dict[str, int] = {}
+        self._category_names: list[str] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._connection.close()
+
+    def put_product(self, key: int, product: Product) -> None:
+        """Writes a product, in the place of what was there under its key."""
+        self._products[key] = product
+        if len(self._products) >= _BATCH:
+            self._flush()
+
+    def put_image(self, key: int, image: Image) -> None:
+        """Writes an image, in the place of what was there under its key."""
+        self._images[key] = image
+        if len(self._images) >= _BATCH:
+            self._flush()
+
+    def product(self, key: int) -> Product:
+        """A product that was put."""
+        if key in self._products:
+            return self._products[key]
+        with database.errors(self._path):
+            query = "SELECT * FROM products WHERE key = ?"
+            product_row = self._connection.execute(query, (key,)).fetchone()
+            query = "SELECT * FROM offers WHERE product_key = ?"
+            offer_row = self._connection.execute(query, (key,)).fetchone()
+        part = rows.read_product(product_row, self._category_names)
+        return rows.product_of(part, rows.read_offer(offer_row))
+
+    def image(self, key: int) -> Image:
+        """An image that was put."""
+        if key in self._images:
+            return self._images[key]
+        with database.errors(self._path):
+            query = "SELECT * FROM images WHERE key = ?"
+            return rows.read_image(self._connection.execute(query, (key,)).fetchone())
+
+    def complete(self, contents: Contents, origin: Origin) -> StoreFacts:
+        """Writes all the rest and makes the file durable; the writer is closed afterwards.
+
+        Args:
+            contents: Of every image that was put.
+            origin: What the store says of where it came from.
+
+        Returns:
+            The store's facts, state hash among them.
+
+        Raises:
+            StoreFull: The disk has no room.
+        """
+        if len(contents.centroids) > rows.MAX_LISTS:
+            raise CatalogError(
+                f"Expected at most {rows.MAX_LISTS} lists. Received {len(contents.centroids)}."
+            )
+        self._flush()
+        state = StateSum()
+        with database.errors(self._path):
+            self._write_lists(contents)
+            self._write_images(contents, state)
+            products, attribute_rows = self._write_products(state)
+            facts = StoreFacts(
+                **{each.name: getattr(origin, each.name) for each in fields(origin)},
+                format=database.FORMAT,
+                images=len(contents.codes),
+                products=products,
+                lists=len(contents.centroids),
+                max_image_key=len(contents.codes),
+                max_product_key=products,
+                categories=len(self._category_names),
+                attribute_rows=attribute_rows,
+                dim=contents.codes.shape[1],
+                state_sum=state.value,
+                state_hash=b"",
+            )
+            facts = replace(facts, state_hash=facts.digest(state.value))
+            self._insert("facts", 3, to_rows(facts))
+            self._connection.execute("COMMIT")
+        database.finish(self._connection, self._path)
+        return facts
+
+    def _flush(self) -> None:
+        numbers, names = self._categories, self._category_names
+        products, offers = [], []
+        for key, product in self._products.items():
+            category = numbers.setdefault(product.category, len(names))
+            if category == len(names):
+                names.append(product.category)
+            products.append(rows.product_row(rows.product_part(key, product), category))
+            offers.append(rows.offer_row(rows.offer_part(key, product)))
+        images = [rows.image_row(key, image) for key, image in self._images.items()]
+        with database.errors(self._path):
+            self._insert("products", 7, products)
+            self._insert("offers", 5, offers)
+            self._insert("images", 4, images)
+        self._products.clear()
+        self._images.clear()
+
+    def _insert(self, table: str, columns: int, new: Iterable[tuple[object, ...]]) -> None:
+        marks = ",".join("?" * columns)
+        statement = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 # our names
+        self._connection.executemany(statement, new)
+
+    def _write_lists(self, contents: Contents) -> None:
+        self._insert("codebook", 2, [(1, contents.centroids.astype("<f2").tobytes())])
+        self._insert("list_chunks", 5, _list_chunks(contents))
+        self._insert("image_lists", 3, _map_chunks(contents.lists.astype("<u2")))
+
+    def _write_images(self, contents: Contents, state: StateSum) -> None:
+        counts, product_keys = _products_of_images(contents)
+        ends = np.cumsum(counts, dtype=np.int64)
+        self._insert("image_products", 4, _ragged_chunks(counts, ends, product_keys))
+        codes, keys = np.asarray(contents.codes), product_keys.tolist()
+        starts, stops = (ends - counts).tolist(), ends.tolist()
+        images = self._connection.execute("SELECT key, id, url FROM images ORDER BY key")
+        state.add(
+            parts.encode_image(
+                key, id_, url, keys[starts[key - 1] : stops[key - 1]], codes[key - 1].tobytes()
+            )
+            for key, id_, url in images
+        )
+        lists = enumerate(contents.lists.tolist(), start=1)
+        state.add(parts.encode_placement(key, number) for key, number in lists)
+
+    def _write_products(self, state: StateSum) -> tuple[int, int]:
+        """Adds the products' parts; counts them and rows of attributes."""
+        names = self._category_names
+        categories = [rows.category_row(number, name) for number, name in enumerate(names)]
+        self._insert("categories", 3, categories)
+        found = self._connection.execute("SELECT * FROM products ORDER BY key")
+        numbers = array("I")
+        with Postings(self._path.with_suffix(".scratch")) as postings:
+            state.add(_product_bytes(found, names, numbers, postings))
+            self._insert("attributes", 5, postings.rows())
+        self._insert("product_categories", 3, _map_chunks(np.array(numbers, "<u4")))
+        offers = self._connection.execute("SELECT * FROM offers ORDER BY product_key")
+        state.add(parts.encode(rows.read_offer(row)) for row in offers)
+        (attribute_rows,) = self._connection.execute("SELECT count(*) FROM attributes").fetchone()
+        return len(numbers), attribute_rows
+
+
+def _product_bytes(
+    found: Iterable[rows.ProductRow],
+    categories: list[str],
+    numbers: array[int],
+    postings: Postings,
+) -> Iterator[bytes]:
+    """Canonical bytes of products, while their category numbers and attributes are collected."""
+    for row in found:
+        part = rows.read_product(row, categories)
+        numbers.append(row[3])
+        if part.attributes:
+            postings.add(part)
+        yield parts.encode_product(part)
+
+
+def _list_chunks(contents: Contents) -> Iterator[rows.ChunkRow]:
+    order = np.argsort(contents.lists, kind="stable").astype(np.uint32)  # keys ascend in a list
+    bounds = np.searchsorted(contents.lists[order], np.arange(len(contents.centroids) + 1))
+    for number, (start, stop) in enumerate(pairwise(bounds.tolist())):
+        members = order[start:stop]
+        for chunk in range(max(1, -(-len(members) // rows.CHUNK_CODES))):
+            some = members[chunk * rows.CHUNK_CODES : (chunk + 1) * rows.CHUNK_CODES]
+            place = (number << rows.PLACE_BITS) + chunk
+            yield rows.chunk_row(place, len(members), some + np.uint32(1), contents.codes[some])
+
+
+def _map_chunks(values: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[int | bytes, ...]]:
+    for chunk, start in enumerate(range(0, len(values), rows.MAP_CHUNK)):
+        blob = values[start : start + rows.MAP_CHUNK].tobytes()
+        yield rows.map_row(chunk, blob)
+
+
+def _ragged_chunks(
+    counts: npt.NDArray[np.uint32], ends: npt.NDArray[np.int64], values: npt.NDArray[np.uint32]
+) -> Iterator[tuple[int | bytes, ...]]:
+    for chunk, start in enumerate(range(0, len(counts), rows.MAP_CHUNK)):
+        some = counts[start : start + rows.MAP_CHUNK]
+        first = int(ends[start]) - int(counts[start])
+        blobs = some.tobytes(), values[first : first + int(some.sum())].tobytes()
+        yield rows.map_row(chunk, *blobs)
+
+
+def _products_of_images(
+    contents: Contents,
+) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+    """Number of products of each image, and their keys image by image, ascending."""
+    pairs = contents.link_images.astype(np.uint64) << np.uint64(32) | contents.link_products
+    pairs = np.unique(pairs)
+    counts = np.bincount(
+        (pairs >> np.uint64(32)).astype(np.int64) - 1, minlength=len(contents.codes)
+    )
+    return counts.astype("<u4"), (pairs & np.uint64(0xFFFFFFFF)).astype("<u4")
