@@ -1,0 +1,1 @@
+"""PocketLens converter: trains, quantizes, evaluates and calibrates embedding models."""

@@ -1,0 +1,97 @@
+"""Every choice of a conversion, with its unit and its reason. Values only."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from pocketlens.errors import ModelUnsupported
+from pocketlens.formats.bundle import ResizeMode
+
+_NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
+_SCALE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*")
+
+
+@dataclass(frozen=True, slots=True)
+class InputScale:
+    """The numbers that a float model expects for black and for white: "0..255", "-1..1".
+
+    Attributes:
+        black, white: Values of a pixel of 0 and of 255.
+    """
+
+    black: float
+    white: float
+
+    def __post_init__(self) -> None:
+        if not self.black < self.white:
+            raise ModelUnsupported(
+                f"Expected an input scale from black to white, such as 0..255 or -1..1. "
+                f"Received {self.black:g}..{self.white:g}."
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> InputScale:
+        """Reads "BLACK..WHITE".
+
+        Raises:
+            ModelUnsupported: `text` is not of that form, or white is not above black.
+        """
+        found = _SCALE.fullmatch(text)
+        if found is None:
+            raise ModelUnsupported(
+                f"Expected an input scale such as 0..255, 0..1 or -1..1 (the numbers that the "
+                f"model takes for black and for white). Received {text!r}."
+            )
+        return cls(float(found[1]), float(found[2]))
+
+    @property
+    def factor(self) -> float:
+        """What a pixel of 0 to 255 is multiplied by before `black` is added."""
+        return (self.white - self.black) / 255
+
+
+@dataclass(frozen=True, slots=True)
+class ConvertOptions:
+    """How a float model becomes a bundle. Defaults were measured: docs/conversion.md.
+
+    Attributes:
+        name: What people call the model; "" takes the name of its file.
+        image_size: Side of the input in pixels, for a model that leaves it open.
+        input_scale: For a model that does not scale pixels itself.
+        resize_mode: How a photo that is not square becomes the input; None for the way the model
+            was trained where that is known, "pad" otherwise.
+        pad_level: Grey level around a letterboxed picture; None as above, 255 otherwise.
+        duplicate_cosine: Cosine of two codes from which two images count as one picture.
+        catalogue_pictures: Catalogue pictures that quantization looks at, at most.
+        query_pictures: Photos that quantization looks at, at most.
+        embeddings: Catalogue pictures whose embeddings the bundle carries, at most.
+        queries: Photos whose embeddings the bundle carries, at most.
+        distractors: Distractors that drift is measured against, at most.
+        golden_examples: Pictures that every runtime is checked with.
+        rounding: Whether weights are rounded so that each layer's mean output stays.
+        seed: Of every choice among pictures.
+    """
+
+    name: str = ""
+    image_size: int | None = None
+    input_scale: InputScale | None = None
+    resize_mode: ResizeMode | None = None
+    pad_level: int | None = None
+    duplicate_cosine: float = 0.97
+    catalogue_pictures: int = 256
+    query_pictures: int = 256
+    embeddings: int = 512
+    queries: int = 1000
+    distractors: int = 2000
+    golden_examples: int = 3
+    rounding: bool = True
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.image_size is not None and not 8 <= self.image_size <= 2048:
+            raise ModelUnsupported(
+                f"Expected an image size of 8 to 2,048 pixels. Received {self.image_size}."
+            )

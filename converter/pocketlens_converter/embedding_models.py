@@ -1,0 +1,173 @@
+"""One face for float models and bundles: pictures in, unit embeddings out.
+
+    with opened(Path("shop.tflite")) as model:
+        embedded = embed_entries(model, image_list.entries)
+
+A bundle runs as it does on the device (the SDK's embedder), a float model on TensorFlow with the
+same pictures-to-tensors.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pocketlens.query.embedder import Embedder
+
+from pocketlens.errors import PictureError, TrainingError
+from pocketlens.formats.bundle import Bundle, Spec
+from pocketlens.image_lists import Entry, Problem
+from pocketlens.query import pictures
+from pocketlens_converter.convert_options import InputScale
+from pocketlens_converter.float_models import FloatModel, load
+
+Progress = Callable[[str, int, int], None]  # stage, done, total
+
+BATCH = 32
+
+
+class EmbeddingModel(Protocol):
+    """What turns tensors into embeddings."""
+
+    @property
+    def spec(self) -> Spec:
+        """How a picture becomes its tensor."""
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """What the device knows of it; None for a float model."""
+
+    def embed_tensors(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Unit embeddings, float32 (n, dim), of uint8 (n, height, width, 3)."""
+
+
+@dataclass(frozen=True, slots=True)
+class FloatEmbedding:
+    """A float model as an `EmbeddingModel`."""
+
+    model: FloatModel
+    spec: Spec
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """None: no device runs it."""
+        return None
+
+    def embed_tensors(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Unit embeddings by TensorFlow."""
+        return self.model.embed_tensors(tensors)
+
+
+@dataclass(frozen=True, slots=True)
+class BundleEmbedding:
+    """A bundle as an `EmbeddingModel`, on the CPU."""
+
+    embedder: Embedder
+
+    @property
+    def spec(self) -> Spec:
+        """As the bundle says."""
+        return self.embedder.spec
+
+    @property
+    def bundle(self) -> Bundle | None:
+        """What the file says of its model."""
+        return self.embedder.bundle
+
+    def embed_tensors(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """Unit embeddings by the device's runtime."""
+        rows = [self.embedder.embed_tensor(tensor) for tensor in tensors]
+        return np.stack(rows) if rows else np.zeros((0, self.spec.dim), np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """Pictures of a list that could be read, with their embeddings.
+
+    Attributes:
+        entries: In the order of the list.
+        embeddings: float32 (n, dim), unit rows, one an entry.
+        problems: Pictures that could not be read.
+    """
+
+    entries: tuple[Entry, ...]
+    embeddings: npt.NDArray[np.float32]
+    problems: tuple[Problem, ...]
+
+
+@contextmanager
+def opened(
+    path: Path, *, image_size: int | None = None, input_scale: InputScale | None = None
+) -> Iterator[EmbeddingModel]:
+    """Opens a bundle (a file that ends in .tflite) or a float model.
+
+    Raises:
+        BundleError: It is neither, or a damaged one.
+    """
+    if path.suffix == ".tflite":
+        with closing(Embedder.open(path, accelerator="cpu")) as embedder:
+            yield BundleEmbedding(embedder)
+        return
+    yield float_embedding(load(path, image_size=image_size, input_scale=input_scale))
+
+
+def float_embedding(model: FloatModel) -> FloatEmbedding:
+    """A float model with pictures as it was trained with, letterboxed on white if unknown."""
+    spec = Spec(
+        name=model.path.stem,
+        height=model.height,
+        width=model.width,
+        dim=model.dim,
+        resize_mode=model.resize_mode or "pad",
+        pad_level=255 if model.pad_level is None else model.pad_level,
+    )
+    return FloatEmbedding(model, spec)
+
+
+def embed_entries(
+    model: EmbeddingModel,
+    entries: Sequence[Entry],
+    *,
+    stage: str = "embedding",
+    progress: Progress = lambda stage, done, total: None,
+) -> Embedded:
+    """Embeds the pictures of a list; one that cannot be read becomes a problem.
+
+    Raises:
+        TrainingError: None of them can be read.
+    """
+    kept: list[Entry] = []
+    problems: list[Problem] = []
+    rows: list[npt.NDArray[np.float32]] = []
+    for start in range(0, len(entries), BATCH):
+        batch = read_tensors(entries[start : start + BATCH], model.spec, problems)
+        if batch:
+            rows.append(model.embed_tensors(np.stack([tensor for _, tensor in batch])))
+            kept += [entry for entry, _ in batch]
+        progress(stage, min(start + BATCH, len(entries)), len(entries))
+    if not rows:
+        raise TrainingError(
+            "Expected a list with pictures that can be read. Received none: "
+            f"{problems[0] if problems else 'the list has no pictures'}"
+        )
+    return Embedded(tuple(kept), np.concatenate(rows), tuple(problems))
+
+
+def read_tensors(
+    entries: Sequence[Entry], spec: Spec, problems: list[Problem]
+) -> list[tuple[Entry, npt.NDArray[np.uint8]]]:
+    """Entries whose pictures can be read, with their tensors uint8 (height, width, 3)."""
+    read: list[tuple[Entry, npt.NDArray[np.uint8]]] = []
+    for entry in entries:
+        try:
+            read.append((entry, pictures.tensor(entry.path, spec)))
+        except PictureError as exc:
+            problems.append(Problem(entry.line, "image", str(exc)))
+    return read

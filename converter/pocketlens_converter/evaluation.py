@@ -1,0 +1,281 @@
+"""A model and image lists -> how often the right product is found, and how two models differ.
+
+    with embedding_models.opened(Path("shop.tflite")) as model:
+        evaluation = evaluate(model, EvaluationLists.read(queries, gallery))
+
+A bundle is evaluated as a device searches: int8 model, gallery in int8 codes. A product's
+similarity is that of its best image. Photos of products that the gallery lacks are left out and
+counted.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens import image_lists
+from pocketlens.errors import TrainingError
+from pocketlens.image_lists import Entry, ImageList, Problem
+from pocketlens_converter import bootstrap, metrics
+from pocketlens_converter.bootstrap import Interval
+from pocketlens_converter.convert_options import InputScale
+from pocketlens_converter.embedding_models import (
+    EmbeddingModel,
+    Progress,
+    embed_entries,
+    opened,
+)
+from pocketlens_converter.galleries import Gallery, embedded_gallery
+
+RECALLS = (1, 3, 10)
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationLists:
+    """What a model is evaluated on.
+
+    Attributes:
+        queries: Photos whose product the gallery has.
+        absent: Photos left out because it has not.
+        gallery, distractors: Catalogue pictures; a distractor is never right.
+    """
+
+    queries: tuple[Entry, ...]
+    absent: int
+    gallery: ImageList
+    distractors: ImageList | None
+    problems: tuple[Problem, ...]
+
+    @classmethod
+    def read(cls, queries: Path, gallery: Path, distractors: Path | None = None) -> EvaluationLists:
+        """Reads the lists.
+
+        Raises:
+            ImageListError: A list is wrong.
+            TrainingError: No photo shows a product of the gallery.
+        """
+        asked, shown = image_lists.read(queries), image_lists.read(gallery)
+        others = image_lists.read(distractors) if distractors else None
+        known = {product for entry in shown.entries for product in entry.product_ids}
+        present = tuple(entry for entry in asked.entries if known & set(entry.product_ids))
+        if not present:
+            raise TrainingError(
+                f"Expected photos of products in {gallery}. Received none in {queries}: no "
+                "product_id of one is in the other. Check the column product_id of both."
+            )
+        problems = (*asked.problems, *shown.problems, *(others.problems if others else ()))
+        return cls(present, len(asked.entries) - len(present), shown, others, problems)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcomes:
+    """What became of each photo, in the order of the list.
+
+    Attributes:
+        entries: The photos that could be read.
+        embeddings: float32 (q, dim).
+        first: int64 (q,), number of the first product.
+        ranks: int64 (q,), rank of the right product among all, from 1.
+        ranks_in_category: int64 (q,), among the gallery's products of its category.
+        average_precisions, absolute_accuracies: float32 (q,).
+        categories: Of each photo's product.
+    """
+
+    entries: tuple[Entry, ...]
+    embeddings: npt.NDArray[np.float32]
+    first: npt.NDArray[np.int64]
+    ranks: npt.NDArray[np.int64]
+    ranks_in_category: npt.NDArray[np.int64]
+    average_precisions: npt.NDArray[np.float32]
+    absolute_accuracies: npt.NDArray[np.float32]
+    categories: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """How good a model is on some lists.
+
+    Attributes:
+        model: Its name.
+        pipeline: "device" (int8 model, codes) or "float".
+        absent: Photos left out because their product is not in the gallery.
+        products, images, distractors: Of the gallery; distractors are among the products.
+        figures: By the names of `metrics`, over all photos.
+        by_category: The same for the photos of each category.
+        outcomes: Of each photo.
+        problems: What was left out of the lists.
+    """
+
+    model: str
+    pipeline: str
+    absent: int
+    products: int
+    images: int
+    distractors: int
+    figures: dict[str, float]
+    by_category: dict[str, dict[str, float]]
+    outcomes: Outcomes
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """How a model differs from another on the same photos.
+
+    Attributes:
+        top1_agreement: Share of photos with the same first product.
+        cosine_mean, cosine_p01: Of the two embeddings of a photo; None where their lengths
+            differ.
+        differences: Of recall@k and mAP, this less the other, with paired bootstrap intervals.
+    """
+
+    top1_agreement: float
+    cosine_mean: float | None
+    cosine_p01: float | None
+    differences: dict[str, Interval]
+
+
+def compared(
+    paths: Sequence[Path],
+    lists: EvaluationLists,
+    *,
+    image_size: int | None = None,
+    input_scale: InputScale | None = None,
+    seed: int = 0,
+    progress: Progress = lambda stage, done, total: None,
+) -> tuple[list[Evaluation], Comparison | None]:
+    """Evaluates each model, and compares the first with the second.
+
+    Args:
+        paths: One model or two.
+        lists: What they are evaluated on.
+        image_size: Side of the input, for float models that leave it open.
+        input_scale: For float models that do not scale pixels themselves.
+        seed: Of the bootstrap.
+        progress: Called with stage, done and total.
+
+    Raises:
+        BundleError: A model cannot be opened.
+        TrainingError: No picture of a list can be read.
+    """
+    evaluations = []
+    for path in paths:
+        with opened(path, image_size=image_size, input_scale=input_scale) as model:
+            evaluations.append(evaluate(model, lists, progress=_named(progress, path)))
+    if len(evaluations) < 2:
+        return evaluations, None
+    return evaluations, compare(evaluations[0], evaluations[1], np.random.default_rng(seed))
+
+
+def _named(progress: Progress, path: Path) -> Progress:
+    """`progress` whose stages name the model: two have the same ones."""
+    return lambda stage, done, total: progress(f"{path.name}: {stage}", done, total)
+
+
+def evaluate(
+    model: EmbeddingModel,
+    lists: EvaluationLists,
+    *,
+    progress: Progress = lambda stage, done, total: None,
+) -> Evaluation:
+    """Searches every photo in the gallery.
+
+    Raises:
+        TrainingError: No picture of a list can be read.
+    """
+    gallery = embedded_gallery(model, lists.gallery, lists.distractors, progress=progress)
+    asked = embed_entries(model, lists.queries, stage="embedding photos", progress=progress)
+    relevant = gallery.shows(asked.entries)
+    readable = relevant.any(axis=1)  # the only picture of a product may be a damaged one
+    if not readable.any():
+        raise TrainingError("Expected photos of products whose pictures can be read. Got none.")
+    outcomes = _outcomes(
+        gallery,
+        tuple(asked.entries[row] for row in np.flatnonzero(readable)),
+        asked.embeddings[readable],
+        relevant[readable],
+    )
+    everything = np.ones(len(outcomes.ranks), np.bool_)
+    return Evaluation(
+        model=model.spec.name,
+        pipeline="float" if gallery.scale is None else "device",
+        absent=lists.absent + int(np.count_nonzero(~readable)),
+        products=len(gallery.products),
+        images=len(gallery.embeddings),
+        distractors=gallery.distractors,
+        figures=_figures(outcomes, everything),
+        by_category={
+            category: _figures(outcomes, np.array([c == category for c in outcomes.categories]))
+            for category in sorted(set(outcomes.categories))
+        },
+        outcomes=outcomes,
+        problems=(*lists.problems, *gallery.problems, *asked.problems),
+    )
+
+
+def compare(one: Evaluation, other: Evaluation, rng: np.random.Generator) -> Comparison:
+    """How `one` differs from `other`, which was evaluated on the same lists.
+
+    Raises:
+        TrainingError: They were not.
+    """
+    ours, theirs = one.outcomes, other.outcomes
+    if ours.entries != theirs.entries:
+        raise TrainingError(
+            "Expected two models evaluated on the same photos. Received different ones: a "
+            "picture was read for one model and not for the other."
+        )
+    cosines = None
+    if ours.embeddings.shape == theirs.embeddings.shape:
+        cosines = metrics.cosines(ours.embeddings, theirs.embeddings)
+    differences = {
+        f"recall@{k}": bootstrap.interval(theirs.ranks <= k, ours.ranks <= k, rng) for k in RECALLS
+    }
+    differences["mAP"] = bootstrap.interval(theirs.average_precisions, ours.average_precisions, rng)
+    return Comparison(
+        top1_agreement=metrics.agreement(ours.first, theirs.first),
+        cosine_mean=None if cosines is None else float(cosines.mean()),
+        cosine_p01=None if cosines is None else float(np.quantile(cosines, 0.01)),
+        differences=differences,
+    )
+
+
+def _outcomes(
+    gallery: Gallery,
+    entries: tuple[Entry, ...],
+    embeddings: npt.NDArray[np.float32],
+    relevant: npt.NDArray[np.bool_],
+) -> Outcomes:
+    best, winners = gallery.product_similarities(embeddings)
+    right = relevant.argmax(axis=1)
+    categories = np.array(gallery.categories)
+    same = categories[None, :] == categories[right][:, None]
+    same[:, len(gallery.products) - gallery.distractors :] = False
+    restricted = np.where(same, best, -np.inf).astype(np.float32)
+    return Outcomes(
+        entries=entries,
+        embeddings=embeddings,
+        first=best.argmax(axis=1),
+        ranks=metrics.ranks(best, winners, relevant),
+        ranks_in_category=metrics.ranks(restricted, winners, relevant & same),
+        average_precisions=metrics.average_precisions(best, relevant),
+        absolute_accuracies=metrics.absolute_accuracies(best, relevant),
+        categories=tuple(categories[right].tolist()),
+    )
+
+
+def _figures(outcomes: Outcomes, chosen: npt.NDArray[np.bool_]) -> dict[str, float]:
+    ranks, within = outcomes.ranks[chosen], outcomes.ranks_in_category[chosen]
+    figures = {"photos": float(np.count_nonzero(chosen))}
+    figures |= {f"recall@{k}": metrics.recall_at(ranks, k) for k in RECALLS}
+    figures["mAP"] = float(outcomes.average_precisions[chosen].mean())
+    figures["absolute_accuracy"] = float(outcomes.absolute_accuracies[chosen].mean())
+    figures["distance_accuracy"] = metrics.recall_at(within, 1)
+    figures["distance_accuracy_top_3"] = metrics.recall_at(within, 3)
+    return figures

@@ -1,0 +1,140 @@
+"""A catalogue as it is searched: images, their products, similarities by codes or in float.
+
+What a bundle embeds is kept as a device keeps it, in int8 codes with the scale of a first index;
+what a float model embeds stays float.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.image_lists import Entry, ImageList, Problem
+from pocketlens.query import codes
+from pocketlens_converter import metrics
+from pocketlens_converter.embedding_models import EmbeddingModel, Progress, embed_entries
+
+
+@dataclass(frozen=True, slots=True)
+class Gallery:
+    """Embedded catalogue pictures and the products that they show.
+
+    Attributes:
+        products: Ids; distractors come last and have none, so that none is ever right.
+        categories: Of each product; "" where unknown.
+        distractors: How many of the products are distractors.
+        embeddings: float32 (n, dim): unit rows, or what their codes stand for.
+        codes: int8 (n, dim), or None for a float model.
+        scale: float32 (dim,), of the codes, or None.
+        images, product_numbers: int64 (links,): which image shows which product.
+        problems: Pictures that could not be read.
+    """
+
+    products: tuple[str, ...]
+    categories: tuple[str, ...]
+    distractors: int
+    embeddings: npt.NDArray[np.float32]
+    codes: npt.NDArray[np.int8] | None
+    scale: npt.NDArray[np.float32] | None
+    images: npt.NDArray[np.int64]
+    product_numbers: npt.NDArray[np.int64]
+    problems: tuple[Problem, ...]
+
+    def product_similarities(
+        self, queries: npt.NDArray[np.float32]
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+        """Similarity of each query (q, dim) to each product, and the image that gave it."""
+        return metrics.product_similarities(
+            queries @ self.embeddings.T, self.images, self.product_numbers, len(self.products)
+        )
+
+    def shows(self, entries: Sequence[Entry]) -> npt.NDArray[np.bool_]:
+        """Which products each photo shows, by its list: bool (q, p)."""
+        numbers = {product: number for number, product in enumerate(self.products) if product}
+        shown = np.zeros((len(entries), len(self.products)), np.bool_)
+        for row, entry in enumerate(entries):
+            for product in entry.product_ids:
+                if product in numbers:
+                    shown[row, numbers[product]] = True
+        return shown
+
+
+def embedded_gallery(
+    model: EmbeddingModel,
+    catalogue: ImageList,
+    distractors: ImageList | None = None,
+    *,
+    progress: Progress = lambda stage, done, total: None,
+) -> Gallery:
+    """Embeds a catalogue, and distractors behind it.
+
+    Raises:
+        TrainingError: No picture of a list can be read.
+    """
+    embedded = embed_entries(model, catalogue.entries, stage="embedding gallery", progress=progress)
+    links = _Links()
+    for entry in embedded.entries:
+        links.add(
+            [(product, catalogue.products[product].category) for product in entry.product_ids]
+        )
+    embeddings, problems, others = embedded.embeddings, embedded.problems, 0
+    if distractors is not None:
+        before = len(links.products)
+        more = embed_entries(
+            model, distractors.entries, stage="embedding distractors", progress=progress
+        )
+        links.begin_distractors()
+        for entry in more.entries:
+            links.add([(product, "") for product in entry.product_ids])
+        embeddings = np.concatenate([embeddings, more.embeddings])
+        problems, others = (*problems, *more.problems), len(links.products) - before
+    coded, scale = None, None
+    if model.bundle is not None:  # as the first index of a shop does it
+        seen = np.abs(np.concatenate([embeddings, model.bundle.representative]))
+        scale = codes.scale_of(seen.max(axis=0))
+        coded = codes.encode(embeddings, scale)
+        embeddings = codes.decode(coded, scale)
+    return Gallery(
+        products=tuple(links.products),
+        categories=tuple(links.categories),
+        distractors=others,
+        embeddings=embeddings,
+        codes=coded,
+        scale=scale,
+        images=np.array(links.images, np.int64),
+        product_numbers=np.array(links.numbers, np.int64),
+        problems=problems,
+    )
+
+
+class _Links:
+    """Numbers products in order of appearance; a distractor is another product of the same id."""
+
+    def __init__(self) -> None:
+        self.products: list[str] = []
+        self.categories: list[str] = []
+        self.images: list[int] = []
+        self.numbers: list[int] = []
+        self._known: dict[str, int] = {}
+        self._image = 0
+        self._keeps_ids = True
+
+    def begin_distractors(self) -> None:
+        """From here on products are distractors."""
+        self._known, self._keeps_ids = {}, False
+
+    def add(self, shown: Sequence[tuple[str, str]]) -> None:
+        """The next image, with the (id, category) of each product that it shows."""
+        for product, category in shown:
+            if product not in self._known:
+                self._known[product] = len(self.products)
+                self.products.append(product if self._keeps_ids else "")
+                self.categories.append(category)
+            self.images.append(self._image)
+            self.numbers.append(self._known[product])
+        self._image += 1

@@ -1,0 +1,115 @@
+"""A learner: the model, what its optimizer knows, and its average; one step at a time.
+
+Everything that a resumed run needs is in `state()`; a learner of the same options given it by
+`restore` goes on as if it had never stopped.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+
+from pocketlens_converter import backbones
+from pocketlens_converter.batches import Batch
+from pocketlens_converter.objectives import softmax_objective, triplet_objective
+from pocketlens_converter.options import TrainOptions
+
+CLIP_NORM = 10.0
+
+
+class Learner:
+    """Learns from batches; owned by one thread."""
+
+    def __init__(self, options: TrainOptions, *, weights: Path | None) -> None:
+        """Builds the model.
+
+        Args:
+            options: How it learns.
+            weights: Of the backbone; None starts from random ones.
+
+        Raises:
+            TrainingError: The backbone cannot be built, or the weights are not its.
+        """
+        keras.utils.set_random_seed(options.seed)
+        self.options = options
+        self.model = backbones.build(options, weights)
+        self._keeps_statistics = backbones.has_batch_statistics(self.model)
+        self._optimizer = keras.optimizers.Adam(options.learning_rate, global_clipnorm=CLIP_NORM)
+        self._optimizer.build(self.model.trainable_variables)
+        self._averages = [tf.Variable(weight.value) for weight in self.model.weights]
+        self._steps = {
+            is_warm: tf.function(lambda *inputs, warm=is_warm: self._step(*inputs, is_warm=warm))
+            for is_warm in (False, True)
+        }
+
+    def learn(self, batch: Batch, *, learning_rate: float, is_warm: bool) -> float:
+        """Takes one step; returns its loss."""
+        self._optimizer.learning_rate.assign(learning_rate)
+        ramp = (1 + batch.step) / (10 + batch.step)
+        loss = self._steps[is_warm or self.options.loss == "softmax"](
+            tf.constant(batch.pictures),
+            tf.constant(batch.products),
+            tf.constant(batch.slots),
+            tf.constant(min(self.options.averaging, ramp), tf.float32),
+        )
+        return float(loss)
+
+    def averaged_model(self) -> keras.Model:
+        """A model of its own with the running average of the weights: steadier than the last."""
+        model = backbones.build(self.options, None)
+        model.set_weights([average.numpy() for average in self._averages])
+        return model
+
+    def state(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Everything that changes by learning, by name."""
+        return {name: variable.numpy() for name, variable in self._variables().items()}
+
+    def restore(self, state: Mapping[str, npt.NDArray[np.generic]]) -> None:
+        """Puts back what `state` returned; the learner must have the same options."""
+        for name, variable in self._variables().items():
+            variable.assign(state[name])
+
+    def _variables(self) -> dict[str, tf.Variable]:
+        groups = {
+            "weight": [weight.value for weight in self.model.weights],
+            "average": self._averages,
+            "optimizer": [variable.value for variable in self._optimizer.variables],
+        }
+        return {
+            f"{group}/{number}": variable
+            for group, variables in groups.items()
+            for number, variable in enumerate(variables)
+        }
+
+    def _step(
+        self,
+        pictures: tf.Tensor,
+        products: tf.Tensor,
+        slots: tf.Tensor,
+        kept_share: tf.Tensor,
+        *,
+        is_warm: bool,
+    ) -> tf.Tensor:
+        variables = self.model.trainable_variables
+        with tf.GradientTape() as tape:
+            outputs = self.model(tf.cast(pictures, tf.float32), training=self._keeps_statistics)
+            embeddings = tf.math.l2_normalize(outputs, axis=1)
+            loss = self._objective(embeddings, products, slots, is_warm=is_warm)
+        self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        for average, weight in zip(self._averages, self.model.weights, strict=True):
+            average.assign(kept_share * average + (1.0 - kept_share) * weight.value)
+        return loss
+
+    def _objective(
+        self, embeddings: tf.Tensor, products: tf.Tensor, slots: tf.Tensor, *, is_warm: bool
+    ) -> tf.Tensor:
+        if self.options.loss == "triplet":
+            return triplet_objective(embeddings, products, self.options, is_warm=is_warm)
+        return softmax_objective(embeddings, products, slots, self.options)

@@ -1,0 +1,1 @@
+"""Losses, one a file: arrays in, one number out; nothing is kept between calls."""

@@ -1,0 +1,1 @@
+"""Miners, one a file: distances and labels of a batch to the triplets worth learning from."""

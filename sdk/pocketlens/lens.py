@@ -1,0 +1,227 @@
+"""Lens: a photo to products, offline. Wires the rooms of the SDK; decides nothing itself.
+
+    with Lens.open("shop/") as lens:
+        found = lens.search("photo.jpg", k=5)
+
+photo -> `query.pictures` -> `query.embedder` -> `query.searcher` over `store.reader` ->
+`query.verdict` -> `SearchResult`. Pictures and the model load with the first photo.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from time import perf_counter
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.errors import QueryError, StoreError
+from pocketlens.open_install import OpenInstall, Settings
+from pocketlens.options import Accelerator, PictureLimits, SearchOptions
+from pocketlens.query.filters import Filter
+from pocketlens.results import SearchResult, Timings
+from pocketlens.store.facts import StoreFacts
+
+if TYPE_CHECKING:
+    from pocketlens.formats.bundle import Bundle
+    from pocketlens.query.pictures import Box, Picture
+
+
+class Lens:
+    """A store, open for searching.
+
+    Threads: any number may search one Lens at once, also while another refreshes or closes it.
+    Processes: any number may open one store, also a read-only one, also while `pocketlens index`
+    makes it anew; a Lens keeps the install it was opened with until `refresh`. After a fork a
+    child must open its own: a Lens of the parent refuses every call there, and says so.
+    Closing: `close` refuses new searches at once; files and memory are freed when the searches
+    that run have ended. A context manager closes on leaving.
+    """
+
+    def __init__(self, directory: Path, settings: Settings) -> None:
+        """See `open`."""
+        self._directory, self._settings = directory, settings
+        self._process = os.getpid()
+        self._lock = threading.Lock()  # held for moments: guards the install and its searches
+        self._install: OpenInstall | None = OpenInstall.opened(directory, settings)
+
+    @classmethod
+    def open(
+        cls,
+        directory: str | Path,
+        *,
+        options: SearchOptions | None = None,
+        accelerator: Accelerator = "auto",
+        limits: PictureLimits | None = None,
+    ) -> Self:
+        """Opens the store in a folder.
+
+        Args:
+            directory: As `pocketlens index` made it; a read-only one will do.
+            options: How to search; `SearchOptions()` if None.
+            accelerator: What embeds photos; "auto" falls back to the CPU.
+            limits: What a photo may be; `PictureLimits()` if None.
+
+        Raises:
+            StoreNotFound: There is no store.
+            StoreCorrupt: A file of it is damaged or missing.
+            StoreTooNew: It was written by a newer PocketLens.
+        """
+        settings = Settings(options or SearchOptions(), accelerator, limits or PictureLimits())
+        return cls(Path(directory), settings)
+
+    def search(
+        self, photo: Picture, k: int = 10, *, filter: Filter | None = None, box: Box | None = None
+    ) -> SearchResult:
+        """Finds the products that a photo may show. An error leaves the Lens as it was.
+
+        Args:
+            photo: Path, bytes, file object, Pillow image, or uint8 array (height, width, 3).
+            k: Matches wanted, 1 or more; as many as there are where the store has fewer.
+            filter: Only products that satisfy it; the verdict is that of the unfiltered search.
+            box: (left, top, right, bottom) in pixels of the upright photo: the part to search.
+
+        Raises:
+            PictureError: The photo cannot be used as one.
+            QueryError: `k` or `box` cannot be.
+            BundleError: The model cannot run here, or not on the accelerator asked for.
+            StoreError: The store is damaged, or this Lens is closed or of another process.
+        """
+        with self._in_use() as install:
+            embedder = install.embedder()
+            from pocketlens.query import pictures
+
+            started = perf_counter()
+            tensor = pictures.tensor(photo, embedder.spec, limits=self._settings.limits, box=box)
+            decoded = perf_counter()
+            embedding = embedder.embed_tensor(tensor)
+            embedded = perf_counter()
+            spent = Timings((decoded - started) * 1e3, (embedded - decoded) * 1e3)
+            return install.answer(
+                embedding, k, filter, spent=spent, accelerator=embedder.accelerator
+            )
+
+    def search_vector(
+        self, embedding: npt.ArrayLike, k: int = 10, *, filter: Filter | None = None
+    ) -> SearchResult:
+        """Finds the products nearest an embedding by the store's model; no picture is opened.
+
+        Args:
+            embedding: Float (dim,), finite, not zero; normalised here.
+            k: As for `search`.
+            filter: As for `search`.
+
+        Raises:
+            QueryError: `embedding` or `k` cannot be.
+            StoreError: As for `search`.
+            BundleError: The bundle is not the one that the store was made with.
+        """
+        with self._in_use() as install:
+            return install.answer(_unit(embedding), k, filter, spent=Timings(), accelerator="")
+
+    def refresh(self) -> bool:
+        """Moves to the install that CURRENT names now; searches that run end in the old one.
+
+        Returns:
+            Whether it is another one than before.
+
+        Raises:
+            StoreError: It cannot be opened; this Lens goes on with the one it has.
+        """
+        with self._in_use() as old:
+            if old.is_current:
+                return False
+            new = OpenInstall.opened(self._directory, self._settings)
+            with self._lock:
+                replaced = self._install is old
+                if replaced:
+                    self._install = new
+            if not replaced:  # another thread moved it, or closed it, in the meantime
+                new.close()
+            return replaced
+
+    def close(self) -> None:
+        """Refuses searches from now on; closing again is no error. See the class for the rest."""
+        if os.getpid() != self._process:  # the parent's files: closing them here harms its locks
+            return
+        with self._lock:
+            install, self._install = self._install, None
+            idle = install is not None and install.searches == 0
+        if install is not None and idle:
+            install.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    @property
+    def directory(self) -> Path:
+        """Of the store."""
+        return self._directory
+
+    @property
+    def facts(self) -> StoreFacts:
+        """What the store says of the install in use: counts, generation, version, as_of."""
+        with self._in_use() as install:
+            return install.reader.facts
+
+    @property
+    def bundle(self) -> Bundle:
+        """What the bundle of the install in use says: spec, calibrations, golden examples.
+
+        Raises:
+            BundleError: It is not the one that the store was made with.
+        """
+        with self._in_use() as install:
+            return install.bundle()
+
+    @contextmanager
+    def _in_use(self) -> Iterator[OpenInstall]:
+        """The install in use, which stays open for as long as the body runs."""
+        if os.getpid() != self._process:
+            raise StoreError(
+                f"This Lens was opened by process {self._process}, before a fork to "
+                f"{os.getpid()}. Open another here: Lens.open({str(self._directory)!r})."
+            )
+        with self._lock:
+            install = self._install
+            if install is None:
+                raise StoreError(
+                    f"This Lens is closed. Open it again: Lens.open({str(self._directory)!r})."
+                )
+            install.searches += 1
+        try:
+            yield install
+        finally:
+            with self._lock:
+                install.searches -= 1
+                given_up = install is not self._install and install.searches == 0
+            if given_up:
+                install.close()
+
+
+def _unit(embedding: npt.ArrayLike) -> npt.NDArray[np.float32]:
+    """The vector at unit length, in float32."""
+    try:
+        vector = np.asarray(embedding, np.float64)
+    except (TypeError, ValueError) as exc:
+        raise QueryError(f"Expected a vector of numbers. Received {type(embedding)}.") from exc
+    length = float(np.linalg.norm(vector))
+    if not 0 < length < float("inf"):
+        raise QueryError("Expected a vector of finite numbers that are not all zero.")
+    return (vector / length).astype(np.float32)

@@ -1,0 +1,171 @@
+"""Evaluation: what lists and models say, counted; float and device pipelines beside each other."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from tests.making.models import DIM, SIZE, DrawnShop, draw_shop, keras_file, tiny_bundle
+
+from pocketlens.errors import TrainingError
+from pocketlens.formats.bundle import Bundle, Spec
+from pocketlens_converter import embedding_models, evaluation
+from pocketlens_converter.evaluation import EvaluationLists, compare, evaluate
+
+
+@dataclass(frozen=True)
+class MeanColours:
+    """A model that needs no learning: the colours of a picture's fields, and some noise."""
+
+    noise: float = 0.0
+    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    spec: Spec = Spec("colours", SIZE, SIZE, 48)
+    bundle: Bundle | None = None
+
+    def embed_tensors(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        fields = tensors.reshape(len(tensors), 4, SIZE // 4, 4, SIZE // 4, 3).mean(axis=(2, 4))
+        rows = fields.reshape(len(tensors), -1) / 127.5 - 1
+        rows += self.noise * self.rng.normal(size=rows.shape)
+        return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> DrawnShop:
+    return draw_shop(tmp_path_factory.mktemp("shop"), products=12, photos_each=3)
+
+
+@pytest.fixture(scope="module")
+def others(tmp_path_factory: pytest.TempPathFactory) -> DrawnShop:
+    return draw_shop(tmp_path_factory.mktemp("others"), products=5)
+
+
+@pytest.fixture(scope="module")
+def bundle_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("bundle") / "shop.tflite"
+    path.write_bytes(tiny_bundle())
+    return path
+
+
+def test_a_good_model_finds_everything_and_a_blind_one_nothing(shop: DrawnShop) -> None:
+    lists = EvaluationLists.read(shop.photos, shop.catalogue)
+
+    good, blind = evaluate(MeanColours(), lists), evaluate(MeanColours(noise=1e6), lists)
+
+    assert (good.products, good.images, good.distractors, good.absent) == (12, 12, 0, 0)
+    assert good.figures["photos"] == 36
+    assert good.figures["recall@1"] == good.figures["mAP"] == good.figures["absolute_accuracy"] == 1
+    assert blind.figures["recall@1"] < 0.4
+    assert blind.figures["recall@1"] <= blind.figures["recall@3"] <= blind.figures["recall@10"]
+
+
+def test_figures_of_categories_average_to_the_whole(shop: DrawnShop) -> None:
+    found = evaluate(MeanColours(noise=1.0), EvaluationLists.read(shop.photos, shop.catalogue))
+
+    assert sorted(found.by_category) == ["kind 0", "kind 1"]
+    for name in ("recall@1", "mAP", "distance_accuracy"):
+        parts = [each[name] * each["photos"] for each in found.by_category.values()]
+        assert sum(parts) / 36 == pytest.approx(found.figures[name], abs=1e-6)
+
+
+def test_within_its_category_a_product_is_found_at_least_as_often(shop: DrawnShop) -> None:
+    found = evaluate(MeanColours(noise=1.0), EvaluationLists.read(shop.photos, shop.catalogue))
+
+    assert found.figures["recall@1"] < 1
+    assert found.figures["distance_accuracy"] >= found.figures["recall@1"]
+    assert found.figures["distance_accuracy_top_3"] >= found.figures["distance_accuracy"]
+
+
+def test_distractors_with_the_same_ids_are_other_products(
+    shop: DrawnShop, others: DrawnShop
+) -> None:
+    lists = EvaluationLists.read(shop.photos, shop.catalogue, others.catalogue)
+
+    found = evaluate(MeanColours(), lists)
+
+    assert (found.products, found.images, found.distractors) == (17, 17, 5)
+    # The distractors are the same pictures as the first five products: always a tie, never right.
+    assert found.figures["recall@1"] == pytest.approx(7 / 12)
+    assert found.figures["distance_accuracy"] == 1
+
+
+def test_photos_of_absent_products_are_left_out_and_counted(
+    shop: DrawnShop, tmp_path: Path
+) -> None:
+    lines = shop.catalogue.read_text().splitlines()
+    few = shop.catalogue.with_name("few.csv")
+    few.write_text("\n".join(lines[:5]) + "\n")
+
+    found = evaluate(MeanColours(), EvaluationLists.read(shop.photos, few))
+
+    assert (found.products, found.absent, found.figures["photos"]) == (4, 24, 12)
+
+
+def test_lists_without_a_product_in_common_are_told(shop: DrawnShop, tmp_path: Path) -> None:
+    foreign = shop.catalogue.with_name("foreign.csv")
+    foreign.write_text(shop.catalogue.read_text().replace(",p", ",q"))
+
+    with pytest.raises(TrainingError, match="no product_id of one is in the other"):
+        EvaluationLists.read(shop.photos, foreign)
+
+
+def test_a_bad_picture_is_a_problem_and_the_rest_is_evaluated(tmp_path: Path) -> None:
+    shop = draw_shop(tmp_path, products=4)
+    (tmp_path / "pictures" / "p1_0.png").write_bytes(b"no picture")
+    (tmp_path / "pictures" / "c3.png").write_bytes(b"")
+
+    found = evaluate(MeanColours(), EvaluationLists.read(shop.photos, shop.catalogue))
+
+    assert (found.images, found.figures["photos"], found.absent) == (3, 5, 2)
+    assert [problem.column for problem in found.problems] == ["image", "image"]
+
+
+def test_a_list_of_bad_pictures_is_told(tmp_path: Path) -> None:
+    shop = draw_shop(tmp_path, products=2)
+    for path in (tmp_path / "pictures").glob("c*.png"):
+        path.write_bytes(b"no picture")
+
+    with pytest.raises(TrainingError, match="can be read"):
+        evaluate(MeanColours(), EvaluationLists.read(shop.photos, shop.catalogue))
+
+
+def test_a_bundle_is_evaluated_as_a_device_searches(shop: DrawnShop, bundle_path: Path) -> None:
+    lists = EvaluationLists.read(shop.photos, shop.catalogue)
+
+    with embedding_models.opened(bundle_path) as model:
+        found = evaluate(model, lists)
+
+    assert found.pipeline == "device"
+    assert found.outcomes.embeddings.shape == (36, DIM)
+    assert found.figures["recall@1"] > 0.5
+
+
+def test_a_model_and_its_bundle_differ_by_little(
+    shop: DrawnShop, bundle_path: Path, tmp_path: Path
+) -> None:
+    lists = EvaluationLists.read(shop.photos, shop.catalogue)
+
+    (device, original), comparison = evaluation.compared([bundle_path, keras_file(tmp_path)], lists)
+
+    assert (device.pipeline, original.pipeline) == ("device", "float")
+    assert comparison is not None
+    assert comparison.cosine_mean is not None
+    assert comparison.cosine_mean > 0.99
+    assert comparison.top1_agreement > 0.9
+    difference = comparison.differences["recall@1"]
+    exact = device.figures["recall@1"] - original.figures["recall@1"]
+    assert difference.difference == pytest.approx(exact)
+    assert difference.low <= exact <= difference.high
+
+
+def test_a_model_does_not_differ_from_itself(shop: DrawnShop) -> None:
+    found = evaluate(MeanColours(noise=0.3), EvaluationLists.read(shop.photos, shop.catalogue))
+
+    same = compare(found, found, np.random.default_rng(0))
+
+    assert (same.top1_agreement, same.cosine_p01) == (1, pytest.approx(1))
+    assert all((each.low, each.high) == (0, 0) for each in same.differences.values())

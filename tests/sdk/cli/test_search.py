@@ -1,0 +1,222 @@
+"""`pocketlens search`: what it prints of an answer, for people and for programs."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.making.colour_bundle import colour_bundle
+
+from pocketlens import index
+from pocketlens.cli import main
+from pocketlens.cli.search import headline, result_as_json
+from pocketlens.products import Image as CatalogueImage
+from pocketlens.products import Price, Product
+from pocketlens.results import Match, SearchResult, Timings, Verdict
+
+
+def result(verdict: Verdict, confidence: float | None, *matches: Match) -> SearchResult:
+    return SearchResult(
+        verdict=verdict,
+        confidence=confidence,
+        matches=matches,
+        threshold=None if confidence is None else 0.8,
+        margin=0.25,
+        matches_in_filter=2,
+        gallery_size=3,
+        generation="ab" * 32,
+        version=4,
+        as_of=datetime(2026, 11, 20, 12, tzinfo=UTC),
+        accelerator="cpu",
+        timings=Timings(1.0, 2.0, 0.5),
+    )
+
+
+SHOE = Product(
+    "R-1", "Red shoe", "shoes", price=Price(1250, "EUR"), stock=3, attributes={"colour": "red"}
+)
+MATCH = Match(SHOE, CatalogueImage("r1.jpg"), 0.75, (Product("R-2"),))
+
+
+@pytest.mark.parametrize(
+    ("found", "line"),
+    [
+        (result(Verdict.MATCH, 0.968, MATCH), "MATCH 0.97: Red shoe (R-1)"),
+        (result(Verdict.NO_MATCH, 0.031, MATCH), "NO MATCH 0.03: nearest is Red shoe (R-1)"),
+        (result(Verdict.UNSURE, 0.5, MATCH), "UNSURE 0.50: Red shoe (R-1)"),
+        (
+            result(Verdict.UNSURE, None, MATCH),
+            "UNSURE: Red shoe (R-1) (the bundle has no calibration)",
+        ),
+        (result(Verdict.MATCH, 0.9), "MATCH 0.90: no product satisfies the filter"),
+    ],
+    ids="match no-match unsure uncalibrated nothing-in-filter".split(),
+)
+def test_headline_says_the_verdict(found: SearchResult, line: str) -> None:
+    assert headline(found) == line
+
+
+def test_json_has_every_documented_key() -> None:
+    said = result_as_json(result(Verdict.MATCH, 0.9, MATCH))
+
+    product = {
+        "id": "R-1",
+        "title": "Red shoe",
+        "category": "shoes",
+        "url": "",
+        "price": {"amount": "12.50", "currency": "EUR"},
+        "stock": 3,
+        "attributes": {"colour": "red"},
+    }
+    bare = {**dict.fromkeys(("title", "category", "url"), ""), "price": None, "stock": None}
+    match = {
+        "rank": 1,
+        "similarity": 0.75,
+        "product": product,
+        "image": {"id": "r1.jpg", "url": ""},
+        "alternatives": [{"id": "R-2", **bare, "attributes": {}}],
+    }
+    assert json.loads(json.dumps(said)) == {
+        "verdict": "match",
+        "confidence": 0.9,
+        "threshold": 0.8,
+        "margin": 0.25,
+        "matches": [match],
+        "matches_in_filter": 2,
+        "gallery_size": 3,
+        "generation": "ab" * 32,
+        "version": 4,
+        "as_of": "2026-11-20T12:00:00+00:00",
+        "accelerator": "cpu",
+        "timings": {"decode_ms": 1.0, "embed_ms": 2.0, "search_ms": 0.5},
+    }
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Seven products: sku-0 to sku-5 with a picture each, and sku-6 with that of sku-5."""
+    folder = tmp_path_factory.mktemp("shop")
+    rng = np.random.default_rng(4)
+    lines = ["image,product_id,title,category,price,currency,stock,image_url,attr.colour"]
+    for number in range(7):
+        picture = f"{min(number, 5)}.png"
+        if not (folder / picture).exists():
+            pixels = rng.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            Image.fromarray(pixels).resize((64, 64)).save(folder / picture)
+        offer = f"{number * 10}.00,{'USD' if number == 1 else 'EUR'},{number % 2}"
+        colour = "red" if number < 3 else "blue"
+        url = f"https://shop.example/{picture}"
+        lines.append(
+            f"{picture},sku-{number},Thing {number},things {number % 2},{offer},{url},{colour}"
+        )
+    (folder / "list.csv").write_text("\n".join(lines))
+    (folder / "shop.tflite").write_bytes(colour_bundle())
+    index(folder / "list.csv", model=folder / "shop.tflite", out=folder / "store")
+    return folder
+
+
+def asked(
+    shop: Path, capsys: pytest.CaptureFixture[str], *options: str, photo: str = "2.png"
+) -> set[str]:
+    code = main(["search", str(shop / "store"), str(shop / photo), "-k", "50", "--json", *options])
+    (found,) = json.loads(capsys.readouterr().out)
+    assert code == 0
+    shown = [match["product"]["id"] for match in found["matches"]]
+    shown += [each["id"] for match in found["matches"] for each in match["alternatives"]]
+    assert found["matches_in_filter"] == len(shown)
+    return {each.removeprefix("sku-") for each in shown}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ([], "0123456"),
+        (["--category", "things 1"], "135"),
+        (["--in-stock"], "135"),
+        (["--max-price", "30"], "0123"),
+        (["--min-price", "20.01"], "3456"),
+        (["--currency", "EUR"], "023456"),
+        (["--attribute", "colour=red"], "012"),
+        (["--attribute", "colour=red", "--attribute", "size=9"], ""),
+        (["--min-price", "10", "--max-price", "50", "--in-stock", "--currency", "EUR"], "35"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else value or "none",
+)
+def test_options_filter_products(
+    options: list[str], expected: str, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert asked(shop, capsys, *options) == set(expected)
+
+
+def test_people_see_the_verdict_then_a_table(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["search", str(shop / "store"), str(shop / "5.png"), "-k", "2"]) == 0
+
+    lines = capsys.readouterr().out.splitlines()
+    assert "Thing 5 (sku-5)" in lines[0]
+    assert lines[1].split() == ["#", "product", "price", "similarity", "image"]
+    assert lines[2].split()[:6] == ["1", "Thing", "5", "(sku-5)", "50.00", "EUR"]
+    assert lines[2].endswith("https://shop.example/5.png")
+    assert lines[3].split() == ["or", "Thing", "6", "(sku-6)", "60.00", "EUR"]
+
+
+def test_several_photos_are_told_apart(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = [str(shop / "1.png"), str(shop / "nowhere.png"), str(shop / "3.png")]
+
+    assert main(["search", str(shop / "store"), *photos, "-k", "1"]) == 1
+
+    printed = capsys.readouterr()
+    lines = printed.out.splitlines()
+    assert lines[0] == photos[0]
+    assert photos[2] in lines
+    assert [line for line in lines if "Thing" in line and "sku-1" in line]
+    assert photos[1] in printed.err
+    assert photos[1] not in printed.out
+
+
+def test_accelerator_that_is_absent_is_refused(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = main(["search", str(shop / "store"), str(shop / "1.png"), "--accelerator", "nnapi"])
+
+    printed = capsys.readouterr()
+    assert (code, printed.out) == (1, "")
+    assert "nnapi" in printed.err
+
+
+def test_box_of_the_photo_is_searched(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo = Image.new("RGB", (128, 64))
+    for place, number in enumerate((0, 4)):
+        with Image.open(shop / f"{number}.png") as image:
+            photo.paste(image, (64 * place, 0))
+    photo.save(tmp_path / "two.png")
+    arguments = ["search", str(shop / "store"), str(tmp_path / "two.png"), "-k", "1", "--json"]
+
+    found = []
+    for box in ("0,0,64,64", "64,0,128,64"):
+        assert main([*arguments, "--box", box]) == 0
+        found.append(json.loads(capsys.readouterr().out)[0]["matches"][0]["product"]["id"])
+
+    assert found == ["sku-0", "sku-4"]
+
+
+def test_searching_needs_nothing_but_the_store(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(shop / "store", tmp_path / "elsewhere")
+
+    code = main(["search", str(tmp_path / "elsewhere"), str(shop / "3.png"), "--json"])
+
+    (found,) = json.loads(capsys.readouterr().out)
+    assert code == 0
+    assert found["matches"][0]["product"]["id"] == "sku-3"
