@@ -20,9 +20,10 @@ GROUND = (255, 255, 255)
 def zoom(
     picture: Image.Image, rng: np.random.Generator, *, size: int, smallest_area: float
 ) -> Image.Image:
-    """A random part of `picture`, at least `smallest_area` of it, scaled to `size` pixels a side.
+    """A random part of `picture`, some `smallest_area` of it or more, scaled to `size` pixels.
 
-    Its sides differ by a third at most, as in "Going deeper with convolutions" (2014), section 6.
+    Its sides differ by a third at most (one that would be too long is cut), as in "Going deeper
+    with convolutions" (2014), section 6.
     """
     area = rng.uniform(smallest_area, 1.0)
     aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))

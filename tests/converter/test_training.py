@@ -1,0 +1,171 @@
+"""Training on pictures that take seconds: it learns, resumes after a kill, says what is wrong."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from pocketlens.errors import TrainingError
+from pocketlens_converter import checkpoints, models
+from pocketlens_converter.options import TrainOptions
+from pocketlens_converter.training import StepReport, train
+
+OPTIONS = TrainOptions(
+    backbone="Tiny", image_size=32, dim=16, products=4, pictures=3, steps=24, learning_rate=5e-3
+)
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Eight products told apart by stripes; catalogue, photos, photos to validate."""
+    folder = tmp_path_factory.mktemp("stripes")
+    rng = np.random.default_rng(0)
+    rows: dict[str, list[str]] = {"catalogue": [], "photos": [], "unseen": []}
+    for product in range(8):
+        colours = rng.integers(0, 256, (2, 3))
+        stripes = np.arange(48) // (3 + 2 * (product % 4)) % 2
+        plain = np.broadcast_to(colours[stripes][None], (48, 48, 3)).astype(np.uint8)
+        for name, count in (("catalogue", 1), ("photos", 6), ("unseen", 3)):
+            for number in range(count):
+                noise = rng.integers(-20, 20, plain.shape) if name != "catalogue" else 0
+                pixels = np.clip(plain.astype(int) + noise, 0, 255).astype(np.uint8)
+                file = f"{name}-{product}-{number}.png"
+                Image.fromarray(pixels).save(folder / file)
+                rows[name].append(f"{file},p{product}")
+    for name, lines in rows.items():
+        (folder / f"{name}.csv").write_text("\n".join(["image,product_id", *lines]) + "\n")
+    return [folder / "catalogue.csv", folder / "photos.csv", folder / "unseen.csv"]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"loss": "triplet", "miner": "batch-hard"}, {"loss": "triplet", "miner": "semi-hard"}],
+    ids=["softmax", "batch-hard", "semi-hard"],
+)
+def test_training_learns(shop: list[Path], tmp_path: Path, changes: dict[str, str]) -> None:
+    options = TrainOptions(
+        backbone="Tiny",
+        image_size=32,
+        dim=16,
+        products=8,
+        pictures=3,
+        steps=40,
+        learning_rate=5e-3,
+        **changes,  # type: ignore[arg-type] # names of a loss and a miner
+    )
+
+    report = train(shop[:2], tmp_path / "model.keras", options, validation=shop[2])
+
+    assert report.steps == 40
+    assert report.recall is not None
+    assert report.recall >= 0.75  # chance is one eighth
+
+
+def test_report_and_description_tell_how_the_model_was_made(
+    shop: list[Path], tmp_path: Path
+) -> None:
+    seen: list[StepReport] = []
+
+    report = train(shop[:2], tmp_path / "model.keras", OPTIONS, progress=seen.append)
+
+    assert [step.step for step in seen] == list(range(1, 25))
+    assert seen[-1].share == 1
+    assert (report.pictures, report.products, report.resumed_at) == (56, 8, 0)
+    described = json.loads((tmp_path / "model.keras.json").read_text())
+    assert described["options"]["steps"] == 24
+    model, spec = models.load(report.path)
+    assert (spec.height, spec.width, spec.dim, spec.resize_mode) == (32, 32, 16, "pad")
+    tensors = np.zeros((3, 32, 32, 3), np.uint8)
+    assert np.linalg.norm(models.embed(model, tensors), axis=1) == pytest.approx(np.ones(3))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "model.keras.json"]
+
+
+RUN = """
+import sys, itertools
+from pathlib import Path
+from pocketlens_converter.options import TrainOptions
+from pocketlens_converter import training
+
+training.CHECKPOINT_SECONDS = 0.0  # after every step
+folder, out, signal_at = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+options = TrainOptions(backbone="Tiny", image_size=32, dim=16, products=4, pictures=3, steps=14,
+                       learning_rate=5e-3)
+def tell(report):
+    print(report.step, flush=True)
+    if report.step == signal_at:
+        sys.stdin.read()  # until it is killed
+report = training.train([folder / "catalogue.csv", folder / "photos.csv"], out, options,
+                        progress=tell)
+print("resumed at", report.resumed_at, flush=True)
+"""
+
+
+def test_a_killed_run_goes_on_where_it_was(shop: list[Path], tmp_path: Path) -> None:
+    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    command = [sys.executable, "-c", RUN, str(shop[0].parent)]
+    whole, cut = tmp_path / "whole.keras", tmp_path / "cut.keras"
+    subprocess.run([*command, str(whole), "0"], env=environment, check=True, capture_output=True)
+
+    with subprocess.Popen(
+        [*command, str(cut), "9"],
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as killed:
+        assert killed.stdout is not None
+        for line in killed.stdout:
+            if line.strip() == "9":
+                break
+        killed.send_signal(signal.SIGKILL)
+    assert not cut.exists()
+    resumed = subprocess.run(
+        [*command, str(cut), "0"], env=environment, check=True, capture_output=True, text=True
+    )
+
+    assert "resumed at 8" in resumed.stdout  # the ninth step was told before it was kept
+    tensors = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    (first, _), (second, _) = models.load(whole), models.load(cut)
+    cosines = (models.embed(first, tensors) * models.embed(second, tensors)).sum(axis=1)
+    assert cosines == pytest.approx(np.ones(4), abs=1e-3)
+    assert not list(tmp_path.glob("*.checkpoint"))
+
+
+def test_a_damaged_checkpoint_is_named(shop: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "model.keras.checkpoint").write_bytes(b"cut")
+
+    with pytest.raises(TrainingError, match="Delete it to start anew"):
+        train(shop[:2], tmp_path / "model.keras", OPTIONS)
+
+
+def test_another_run_does_not_take_up_a_checkpoint(shop: list[Path], tmp_path: Path) -> None:
+    out = tmp_path / "model.keras"
+    other = checkpoints.Progress("of other options", 5, 1.0)
+    checkpoints.write(tmp_path / "model.keras.checkpoint", other, {})
+
+    with pytest.raises(TrainingError, match="other options"):
+        train(shop[:2], out, OPTIONS)
+
+    assert not out.exists()
+    assert (tmp_path / "model.keras.checkpoint").exists()
+
+
+@pytest.mark.parametrize(
+    ("out", "says"), [("model.h5", "ends in .keras"), ("no/model.keras", "no folder")]
+)
+def test_a_place_that_cannot_be_is_said_before_anything_is_read(
+    out: str, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(TrainingError, match=says):
+        train([tmp_path / "missing.csv"], tmp_path / out, OPTIONS)
