@@ -32,12 +32,10 @@ PLAIN = TrainOptions(alpha=0.35, image_size=96, averaging=0.0)
 VARIANTS = {
     "softmax": PLAIN,
     "triplet_batch_hard_from_the_start": replace(
-        PLAIN, loss="triplet", miner="batch-hard", warm_up=0.0
+        PLAIN, loss="triplet", miner="batch-hard", semi_hard_share=0.0
     ),
     "triplet_semi_hard": replace(PLAIN, loss="triplet", miner="semi-hard"),
-    "triplet_semi_hard_then_batch_hard": replace(
-        PLAIN, loss="triplet", miner="batch-hard", warm_up=0.3
-    ),
+    "triplet_semi_hard_then_batch_hard": replace(PLAIN, loss="triplet", miner="batch-hard"),
 }
 
 

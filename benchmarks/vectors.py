@@ -27,8 +27,8 @@ from pocketlens.query.embedder import Embedder
 
 SEED = 20_261
 NEIGHBOURS = 8
-# So much that a spread vector is about as far from its nearest as one catalogue picture of the sets
-# from another; with little of it a gallery is thousands of near-duplicates.
+# So much that the ten nearest of a query stand apart. With little of it a gallery is thousands of
+# near-duplicates, which no shop has, and whose order hangs on the third decimal.
 NOISE = 1.0
 CROPS = 3
 GALLERY = (

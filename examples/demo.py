@@ -14,12 +14,14 @@ goes on where it was.
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +40,9 @@ ROOT = Path(__file__).resolve().parent.parent
 SDK, CONVERTER = ROOT / "sdk" / "pocketlens", ROOT / "converter" / "pocketlens_converter"
 COMMANDS = Path(sys.executable).parent  # where pip puts them
 SEED = 7
+ERROR_RATE = 0.05  # of verdicts on held-out photos: absent taken for a match, present refused
 RECALL_GOAL = 0.9
-SHOWN_A_CATEGORY = 2  # photos in the table
+SHOWN = 2  # photos of a category in the table
 TRAINING_MINUTES = 4.5  # a slow machine trains less; then the goals tell whether it was enough
 
 
@@ -120,76 +123,69 @@ def prepare(folder: Path, scale: Scale) -> SampleShop:
 
 def path_of_steps(folder: Path, shop: SampleShop, scale: Scale) -> tuple[Step, ...]:
     """What is done before the search, in order."""
-    model, bundle, store = folder / "shop.keras", folder / "shop.tflite", folder / "store"
-    converted = folder / "uncalibrated.tflite"
-    train = (
-        "pocketlens-converter train {shop.catalog} {shop.train} --out {model} --backbone Tiny "
-        "--image-size 96 --dim 64 --learning-rate 0.002 "
-        f"--steps {scale.steps} --minutes {TRAINING_MINUTES} --seed {SEED}"
-    )
-    convert = (
-        "pocketlens-converter convert {model} --catalog {shop.catalog} --queries {shop.held_out} "
-        "--out {converted}"
-    )
-    calibrate = (
-        "pocketlens-converter calibrate {bundle} --queries {shop.held_out} --gallery {shop.catalog}"
-    )
-    index = "pocketlens index {shop.catalog} --model {bundle} --out {store}"
+    model, converted = folder / "shop.keras", folder / "uncalibrated.tflite"
+    bundle, store = folder / "shop.tflite", folder / "store"
+    places = {
+        "shop": shop,
+        "model": model,
+        "converted": converted,
+        "bundle": bundle,
+        "store": store,
+    }
 
-    def run(line: str) -> None:
-        command(line, shop=shop, model=model, converted=converted, bundle=bundle, store=store)
+    def step(name: str, line: str, *, reads: Sequence[Path], makes: Sequence[Path]) -> Step:
+        return Step(name, (shop.folder, *reads), tuple(makes), line, lambda: command(line, places))
 
-    def run_calibrate() -> None:
-        shutil.copyfile(converted, bundle)
-        run(calibrate)
-
-    def drawing() -> None:
-        draw_shop(shop.folder, scale.size)
-
-    pictures, settings = (shop.folder,), f"{scale} {SEED}"
     return (
-        Step("draw a shop", (SDK / "testing",), pictures, settings, drawing),
         Step(
+            "draw a shop",
+            reads=(SDK / "testing",),
+            makes=(shop.folder,),
+            settings=f"{scale.size} {SEED}",
+            run=lambda: draw_shop(shop.folder, scale.size),
+        ),
+        step(
             "train from random weights",
-            (*pictures, CONVERTER),
-            (model,),
-            train,
-            lambda: run(train),
+            "pocketlens-converter train {shop.catalog} {shop.train} --out {model} "
+            "--backbone Tiny --image-size 96 --dim 64 --learning-rate 0.002 "
+            f"--steps {scale.steps} --minutes {TRAINING_MINUTES} --seed {SEED}",
+            reads=(CONVERTER,),
+            makes=(model,),
         ),
-        Step(
+        step(
             "convert to int8",
-            (*pictures, model, CONVERTER),
-            (converted,),
-            convert,
-            lambda: run(convert),
+            "pocketlens-converter convert {model} --catalog {shop.catalog} "
+            "--queries {shop.held_out} --out {converted}",
+            reads=(CONVERTER, model),
+            makes=(converted,),
         ),
-        Step(
+        step(
             "calibrate on held-out photos",
-            (*pictures, converted, CONVERTER),
-            (bundle,),
-            calibrate,
-            run_calibrate,
+            "pocketlens-converter calibrate {converted} --queries {shop.held_out} "
+            "--gallery {shop.catalog} --out {bundle} "
+            f"--false-accept-rate {ERROR_RATE} --false-reject-rate {ERROR_RATE}",
+            reads=(CONVERTER, converted),
+            makes=(bundle,),
         ),
-        Step(
+        step(
             "index the catalogue",
-            (*pictures, bundle, SDK),
-            (store / "CURRENT", store / "installs"),
-            index,
-            lambda: run(index),
+            "pocketlens index {shop.catalog} --model {bundle} --out {store}",
+            reads=(SDK, bundle),
+            makes=(store / "CURRENT", store / "installs"),
         ),
     )
 
 
-def command(line: str, **places: object) -> None:
+def command(line: str, places: Mapping[str, object]) -> None:
     """Runs a command of PocketLens as a user would; ends the demo if it fails.
 
     Args:
         line: The command, with names of places in braces.
-        places: Paths by name.
+        places: Paths, and what has paths, by name.
     """
     program, *words = (word.format(**places) for word in line.split())
-    shown = (os.path.relpath(word) if Path(word).is_absolute() else word for word in words)
-    print(f"      $ {program} {' '.join(shown)}", flush=True)
+    words = [os.path.relpath(word) if Path(word).is_absolute() else word for word in words]
+    print(f"      $ {program} {' '.join(words)}", flush=True)
     quiet = {"TF_CPP_MIN_LOG_LEVEL": "3", **os.environ}
     done = subprocess.run([COMMANDS / program, *words], env=quiet, check=False)  # noqa: S603  # our own commands
     if done.returncode:
@@ -239,7 +235,7 @@ def show_table(present: Sequence[Asked], absent: Sequence[Asked], shop: SampleSh
         table.add_column(heading)
     for heading in ("decode ms", "embed ms", "search ms"):
         table.add_column(heading, justify="right")
-    for asked in (*sample(present, shop), *absent[:: max(1, len(absent) // 4)]):
+    for asked in sample(present, absent, shop):
         first, timings = asked.found.matches[0], asked.found.timings
         shown = "(absent)" if asked.product_id is None else products[asked.product_id].title
         sure = asked.found.confidence
@@ -256,16 +252,21 @@ def show_table(present: Sequence[Asked], absent: Sequence[Asked], shop: SampleSh
     print(f"photo to matches: median {median:.1f} ms, 95th percentile {slow:.1f} ms")
 
 
-def sample(present: Sequence[Asked], shop: SampleShop) -> list[Asked]:
-    """The first photos of different products, some a category."""
+def sample(present: Sequence[Asked], absent: Sequence[Asked], shop: SampleShop) -> list[Asked]:
+    """A photo of some products of each category, and one of some absent products."""
     products = image_lists.read(shop.catalog).products
-    chosen: dict[str, dict[str, Asked]] = {}
+    categories: dict[str, dict[str, Asked]] = {}
     for asked in present:
         product = products[asked.product_id or ""]
-        of_category = chosen.setdefault(product.category, {})
-        if len(of_category) < SHOWN_A_CATEGORY:
-            of_category.setdefault(product.id, asked)
-    return [asked for of_category in chosen.values() for asked in of_category.values()]
+        categories.setdefault(product.category, {}).setdefault(product.id, asked)
+    strangers = {asked.photo.parent: asked for asked in absent}
+    chosen = [spread(list(of_products.values()), SHOWN) for of_products in categories.values()]
+    return [*itertools.chain(*chosen), *spread(list(strangers.values()), 2 * SHOWN)]
+
+
+def spread(all_asked: Sequence[Asked], count: int) -> Sequence[Asked]:
+    """`count` of them, evenly from first to last."""
+    return all_asked[:: max(1, len(all_asked) // count)][:count]
 
 
 def show_picture(
@@ -274,7 +275,7 @@ def show_picture(
     """Writes the same photos beside the catalogue pictures of their matches."""
     pictures = {each.image.id: each.path for each in image_lists.read(shop.catalog).entries}
     rows = []
-    for asked in (*sample(present, shop), *absent[:: max(1, len(absent) // 4)]):
+    for asked in sample(present, absent, shop):
         matches = tuple(
             (
                 pictures[match.image.id],
@@ -293,21 +294,23 @@ def show_picture(
 def judge(present: Sequence[Asked], absent: Sequence[Asked]) -> int:
     """Prints each goal and whether it is met; returns the exit code."""
     recall = float(np.mean([asked.is_right for asked in present]))
-    one = [asked for asked in absent if asked.photo.parent == absent[0].photo.parent]
-    refused = sum(asked.is_refused for asked in one)
-    accepted = sum(asked.found.verdict is Verdict.MATCH for asked in absent)
+    strangers: dict[str, list[Asked]] = {}
+    for asked in absent:
+        strangers.setdefault(asked.photo.parent.name, []).append(asked)
+    refused = [name for name, photos in strangers.items() if all(a.is_refused for a in photos)]
+    verdicts = Counter(asked.found.verdict.name for asked in absent)
+    told = ", ".join(f"{verdict.name} {verdicts[verdict.name]}" for verdict in Verdict)
+    print(f"verdicts on {len(absent)} photos of {len(strangers)} absent products: {told}")
     goals = (
         (
             f"recall@1 {recall:.3f} over {len(present)} unseen photos, {RECALL_GOAL} wanted",
             recall >= RECALL_GOAL,
         ),
         (
-            f"absent product {one[0].photo.parent.name}: NO_MATCH for {refused} of its {len(one)} "
-            "photos, most wanted",
-            2 * refused > len(one),
+            f"absent products refused on every photo: {', '.join(refused) or 'none'}; one wanted",
+            bool(refused),
         ),
     )
-    print(f"absent products: {accepted} of {len(absent)} photos taken for a match")
     for says, is_met in goals:
         print(f"{'reached' if is_met else 'MISSED '}  {says}")
     return 0 if all(is_met for _, is_met in goals) else 1

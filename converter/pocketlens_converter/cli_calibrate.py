@@ -12,6 +12,7 @@ import typer
 
 from pocketlens import durable_files
 from pocketlens.cli import output
+from pocketlens_converter.cli_files import check_place
 
 _EXAMPLES = """\b
 Example:
@@ -47,6 +48,7 @@ def _calibrate(
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
     """Fit the confidence of a match, and its thresholds, and put them into the bundle."""
+    written = check_place(model if out is None else out)
     from pocketlens_converter.calibration import CalibrationOptions, calibrated_bundle
 
     options = CalibrationOptions(
@@ -56,7 +58,6 @@ def _calibrate(
         done = calibrated_bundle(
             model, queries=queries, gallery=gallery, options=options, progress=progress
         )
-    written = model if out is None else out
     durable_files.write_file(written, done.data)
     result = done.calibrated
     if as_json:

@@ -12,6 +12,7 @@ import typer
 from pocketlens import durable_files
 from pocketlens.cli import output
 from pocketlens.formats.bundle import ResizeMode
+from pocketlens_converter.cli_files import check_place
 from pocketlens_converter.convert_options import ConvertOptions, InputScale
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def _convert(
         input_scale=None if input_scale is None else InputScale.parse(input_scale),
         resize_mode=cast("ResizeMode | None", resize),  # one of them: checked above
     )
+    check_place(out)
     from pocketlens_converter.conversion import convert
 
     with output.progress() as progress:

@@ -13,6 +13,7 @@ import typer
 
 from pocketlens import durable_files
 from pocketlens.cli import output
+from pocketlens_converter.cli_files import check_place
 from pocketlens_converter.convert_options import InputScale
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def _evaluate(
 
     A bundle is measured as a device searches: int8 model, catalogue in int8 codes.
     """
+    result = None if json_file in (None, "-") else check_place(Path(str(json_file)))
     from pocketlens_converter.evaluation import EvaluationLists, compared
 
     lists = EvaluationLists.read(queries, gallery, distractors)
@@ -82,9 +84,9 @@ def _evaluate(
     if json_file == "-":
         output.show_json(value)
         return
-    if json_file is not None:
+    if result is not None:
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
-        durable_files.write_file(Path(json_file), text.encode())
+        durable_files.write_file(result, text.encode())
     output.say_problems(evaluations[0].problems)
     _show(evaluations, comparison)
 

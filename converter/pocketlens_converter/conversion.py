@@ -109,9 +109,9 @@ def convert(
     original = replace(original, spec=_spec(original.spec, options))
     problems = list(lists.problems)
 
-    seen = _quantization_tensors(lists, original.spec, options)
+    seen = _quantization_tensors(lists.shown, original.spec, options.catalogue_pictures)
     progress("quantizing", 0, 1)
-    tflite = quantize(model, seen, corrects_means=options.rounding)
+    tflite = quantize(model, seen, corrects_means=options.corrects_means)
     progress("quantizing", 1, 1)
     runtime = runtimes.interpreter(tflite, accelerator="cpu", threads=1)
     int8 = _Int8Embedding(runtime, original.spec)
@@ -203,15 +203,12 @@ def _spec(spec: Spec, options: ConvertOptions) -> Spec:
 
 
 def _quantization_tensors(
-    lists: _Lists, spec: Spec, options: ConvertOptions
+    entries: Sequence[Entry], spec: Spec, at_most: int
 ) -> npt.NDArray[np.uint8]:
     """The pictures that quantization looks at: uint8 (n, height, width, 3), n of 1 or more."""
-    most = max(1, MAX_TENSOR_BYTES // (spec.height * spec.width * 3))
-    entries = _spread(lists.shown, min(options.catalogue_pictures, most))
-    if len(entries) < most:
-        entries += _spread(lists.asked, min(options.query_pictures, most - len(entries)))
+    fitting = max(1, MAX_TENSOR_BYTES // (spec.height * spec.width * 3))
     problems: list[Problem] = []  # each is reported when the picture is embedded
-    read = read_tensors(entries, spec, problems)
+    read = read_tensors(_spread(entries, min(at_most, fitting)), spec, problems)
     if not read:
         raise TrainingError(f"Expected pictures that can be read. Received none: {problems[0]}")
     return np.stack([tensor for _, tensor in read])
@@ -219,8 +216,6 @@ def _quantization_tensors(
 
 def _spread(entries: Sequence[Entry], at_most: int) -> tuple[Entry, ...]:
     """`at_most` entries, evenly from the whole list."""
-    if not entries or at_most <= 0:
-        return ()
     places = np.linspace(0, len(entries) - 1, min(at_most, len(entries))).round().astype(int)
     return tuple(entries[place] for place in places)
 

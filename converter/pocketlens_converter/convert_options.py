@@ -65,13 +65,13 @@ class ConvertOptions:
             was trained where that is known, "pad" otherwise.
         pad_level: Grey level around a letterboxed picture; None as above, 255 otherwise.
         duplicate_cosine: Cosine of two codes from which two images count as one picture.
-        catalogue_pictures: Catalogue pictures that quantization looks at, at most.
-        query_pictures: Photos that quantization looks at, at most.
+        catalogue_pictures: Catalogue pictures that quantization looks at, at most; photos beside
+            them changed nothing that could be told from chance.
         embeddings: Catalogue pictures whose embeddings the bundle carries, at most.
         queries: Photos whose embeddings the bundle carries, at most.
         distractors: Distractors that drift is measured against, at most.
         golden_examples: Pictures that every runtime is checked with.
-        rounding: Whether weights are rounded so that each layer's mean output stays.
+        corrects_means: Whether biases make up for rounded weights (`weight_rounding`).
         seed: Of every choice among pictures.
     """
 
@@ -82,12 +82,11 @@ class ConvertOptions:
     pad_level: int | None = None
     duplicate_cosine: float = 0.97
     catalogue_pictures: int = 256
-    query_pictures: int = 256
     embeddings: int = 512
     queries: int = 1000
     distractors: int = 2000
     golden_examples: int = 3
-    rounding: bool = True
+    corrects_means: bool = True
     seed: int = 0
 
     def __post_init__(self) -> None:

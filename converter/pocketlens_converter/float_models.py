@@ -38,7 +38,8 @@ class FloatModel:
         sha256: Of the file; b"" for a folder.
         height, width: Pixels of the input.
         dim: Numbers of an embedding.
-        call: TensorFlow function of that input; float32 (n, dim), of any length.
+        call: Of that input, in TensorFlow's operations; float32 (n, dim), of any length.
+        traced: `call` as one TensorFlow function, faster, for any n.
         keras_model: The same as a Keras model, or None for a SavedModel.
         resize_mode, pad_level: How it was trained, where a description beside it says so.
     """
@@ -49,6 +50,7 @@ class FloatModel:
     width: int
     dim: int
     call: Callable[[Any], Any]
+    traced: Callable[[Any], Any]
     keras_model: Any
     resize_mode: ResizeMode | None = None
     pad_level: int | None = None
@@ -59,7 +61,7 @@ class FloatModel:
         rows = np.zeros((len(tensors), self.dim), np.float32)
         for start in range(0, len(tensors), BATCH):
             batch = tf.constant(tensors[start : start + BATCH].astype(np.float32))
-            rows[start : start + BATCH] = self.call(batch).numpy()
+            rows[start : start + BATCH] = self.traced(batch).numpy()
         return unit_rows(rows)
 
 
@@ -106,7 +108,7 @@ def _keras_file(path: Path, image_size: int | None, scale: InputScale | None) ->
             f"Expected a .keras file or the folder of a SavedModel. Received {path}, which is "
             "neither. Save the model again: model.save('model.keras')."
         )
-    tensorflow()
+    tf = tensorflow()
     from pocketlens_converter import models
 
     resize_mode, pad_level, is_ours = None, None, models.description_path(path).exists()
@@ -119,13 +121,18 @@ def _keras_file(path: Path, image_size: int | None, scale: InputScale | None) ->
     height, width = _input_size(tuple(model.inputs[0].shape), image_size, path)
     scale = _checked_scale(scale, scales_itself=is_ours or _scales_itself(model), path=path)
     wrapped = _with_scale(model, height, width, scale)
+
+    def call(batch: Any) -> Any:
+        return tf.cast(wrapped(batch, training=False), tf.float32)
+
     return FloatModel(
         path=path,
         sha256=hashlib.sha256(path.read_bytes()).digest(),
         height=height,
         width=width,
         dim=_dim(tuple(wrapped.outputs[0].shape), path),
-        call=_inference(wrapped),
+        call=call,
+        traced=_traced(call, height, width),
         keras_model=wrapped,
         resize_mode=resize_mode,
         pad_level=pad_level,
@@ -183,16 +190,23 @@ def _saved_model(path: Path, image_size: int | None, scale: InputScale | None) -
         return tf.cast(signature(**{argument: scaled})[output], tf.float32)
 
     call.keep = loaded  # type: ignore[attr-defined]  # its variables live as long as the model
-    return FloatModel(path, b"", height, width, _dim(tuple(result.shape), path), call, None)
+    return FloatModel(
+        path=path,
+        sha256=b"",
+        height=height,
+        width=width,
+        dim=_dim(tuple(result.shape), path),
+        call=call,
+        traced=_traced(call, height, width),
+        keras_model=None,
+    )
 
 
-def _inference(model: Any) -> Callable[[Any], Any]:
+def _traced(call: Callable[[Any], Any], height: int, width: int) -> Callable[[Any], Any]:
     tf = tensorflow()
-
-    def call(batch: Any) -> Any:
-        return tf.cast(model(batch, training=False), tf.float32)
-
-    traced: Callable[[Any], Any] = tf.function(call, reduce_retracing=True)
+    # Told once for any n: traced anew for each, it is slow and warns.
+    signature = [tf.TensorSpec([None, height, width, 3], tf.float32)]
+    traced: Callable[[Any], Any] = tf.function(call, input_signature=signature)
     return traced
 
 

@@ -31,8 +31,9 @@ class TrainOptions:
         products: Products a batch (P).
         pictures: Pictures a product in a batch (K), the catalogue picture among them.
         learning_rate: Of Adam, at its highest.
-        warm_up: Share of the schedule in which the learning rate rises, and in which triplets
-            are semi-hard before batch-hard takes over.
+        warm_up: Share of the schedule in which the learning rate rises.
+        semi_hard_share: Share of the schedule in which the batch-hard miner leaves its place to
+            the semi-hard one: from the start it collapses (benchmarks/training.py).
         frozen_share: Share of a pretrained backbone's layers, from the input on, that stay as
             they are; its batch norms always do.
         temperature: Divisor of cosines in the softmax.
@@ -54,6 +55,7 @@ class TrainOptions:
     pictures: int = 4
     learning_rate: float = 4e-4
     warm_up: float = 0.05
+    semi_hard_share: float = 0.3
     frozen_share: float = 0.25
     temperature: float = 0.1
     margin: float = 1.0
@@ -72,6 +74,7 @@ class TrainOptions:
         _check(self.pictures >= 2, "2 or more pictures a product", self.pictures)
         _check(self.learning_rate > 0, "learning rate above 0", self.learning_rate)
         _check(0 <= self.warm_up < 1, "warm-up of 0 up to 1", self.warm_up)
+        _check(0 <= self.semi_hard_share <= 1, "semi-hard share of 0 to 1", self.semi_hard_share)
         _check(0 <= self.frozen_share <= 1, "frozen share of 0 to 1", self.frozen_share)
         _check(self.temperature > 0, "temperature above 0", self.temperature)
         _check(self.margin > 0, "margin above 0", self.margin)

@@ -33,6 +33,7 @@ def tensorflow() -> ModuleType:
             "Converting and evaluating float models needs TensorFlow. Install it: "
             "pip install 'pocketlens[converter]'"
         ) from exc
+    tf.get_logger().setLevel("ERROR")  # it warns of every second model traced in one process
     return tf  # type: ignore[no-any-return]  # TensorFlow ships no types
 
 

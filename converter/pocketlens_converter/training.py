@@ -184,7 +184,7 @@ def _learned(
             loss = learner.learn(
                 next(source),
                 learning_rate=options.learning_rate * _pace(share, options.warm_up),
-                is_warm=share >= options.warm_up,
+                is_warm=share >= options.semi_hard_share,
             )
             step += 1
             if not math.isfinite(loss):

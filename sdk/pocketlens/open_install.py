@@ -183,13 +183,13 @@ class OpenInstall:
         )
 
     def _matches(self, found: Found) -> tuple[Match, ...]:
-        images = self.reader.images([group.image_key for group in found.groups])
+        images = self.reader.images_only([group.image_key for group in found.groups])
         keys = sorted({key for group in found.groups for key in group.product_keys})
         products = self.reader.products(keys)
         return tuple(
             Match(
                 product=products[group.product_keys[0]],
-                image=images[group.image_key][0],
+                image=images[group.image_key],
                 similarity=group.similarity,
                 alternatives=tuple(products[key] for key in group.product_keys[1:]),
             )

@@ -180,7 +180,7 @@ def test_a_photo_of_something_else_is_searched_as_absent_only() -> None:
 
 
 def test_rates_keep_to_what_was_asked() -> None:
-    found, groups = searched(photos=1500)
+    found, groups = searched(photos=800)
 
     result = calibrate(found, groups, CalibrationOptions())
 
@@ -189,12 +189,12 @@ def test_rates_keep_to_what_was_asked() -> None:
     assert calibration.false_reject_rate < 0.035
     assert calibration.expected_calibration_error < 0.05
     assert result.match_share > 0.3  # it does not keep to them by refusing everything
-    assert (calibration.present_photos, calibration.absent_photos) == (1500, 1500)
+    assert (calibration.present_photos, calibration.absent_photos) == (800, 800)
     assert calibration.products == 60
 
 
 def test_confidence_is_honest_on_photos_never_seen() -> None:
-    found, groups = searched(photos=1500)
+    found, groups = searched(photos=800)
     calibration = calibrate(found, groups, CalibrationOptions()).calibration
     queries, shown, gallery = shop_of(60, photos=1000, seed=9)
     unseen = simulate(queries, shown, gallery, 0.97, np.random.default_rng(2))

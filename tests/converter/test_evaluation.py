@@ -24,7 +24,7 @@ class MeanColours:
 
     noise: float = 0.0
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
-    spec: Spec = Spec("colours", SIZE, SIZE, 48)
+    spec: Spec = field(default_factory=lambda: Spec("colours", SIZE, SIZE, 48))
     bundle: Bundle | None = None
 
     def embed_tensors(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -107,7 +107,7 @@ def test_photos_of_absent_products_are_left_out_and_counted(
 
 def test_lists_without_a_product_in_common_are_told(shop: DrawnShop, tmp_path: Path) -> None:
     foreign = shop.catalogue.with_name("foreign.csv")
-    foreign.write_text(shop.catalogue.read_text().replace(",p", ",q"))
+    foreign.write_text(shop.catalogue.read_text().replace(",p", ",q").replace("qroduct", "product"))
 
     with pytest.raises(TrainingError, match="no product_id of one is in the other"):
         EvaluationLists.read(shop.photos, foreign)

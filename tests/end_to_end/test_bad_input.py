@@ -43,9 +43,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def index_of(folder: Path, image_list: Path, model: Path | None = None) -> list[str]:
-    model = model or folder / "shop.tflite"
-    return ["index", str(image_list), "--model", str(model), "--out", str(folder / "store")]
+def index_of(
+    shop: Path, image_list: Path, *, model: Path | None = None, out: Path | None = None
+) -> list[str]:
+    """Arguments of `index`; the shop's own bundle and store where none is given."""
+    given = ["index", str(image_list), "--model", str(model or shop / "shop.tflite")]
+    return [*given, "--out", str(out or shop / "store")]
 
 
 def picture(number: int, size: int = 96) -> Image.Image:
@@ -336,9 +339,7 @@ def test_bad_list_leaves_nothing_where_there_was_nothing(
     (shop / "bad.csv").write_bytes(BAD_LISTS[name][0])
     out = tmp_path / "new" / "store"
 
-    code = main(
-        ["index", str(shop / "bad.csv"), "--model", str(shop / "shop.tflite"), "--out", str(out)]
-    )
+    code = main(index_of(shop, shop / "bad.csv", out=out))
 
     assert code == 1
     assert not out.exists()
@@ -398,14 +399,14 @@ def test_bad_model_is_refused_and_the_store_stays(
     model.write_bytes(change(colour_bundle()))
     before = contents(shop / "store")
 
-    code = main(index_of(shop, shop / "list.csv", model))
+    code = main(index_of(shop, shop / "list.csv", model=model))
 
     assert_refused(code, capsys, expected)
     assert contents(shop / "store") == before
 
 
 def test_model_that_is_missing_is_named(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(index_of(shop, shop / "list.csv", shop / "nowhere.tflite"))
+    code = main(index_of(shop, shop / "list.csv", model=shop / "nowhere.tflite"))
 
     assert_refused(code, capsys, "nowhere.tflite")
 
@@ -500,9 +501,7 @@ def test_index_mends_a_bad_store(name: str, shop: Path, tmp_path: Path) -> None:
     store = shutil.copytree(shop / "store", tmp_path / "store")
     BAD_STORES[name][0](store)
 
-    code = main(
-        ["index", str(shop / "list.csv"), "--model", str(shop / "shop.tflite"), "--out", str(store)]
-    )
+    code = main(index_of(shop, shop / "list.csv", out=store))
 
     assert code == 0
     assert main(["verify", str(store)]) == 0

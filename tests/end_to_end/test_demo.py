@@ -57,7 +57,7 @@ def test_demo_goes_the_whole_path_once_and_then_only_searches(tmp_path: Path) ->
 
 @pytest.mark.parametrize(
     ("right", "refused", "code"),
-    [(9, 3, 0), (8, 3, 1), (10, 1, 1), (0, 0, 1)],
+    [(9, 4, 0), (8, 4, 1), (10, 3, 1), (0, 0, 1)],
     ids=["both reached", "recall missed", "absent product not refused", "both missed"],
 )
 def test_demo_fails_when_a_goal_is_missed(

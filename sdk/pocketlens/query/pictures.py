@@ -154,9 +154,9 @@ def _resized(source: Source, box: Box, size: tuple[int, int]) -> Image.Image:
 def _stored_box(box: Box, orientation: int, size: tuple[int, int]) -> Box:
     """A box in pixels as stored, of one in upright pixels of a picture of upright `size`."""
     left, top, right, bottom = box
-    if orientation in (2, 3, 7, 8):  # its right is stored first
+    if orientation in (2, 3, 6, 7):  # its right is stored first
         left, right = size[0] - right, size[0] - left
-    if orientation in (3, 4, 6, 7):  # its bottom is stored first
+    if orientation in (3, 4, 7, 8):  # its bottom is stored first
         top, bottom = size[1] - bottom, size[1] - top
     return (top, left, bottom, right) if orientation >= 5 else (left, top, right, bottom)
 
@@ -185,10 +185,11 @@ def _reduced(source: Source, box: Box, ratio: float) -> tuple[Image.Image, Box]:
         box = _divided(box, (0, 0), step, image.size)
         ratio /= step
     factor = max(1, int(ratio))
-    if factor == 1 and image.mode in ("RGB", "L") and "transparency" not in image.info:
+    is_plain = image.mode in ("RGB", "L") and "transparency" not in image.info
+    if is_plain and factor == 1:
         return image, box
     part = floor(box[0]), floor(box[1]), ceil(box[2]), ceil(box[3])
-    reduced = _averaged(image, part, factor)
+    reduced = image.reduce(factor, part) if is_plain else _averaged(image, part, factor)
     return reduced, _divided(box, part[:2], factor, reduced.size)
 
 
@@ -216,17 +217,19 @@ def _divided(box: Box, origin: tuple[int, int], step: int, size: tuple[int, int]
 
 
 def _averaged(image: Image.Image, part: tuple[int, int, int, int], factor: int) -> Image.Image:
-    """Part of an image in RGB, each `factor` x `factor` pixels averaged into one.
+    """Part of an image of any mode in RGB, each `factor` x `factor` pixels averaged into one.
 
-    Goes band by band: a whole copy in RGB would double the memory of a large picture.
+    Goes band by band: a whole copy in RGB would double the memory of a large picture. Bands are
+    cut by `resize`, since `crop` obeys the global MAX_IMAGE_PIXELS.
     """
     left, top, right, bottom = part
-    size = ceil((right - left) / factor), ceil((bottom - top) / factor)
-    whole = Image.new("RGB", size)
+    whole = Image.new("RGB", (ceil((right - left) / factor), ceil((bottom - top) / factor)))
     rows = factor * max(1, _BAND_PIXELS // ((right - left) * factor))
     for start in range(top, bottom, rows):
-        band = _plain(image.crop((left, start, right, min(start + rows, bottom))))
-        whole.paste(band.reduce(factor), (0, (start - top) // factor))
+        end = min(start + rows, bottom)
+        size = right - left, end - start
+        band = image.resize(size, Image.Resampling.NEAREST, box=(left, start, right, end))
+        whole.paste(_plain(band).reduce(factor), (0, (start - top) // factor))
     return whole
 
 

@@ -35,7 +35,7 @@ from pocketlens.query.search import Candidates, Group, Scored, group_products
 # and scoring them costs no more than probing does (as `clustering.SINGLE_LIST_IMAGES`).
 FEW_IMAGES = 20_000
 _FILTERS_HELD = 4  # evaluations remembered: a byte an image each
-_CANDIDATES = 3  # images taken for each match wanted, at first
+_CANDIDATES = 2  # images taken for each match wanted, at first
 _MORE = 4  # times as many when they were not enough, images and lists alike
 
 

@@ -5,12 +5,14 @@
  *
  *   cc -shared -fPIC -DDRIFT=0.0f delegate.c -o exact.so      computes as the CPU does
  *   cc -shared -fPIC -DDRIFT=0.5f delegate.c -o drifting.so   is off by as much, up and down in turns
+ *   cc -shared -fPIC -DDIES_AFTER=3 delegate.c -o dying.so    gives NaN from its fourth run on
  *   cc -shared -fPIC -DREFUSES    delegate.c -o refusing.so   takes no model
  *
  * The declarations below are the binary interface of TensorFlow Lite on 64-bit Linux and macOS, as
  * far as it is used here; fields that are not touched have a name only to keep the place.
  */
 
+#include <math.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -98,6 +100,10 @@ static int invoke_kernel(Context *context, Node *node) {
   for (size_t i = 0; i < input->bytes; i++)
     values[i] = input->quantization.scale * (float)(codes[i] - input->quantization.zero_point) +
                 (i % 2 ? DRIFT : -DRIFT);
+#ifdef DIES_AFTER
+  if (invocations >= DIES_AFTER)
+    for (size_t i = 0; i < input->bytes; i++) values[i] = NAN;
+#endif
   invocations++;
   return OK;
 }
