@@ -22,7 +22,9 @@ class PictureLimits:
         baseline_jpeg_pixels: Width x height of a baseline JPEG, which is decoded scaled.
         other_pixels: Width x height of everything else (progressive JPEG keeps all its
             coefficients: 94 megapixels need 290 MB).
-        decoded_bytes: Size decoded at the file's own depth, of everything but JPEG.
+        decoded_bytes: Size decoded at the file's own depth, of everything but baseline JPEG: of
+            a progressive one its coefficients count (4:4:4 ends at 25 megapixels), of WebP what
+            its decoder holds at once (14 megapixels).
         min_side, max_side: Pixels of either side.
     """
 

@@ -1,7 +1,7 @@
 """Loadable TensorFlow Lite delegates, compiled from `delegate/delegate.c`.
 
-    library = compiled(tmp_path, "drifting")
-    invocations(library)                         # how often it computed something
+library = compiled(tmp_path, "drifting")
+invocations(library)                         # how often it computed something
 """
 
 # SPDX-License-Identifier: Apache-2.0

@@ -33,7 +33,8 @@ def tflite_file(contents: bytes, *, name: str = METADATA_NAME, tail: bytes = b""
     _point(file, metadata, vector)
     entry = _table(file, fields=2)
     _point(file, vector + 4, entry)
-    _point(file, _slot(file, entry, 0), _bytes(file, name.encode() + b"\0", size=len(name.encode())))
+    text = name.encode()
+    _point(file, _slot(file, entry, 0), _bytes(file, text + b"\0", size=len(text)))
     return bytes(file) + tail
 
 

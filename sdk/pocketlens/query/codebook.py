@@ -38,11 +38,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 ANNOY_CENTROIDS = 1_024  # "auto" goes through Annoy from here on (benchmarks/search.py)
-_TREES = 12
 _SEED = 1
-# Centroids that Annoy looks at for each one asked for; and the share of the codebook from which
-# an exact scan costs less than walking the trees.
-_LOOK_AT = 8
+# With 8 trees and a look at 16 centroids for each one asked for, 8 % of all and 200 besides, Annoy
+# finds 99 % of the nearest 24 of 4,000 in 35 us (exactly: 62) and of 16,384 in 80 us (320); more
+# trees take longer for the same share.
+_TREES = 8
+_LOOK_AT = 16
+_LOOK_AT_SHARE = 0.08
+_LOOK_AT_LEAST = 200
+# Of all lists, from which an exact scan costs less than walking the trees.
 _EXACT_SHARE = 0.1
 _FOUND = 10  # probes are fitted to recall@10
 _COMPETITORS = 64  # best codes kept a query: what else could be among ten of some lists
@@ -94,8 +98,8 @@ class Codebook:
         if self.k == 1:
             return np.zeros(1, np.int32)
         if self._annoy is not None and probes < _EXACT_SHARE * self.k:
-            look_at = max(_LOOK_AT * probes, 64) * _TREES
-            found = self._annoy.get_nns_by_vector(query.tolist(), probes, look_at)
+            look_at = _LOOK_AT * probes + _LOOK_AT_SHARE * self.k + _LOOK_AT_LEAST
+            found = self._annoy.get_nns_by_vector(query.tolist(), probes, int(look_at))
             if len(found) == probes:
                 return np.array(found, np.int32)
         scores = self._centroids @ query

@@ -10,7 +10,9 @@ Whatever goes wrong with the picture, here or while the body decodes it, leaves 
 
 from __future__ import annotations
 
+import bisect
 import io
+import itertools
 import os
 import struct
 import zlib
@@ -18,7 +20,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,9 @@ from pocketlens.errors import (
 )
 from pocketlens.options import PictureLimits
 from pocketlens.query import picture_headers
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
 
 Picture = str | Path | bytes | BinaryIO | Image.Image | npt.NDArray[np.uint8]
 
@@ -57,6 +62,7 @@ _BROKEN = (
     zlib.error,
     Image.DecompressionBombError,
 )
+_READ_BYTES = 1 << 16  # as Pillow asks for
 _HEIC_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"mif1", b"msf1")
 
 
@@ -108,31 +114,43 @@ def opened(picture: Picture, limits: PictureLimits) -> Iterator[Source]:
 
 
 def _encoded(picture: str | Path | bytes | BinaryIO, limits: PictureLimits) -> bytes:
-    """All bytes of a file, or one more than is allowed."""
+    """All bytes of a file, of which no more than are allowed are read."""
+    most = limits.encoded_bytes
     if isinstance(picture, bytes | bytearray | memoryview):
-        data = bytes(picture)
+        data, size = bytes(picture), len(picture)
     elif isinstance(picture, str | os.PathLike):
         try:
-            with Path(picture).open("rb") as file:
-                data = file.read(limits.encoded_bytes + 1)
+            with Path(picture).open("rb", buffering=0) as file:
+                size = os.fstat(file.fileno()).st_size  # 0 of what is no regular file
+                data = b"" if size > most else file.read() if size else _read_on(file, most)
         except (OSError, ValueError) as exc:  # ValueError: a NUL in the name
             reason = exc.strerror if isinstance(exc, OSError) else str(exc)
-            raise PictureError(f"Cannot read {picture!r}: {reason}. Check the path.") from exc
+            raise PictureError(f"Cannot read {picture}: {reason}. Check the path.") from exc
     elif callable(getattr(picture, "read", None)):
-        data = picture.read(limits.encoded_bytes + 1)
-        if not isinstance(data, bytes):
-            raise PictureFormat("Expected a file opened for bytes. Received text. Open with 'rb'.")
+        data, size = _read_on(picture, most), 0
     else:
         raise PictureFormat(
             "Expected a path, bytes, a binary file, a Pillow image or a uint8 array (height, "
             f"width, 3). Received {type(picture).__name__}."
         )
-    if len(data) > limits.encoded_bytes:
+    if max(size, len(data)) > most:
         raise PictureTooLarge(
-            f"Expected a file of at most {limits.encoded_bytes} bytes. Received more. "
-            "Try a smaller copy."
+            f"Expected a file of at most {most} bytes. Received more. Try a smaller copy."
         )
     return data
+
+
+def _read_on(file: BinaryIO | io.FileIO, most: int) -> bytes:
+    """What is left of a file that may give it in small parts; one byte more than `most` at most."""
+    data = bytearray()
+    while len(data) <= most:
+        part = file.read(most + 1 - len(data))
+        if not isinstance(part, bytes):
+            raise PictureFormat("Expected a file opened for bytes. Received text. Open with 'rb'.")
+        if not part:
+            break
+        data += part
+    return bytes(data)
 
 
 def _of_file(data: bytes, limits: PictureLimits) -> Source:
@@ -147,12 +165,43 @@ def _of_file(data: bytes, limits: PictureLimits) -> Source:
     return Source(image, size, header.orientation, header.scalable, limits)
 
 
-def _shown(data: bytes, pieces: tuple[tuple[int, int], ...]) -> io.BytesIO:
+def _shown(data: bytes, pieces: tuple[tuple[int, int], ...]) -> BinaryIO:
     """A file of the pieces alone."""
     if pieces == ((0, len(data)),):
         return io.BytesIO(data)
-    view = memoryview(data)
-    return io.BytesIO(b"".join([view[start:end] for start, end in pieces]))
+    return io.BufferedReader(_Pieces(data, pieces), _READ_BYTES)
+
+
+class _Pieces(io.RawIOBase):
+    """Ranges of some bytes, one after the other as a file; not copied, for they may be large."""
+
+    def __init__(self, data: bytes, pieces: tuple[tuple[int, int], ...]) -> None:
+        self._views = [memoryview(data)[start:end] for start, end in pieces]
+        self._ends = list(itertools.accumulate(len(view) for view in self._views))
+        self._position = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET, /) -> int:
+        start = {os.SEEK_SET: 0, os.SEEK_CUR: self._position, os.SEEK_END: self._ends[-1]}[whence]
+        self._position = max(0, start + offset)
+        return self._position
+
+    def readinto(self, buffer: WriteableBuffer, /) -> int:
+        """Fills `buffer` up to the end of a piece."""
+        piece = bisect.bisect_right(self._ends, self._position)
+        if piece == len(self._views):
+            return 0
+        view, target = self._views[piece], memoryview(buffer).cast("B")
+        start = self._position - (self._ends[piece] - len(view))
+        count = min(len(target), len(view) - start)
+        target[:count] = view[start : start + count]
+        self._position += count
+        return count
 
 
 def _of_heic(data: bytes, limits: PictureLimits) -> Source:

@@ -64,7 +64,7 @@ def test_annoy_finds_nearly_all_of_the_nearest_lists(probes: int) -> None:
         assert len(set(found.tolist())) == probes
         shares.append(np.isin(exact.nearest_lists(query, probes), found).mean())
 
-    assert np.mean(shares) > 0.95
+    assert np.mean(shares) > 0.9
 
 
 def test_annoy_gives_all_lists_when_asked() -> None:

@@ -179,6 +179,25 @@ def test_file_is_not_read_further_than_its_limit() -> None:
     assert file.given == 1001
 
 
+def test_file_beyond_its_limit_is_not_read_at_all(tmp_path: Path) -> None:
+    path = tmp_path / "sparse.jpg"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+
+    with pytest.raises(PictureTooLarge, match=r"sparse\.jpg"):
+        tensor(path, SPEC)
+
+
+def test_file_that_comes_in_small_parts_is_read_whole() -> None:
+    class Slow(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            return super().read(min(size or 1, 100))
+
+    jpeg = making.encoded(making.drawn(300, 200))
+
+    assert (tensor(Slow(jpeg), SPEC) == tensor(jpeg, SPEC)).all()
+
+
 def test_progressive_jpeg_counts_its_coefficients() -> None:
     """Full colour resolution takes twice the memory of the usual halved one."""
     halved = making.encoded(making.drawn(320, 320), progressive=True, subsampling=2)
