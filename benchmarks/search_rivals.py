@@ -60,7 +60,7 @@ def rivals(rows: Floats, lists: int, work: Path, *, quick: bool) -> Iterator[Sys
     yield usearch_float16(rows, work)
     yield faiss_index(rows, f"IVF{lists},SQ8", 1)
     # 4-bit codes by fast scan: with 8-bit ones training alone took minutes at 10,000 rows.
-    yield faiss_index(rows, f"IVF{lists},PQ64x4fs,RFlat", 16)
+    yield faiss_index(rows, f"IVF{lists},PQ64x4fs,RFlat", 64)
 
 
 def annoy_index(rows: Floats, trees: int, work: Path) -> System:

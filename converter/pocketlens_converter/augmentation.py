@@ -80,9 +80,9 @@ def photo(picture: Image.Image, rng: np.random.Generator, size: int) -> Image.Im
         rng: Where the chances come from.
         size: Pixels a side of what is returned.
     """
-    picture = zoom(picture, rng, size=size, smallest_area=0.1)
-    picture = rotate(flip(picture, rng), rng, degrees=30)
-    picture = tint(light(picture, rng, strength=0.4), rng, strength=0.15)
+    picture = zoom(picture, rng, size=size, smallest_area=0.3)
+    picture = rotate(flip(picture, rng), rng, degrees=20)
+    picture = tint(light(picture, rng, strength=0.3), rng, strength=0.08)
     return blur(picture, rng, radius=1.5)
 
 
@@ -94,6 +94,6 @@ def catalogue_picture(picture: Image.Image, rng: np.random.Generator, size: int)
         rng: Where the chances come from.
         size: Pixels a side of what is returned.
     """
-    picture = zoom(picture, rng, size=size, smallest_area=0.4)
-    picture = rotate(flip(picture, rng), rng, degrees=20)
-    return light(picture, rng, strength=0.3)
+    picture = zoom(picture, rng, size=size, smallest_area=0.6)
+    picture = rotate(flip(picture, rng), rng, degrees=10)
+    return light(picture, rng, strength=0.15)

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 from pocketlens.query.embedder import Embedder
 
-from pocketlens.errors import PictureError, TrainingError
+from pocketlens.errors import ModelUnsupported, PictureError, TrainingError
 from pocketlens.formats.bundle import Bundle, Spec
 from pocketlens.image_lists import Entry, Problem
 from pocketlens.query import pictures
@@ -148,16 +148,37 @@ def embed_entries(
     rows: list[npt.NDArray[np.float32]] = []
     for start in range(0, len(entries), BATCH):
         batch = read_tensors(entries[start : start + BATCH], model.spec, problems)
-        if batch:
-            rows.append(model.embed_tensors(np.stack([tensor for _, tensor in batch])))
-            kept += [entry for entry, _ in batch]
+        for entry, row in _embedded(model, batch, problems):
+            kept.append(entry)
+            rows.append(row)
         progress(stage, min(start + BATCH, len(entries)), len(entries))
     if not rows:
         raise TrainingError(
             "Expected a list with pictures that can be read. Received none: "
             f"{problems[0] if problems else 'the list has no pictures'}"
         )
-    return Embedded(tuple(kept), np.concatenate(rows), tuple(problems))
+    return Embedded(tuple(kept), np.stack(rows), tuple(problems))
+
+
+def _embedded(
+    model: EmbeddingModel,
+    batch: Sequence[tuple[Entry, npt.NDArray[np.uint8]]],
+    problems: list[Problem],
+) -> list[tuple[Entry, npt.NDArray[np.float32]]]:
+    """Entries with their embeddings; one of which the model says nothing becomes a problem.
+
+    An almost blank picture may be such a one: all that int8 keeps of it is zero.
+    """
+    if not batch:
+        return []
+    try:
+        rows = model.embed_tensors(np.stack([tensor for _, tensor in batch]))
+    except ModelUnsupported as exc:
+        if len(batch) == 1:
+            problems.append(Problem(batch[0][0].line, "image", f"{batch[0][0].path}: {exc}"))
+            return []
+        return [found for each in batch for found in _embedded(model, [each], problems)]
+    return [(entry, row) for (entry, _), row in zip(batch, rows, strict=True)]
 
 
 def read_tensors(

@@ -94,7 +94,7 @@ def unit_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     if not (np.isfinite(lengths).all() and (lengths > 0).all()):
         raise ModelUnsupported(
-            "The model gives a picture an embedding that is zero or not a number. Train it again."
+            "The model gives the picture an embedding that is zero or not a number."
         )
     unit: npt.NDArray[np.float32] = rows / lengths
     return unit

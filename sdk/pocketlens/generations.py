@@ -81,6 +81,7 @@ def make_generation(
     if len(bundle.representative):
         max_abs = np.maximum(max_abs, np.abs(bundle.representative).max(axis=0))
     scale = codes.scale_of(max_abs)
+    feedback = codes.feedback_of(scale, bundle.representative, bundle.queries)
     centroids = clustering.centroids(sample, k, rng)
     codebook = Codebook(centroids)
     queries, probes_estimated = bundle.queries, False
@@ -95,7 +96,7 @@ def make_generation(
     saturated, at = 0.0, 0
     for block in rows.blocks():
         end = at + len(block)
-        some = codes.encode(block, scale)
+        some = codes.encode(block, scale, feedback)
         encoded[at:end], lists[at:end] = some, codebook.assign(block)
         saturated += codes.saturated_share(some) * len(some)
         at = end
@@ -107,7 +108,7 @@ def make_generation(
         lists=lists,
         centroids=centroids,
         codebook_sha256=codebook.sha256,
-        probes=fit_probes(codebook, scale, queries, _gallery(rows, lists)),
+        probes=fit_probes(codebook, scale, queries, _gallery(rows, lists), feedback=feedback),
         probes_estimated=probes_estimated,
         saturated_share=saturated / n,
     )

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+from PIL import Image
 from tests.making.models import DIM, SIZE, DrawnShop, draw_shop, keras_file, tiny_bundle
 
 from pocketlens.errors import TrainingError
 from pocketlens.formats.bundle import Bundle, Spec
 from pocketlens_converter import embedding_models, evaluation
 from pocketlens_converter.evaluation import EvaluationLists, compare, evaluate
+from pocketlens_converter.float_models import unit_rows
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,15 @@ class MeanColours:
         rows = fields.reshape(len(tensors), -1) / 127.5 - 1
         rows += self.noise * self.rng.normal(size=rows.shape)
         return np.asarray(rows / np.linalg.norm(rows, axis=1, keepdims=True), np.float32)
+
+
+class BlindToGrey(MeanColours):
+    """It gives a grey picture no direction, as int8 does to a picture that is almost blank."""
+
+    def embed_tensors(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        fields = tensors.reshape(len(tensors), -1, 3).astype(np.float32)
+        levels = np.where(fields == 128, 0, fields - 128)
+        return unit_rows(levels.reshape(len(tensors), 16, -1).mean(axis=2))
 
 
 @pytest.fixture(scope="module")
@@ -122,6 +133,17 @@ def test_a_bad_picture_is_a_problem_and_the_rest_is_evaluated(tmp_path: Path) ->
 
     assert (found.images, found.figures["photos"], found.absent) == (3, 5, 2)
     assert [problem.column for problem in found.problems] == ["image", "image"]
+
+
+def test_a_picture_that_the_model_says_nothing_of_is_a_problem(tmp_path: Path) -> None:
+    shop = draw_shop(tmp_path, products=4)
+    grey = np.full((SIZE, SIZE, 3), 128, np.uint8)
+    Image.fromarray(grey).save(tmp_path / "pictures" / "c3.png")
+
+    found = evaluate(BlindToGrey(), EvaluationLists.read(shop.photos, shop.catalogue))
+
+    assert (found.images, found.figures["photos"], found.absent) == (3, 6, 2)
+    assert "c3.png" in str(found.problems[0])
 
 
 def test_a_list_of_bad_pictures_is_told(tmp_path: Path) -> None:
