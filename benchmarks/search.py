@@ -49,7 +49,7 @@ def main() -> int:
     parser.add_argument("--sizes", default="", help="of 10k,100k,1m; all by default")
     parser.add_argument("--model", type=Path, help="the bundle whose embeddings are searched")
     parser.add_argument("--embeddings", type=Path, help="what vectors.py wrote; else embedded here")
-    parser.add_argument("--work", type=Path, help="folder for stores; a temporary one by default")
+    parser.add_argument("--work", type=Path, help="keeps what rivals built for the next run")
     parser.add_argument("--results", type=Path, help="folder for the chart")
     arguments = parser.parse_args()
     sizes = (
@@ -310,6 +310,22 @@ def best_time(curves: Mapping[str, Any], name: str, recall: float) -> float | No
     return min((each for each in times if each is not None), default=None)
 
 
+def share_of(curves: Mapping[str, Any], rival: str) -> tuple[float, float | None]:
+    """Our time by a rival's, and the recall of both: RECALL, or the most that the rival gets to.
+
+    At its very end a curve is flat and its time says nothing: 0.002 less are compared there.
+    """
+    highest = max(
+        point["recall_at_10"]
+        for name, points in curves.items()
+        if name.startswith(rival)
+        for point in points
+    )
+    recall = RECALL if highest >= RECALL else highest - 0.002
+    mine, theirs = time_at(curves[OURS], recall), best_time(curves, rival, recall)
+    return recall, None if mine is None or theirs is None else mine / theirs
+
+
 def goals_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Each goal with its value, and whether it is met; only those of sizes that were measured."""
     goals: list[dict[str, Any]] = []
@@ -321,26 +337,14 @@ def goals_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
         found = figures["100k"]
         highest = max(point["recall_at_10"] for point in found["curves"][OURS])
         goal("100k_recall_at_10", highest, f">= {RECALL}", highest >= RECALL)
-        mine = time_at(found["curves"][OURS], RECALL)
         for rival, limit in (("Annoy", 0.45), ("faiss IVF632,SQ8", 2.0)):
-            theirs = best_time(found["curves"], rival, RECALL)
-            ratio = None if mine is None or theirs is None else mine / theirs
-            # A rival that never gets to this recall has no time to be compared with.
-            met = mine is not None and (ratio is None or ratio <= limit)
-            goal(
-                f"100k_time_of_{rival.split(',')[0].replace(' ', '_')}_at_{RECALL}",
-                ratio,
-                f"<= {limit}",
-                met,
-            )
-        cold = found["cold"]
-        goal(
-            "100k_cold_first_answer_ms",
-            cold["first_answer_ms"],
-            "<= 300",
-            cold["first_answer_ms"] <= 300,
-        )
-        goal("100k_resident_mb", cold["resident_mb"], "<= 120", cold["resident_mb"] <= 120)
+            recall, ratio = share_of(found["curves"], rival)
+            label = rival.replace(" ", "_").replace(",", "_")
+            name = f"100k_share_of_the_time_of_{label}_at_{recall:.3f}"
+            goal(name, ratio, f"<= {limit}", ratio is not None and ratio <= limit)
+        first, resident = found["cold"]["first_answer_ms"], found["cold"]["resident_mb"]
+        goal("100k_cold_first_answer_ms", first, "<= 300", first <= 300)
+        goal("100k_resident_mb", resident, "<= 120", resident <= 120)
     for size in ("100k", "1m"):
         if size in figures:
             value = figures[size]["store"]["bytes_an_item"]

@@ -58,31 +58,31 @@ def rivals(rows: Floats, lists: int, work: Path, *, quick: bool) -> Iterator[Sys
     for scale in scales if len(rows) <= 200_000 else ("one",):
         yield usearch_int8(rows, scale, work)
     yield usearch_float16(rows, work)
-    yield faiss_index(rows, f"IVF{lists},SQ8", 1)
+    yield faiss_index(rows, f"IVF{lists},SQ8", 1, work)
     # 4-bit codes by fast scan: with 8-bit ones training alone took minutes at 10,000 rows.
-    yield faiss_index(rows, f"IVF{lists},PQ64x4fs,RFlat", 64)
+    yield faiss_index(rows, f"IVF{lists},PQ64x4fs,RFlat", 64, work)
 
 
 def annoy_index(rows: Floats, trees: int, work: Path) -> System:
     from annoy import AnnoyIndex
 
-    started = process_time()
     index = AnnoyIndex(rows.shape[1], "angular")
-    index.set_seed(1)
-    for number, row in enumerate(rows):
-        index.add_item(number, row)
-    index.build(trees, n_jobs=1)
-    build_s = process_time() - started
-    path = work / "rival.ann"
-    index.save(str(path))
-    size = path.stat().st_size
-    path.unlink()  # Annoy keeps it mapped
+    name = f"Annoy, {trees} trees"
+
+    def build(path: Path) -> None:
+        index.set_seed(1)
+        for number, row in enumerate(rows):
+            index.add_item(number, row)
+        index.build(trees, n_jobs=1)
+        index.save(str(path))
+
+    size, build_s = _kept(work, name, len(rows), build, lambda path: index.load(str(path)))
 
     def ask(query: Floats, search_k: int) -> npt.NDArray[np.integer]:
         return np.array(index.get_nns_by_vector(query, 10, search_k))
 
     settings = (1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000)
-    return System(f"Annoy, {trees} trees", "search_k", settings, ask, build_s, size / len(rows))
+    return System(name, "search_k", settings, ask, build_s, size / len(rows))
 
 
 def usearch_int8(rows: Floats, scale: str, work: Path) -> System:
@@ -118,16 +118,15 @@ def _usearch(
 ) -> System:
     from usearch.index import Index
 
-    started = process_time()
     index = Index(ndim=stored.shape[1], metric=metric, dtype=dtype)
-    keys = np.arange(len(stored), dtype=np.uint64)
-    for start in range(0, len(stored), 10_000):
-        index.add(keys[start : start + 10_000], stored[start : start + 10_000], threads=1)
-    build_s = process_time() - started
-    path = work / "rival.usearch"
-    index.save(str(path))
-    size = path.stat().st_size
-    path.unlink()
+
+    def build(path: Path) -> None:
+        keys = np.arange(len(stored), dtype=np.uint64)
+        for start in range(0, len(stored), 10_000):
+            index.add(keys[start : start + 10_000], stored[start : start + 10_000], threads=1)
+        index.save(str(path))
+
+    size, build_s = _kept(work, name, len(stored), build, lambda path: index.load(str(path)))
 
     def ask(query: Floats, expansion: int) -> npt.NDArray[np.integer]:
         index.expansion_search = expansion
@@ -137,19 +136,24 @@ def _usearch(
     return System(name, "expansion_search", settings, ask, build_s, size / len(stored))
 
 
-def faiss_index(rows: Floats, factory: str, k_factor: int) -> System:
+def faiss_index(rows: Floats, factory: str, k_factor: int, work: Path) -> System:
     import faiss
 
     faiss.omp_set_num_threads(1)
-    started = process_time()
-    index = faiss.index_factory(rows.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
-    rng = np.random.default_rng(1)
     lists = int(factory.split(",")[0].removeprefix("IVF"))
-    chosen = rng.choice(len(rows), min(len(rows), 64 * lists), replace=False)
-    index.train(rows[np.sort(chosen)])
-    for start in range(0, len(rows), 50_000):
-        index.add(rows[start : start + 50_000])
-    build_s = process_time() - started
+    name = f"faiss {factory}"
+
+    def build(path: Path) -> None:
+        index = faiss.index_factory(rows.shape[1], factory, faiss.METRIC_INNER_PRODUCT)
+        rng = np.random.default_rng(1)
+        chosen = rng.choice(len(rows), min(len(rows), 64 * lists), replace=False)
+        index.train(rows[np.sort(chosen)])
+        for start in range(0, len(rows), 50_000):
+            index.add(rows[start : start + 50_000])
+        faiss.write_index(index, str(path))
+
+    size, build_s = _kept(work, name, len(rows), build, lambda _: None)
+    index = faiss.read_index(str(_path(work, name, len(rows))))
     cells = faiss.extract_index_ivf(index)
     if k_factor > 1:
         index.k_factor = k_factor
@@ -158,6 +162,28 @@ def faiss_index(rows: Floats, factory: str, k_factor: int) -> System:
         cells.nprobe = nprobe
         return index.search(query[None], 10)[1][0]
 
-    size = len(faiss.serialize_index(index))
     settings = tuple(n for n in (2, 4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192) if n <= lists)
-    return System(f"faiss {factory}", "nprobe", settings, ask, build_s, size / len(rows))
+    return System(name, "nprobe", settings, ask, build_s, size / len(rows))
+
+
+def _kept(
+    work: Path,
+    name: str,
+    count: int,
+    build: Callable[[Path], None],
+    load: Callable[[Path], object],
+) -> tuple[int, float]:
+    """Size of the saved index and seconds of building it; built only where it is not kept yet."""
+    path = _path(work, name, count)
+    spent = path.with_suffix(".seconds")
+    if spent.exists():
+        load(path)
+    else:
+        started = process_time()
+        build(path)
+        spent.write_text(str(process_time() - started))
+    return path.stat().st_size, float(spent.read_text())
+
+
+def _path(work: Path, name: str, count: int) -> Path:
+    return work / f"{name}-{count}.index".replace(" ", "-").replace(",", "-")

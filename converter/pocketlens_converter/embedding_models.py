@@ -19,12 +19,12 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from pocketlens.query.embedder import Embedder
 
 from pocketlens.errors import ModelUnsupported, PictureError, TrainingError
 from pocketlens.formats.bundle import Bundle, Spec
 from pocketlens.image_lists import Entry, Problem
 from pocketlens.query import pictures
+from pocketlens.query.embedder import Embedder
 from pocketlens_converter.convert_options import InputScale
 from pocketlens_converter.float_models import FloatModel, load
 

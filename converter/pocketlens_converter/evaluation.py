@@ -80,7 +80,7 @@ class Outcomes:
     Attributes:
         entries: The photos that could be read.
         embeddings: float32 (q, dim).
-        first: int64 (q,), number of the first product.
+        first: Id of each photo's first product, and whether it is a distractor.
         ranks: int64 (q,), rank of the right product among all, from 1.
         ranks_in_category: int64 (q,), among the gallery's products of its category.
         average_precisions, absolute_accuracies: float32 (q,).
@@ -89,7 +89,7 @@ class Outcomes:
 
     entries: tuple[Entry, ...]
     embeddings: npt.NDArray[np.float32]
-    first: npt.NDArray[np.int64]
+    first: tuple[tuple[str, bool], ...]
     ranks: npt.NDArray[np.int64]
     ranks_in_category: npt.NDArray[np.int64]
     average_precisions: npt.NDArray[np.float32]
@@ -220,26 +220,30 @@ def evaluate(
 
 
 def compare(one: Evaluation, other: Evaluation, rng: np.random.Generator) -> Comparison:
-    """How `one` differs from `other`, which was evaluated on the same lists.
+    """How `one` differs from `other` on the photos that both could embed.
 
     Raises:
-        TrainingError: They were not.
+        TrainingError: There are none.
     """
     ours, theirs = one.outcomes, other.outcomes
-    if ours.entries != theirs.entries:
-        raise TrainingError(
-            "Expected two models evaluated on the same photos. Received different ones: a "
-            "picture was read for one model and not for the other."
-        )
+    numbers = {entry.image.id: row for row, entry in enumerate(theirs.entries)}
+    mine = [row for row, entry in enumerate(ours.entries) if entry.image.id in numbers]
+    if not mine:
+        raise TrainingError("Expected two models evaluated on the same photos. Received others.")
+    its = [numbers[ours.entries[row].image.id] for row in mine]
+    same = [ours.first[row] == theirs.first[at] for row, at in zip(mine, its, strict=True)]
     cosines = None
-    if ours.embeddings.shape == theirs.embeddings.shape:
-        cosines = metrics.cosines(ours.embeddings, theirs.embeddings)
+    if ours.embeddings.shape[1] == theirs.embeddings.shape[1]:
+        cosines = metrics.cosines(ours.embeddings[mine], theirs.embeddings[its])
     differences = {
-        f"recall@{k}": bootstrap.interval(theirs.ranks <= k, ours.ranks <= k, rng) for k in RECALLS
+        f"recall@{k}": bootstrap.interval(theirs.ranks[its] <= k, ours.ranks[mine] <= k, rng)
+        for k in RECALLS
     }
-    differences["mAP"] = bootstrap.interval(theirs.average_precisions, ours.average_precisions, rng)
+    differences["mAP"] = bootstrap.interval(
+        theirs.average_precisions[its], ours.average_precisions[mine], rng
+    )
     return Comparison(
-        top1_agreement=metrics.agreement(ours.first, theirs.first),
+        top1_agreement=float(np.mean(same)),
         cosine_mean=None if cosines is None else float(cosines.mean()),
         cosine_p01=None if cosines is None else float(np.quantile(cosines, 0.01)),
         differences=differences,
@@ -261,7 +265,7 @@ def _outcomes(
     return Outcomes(
         entries=entries,
         embeddings=embeddings,
-        first=best.argmax(axis=1),
+        first=gallery.named(best.argmax(axis=1)),
         ranks=metrics.ranks(best, winners, relevant),
         ranks_in_category=metrics.ranks(restricted, winners, relevant & same),
         average_precisions=metrics.average_precisions(best, relevant),

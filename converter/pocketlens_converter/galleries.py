@@ -25,7 +25,7 @@ class Gallery:
     """Embedded catalogue pictures and the products that they show.
 
     Attributes:
-        products: Ids; distractors come last and have none, so that none is ever right.
+        products: Ids; those of distractors come last, and may be ids of others too.
         categories: Of each product; "" where unknown.
         distractors: How many of the products are distractors.
         embeddings: float32 (n, dim): unit rows, or what their codes stand for.
@@ -53,9 +53,17 @@ class Gallery:
             queries @ self.embeddings.T, self.images, self.product_numbers, len(self.products)
         )
 
+    def named(self, numbers: npt.NDArray[np.int64]) -> tuple[tuple[str, bool], ...]:
+        """Id of each product number, and whether it is a distractor."""
+        first_distractor = len(self.products) - self.distractors
+        return tuple(
+            (self.products[number], bool(number >= first_distractor)) for number in numbers
+        )
+
     def shows(self, entries: Sequence[Entry]) -> npt.NDArray[np.bool_]:
         """Which products each photo shows, by its list: bool (q, p)."""
-        numbers = {product: number for number, product in enumerate(self.products) if product}
+        real = self.products[: len(self.products) - self.distractors]
+        numbers = {product: number for number, product in enumerate(real)}
         shown = np.zeros((len(entries), len(self.products)), np.bool_)
         for row, entry in enumerate(entries):
             for product in entry.product_ids:
@@ -122,18 +130,17 @@ class _Links:
         self.numbers: list[int] = []
         self._known: dict[str, int] = {}
         self._image = 0
-        self._keeps_ids = True
 
     def begin_distractors(self) -> None:
-        """From here on products are distractors."""
-        self._known, self._keeps_ids = {}, False
+        """From here on an id is another product than before."""
+        self._known = {}
 
     def add(self, shown: Sequence[tuple[str, str]]) -> None:
         """The next image, with the (id, category) of each product that it shows."""
         for product, category in shown:
             if product not in self._known:
                 self._known[product] = len(self.products)
-                self.products.append(product if self._keeps_ids else "")
+                self.products.append(product)
                 self.categories.append(category)
             self.images.append(self._image)
             self.numbers.append(self._known[product])

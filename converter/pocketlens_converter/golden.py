@@ -22,10 +22,10 @@ JPEG_QUALITY = 90
 MAX_JPEG_BYTES = 256 * 1024
 CHANGED_SHARE = 0.01
 DRAWS = 8  # directions of drift tried for each query
-# LiteRT's own kernels without XNNPACK drift by up to 1.1e-3 on one int8 file: below twice that,
+# LiteRT's own kernels without XNNPACK drift by up to 2.1e-3 on one int8 file: below half more,
 # kernels that only round differently would be refused. Above the largest, a runtime is broken
 # even where a small catalogue forgives it.
-LEAST_BOUND, LARGEST_BOUND = 2e-3, 2e-2
+LEAST_BOUND, LARGEST_BOUND = 3e-3, 2e-2
 QUERY_COSINE = 0.5  # of a photo and its catalogue picture, where no photos are given
 
 

@@ -91,20 +91,20 @@ def make_generation(
     del sample
     progress("clustering", n, n)
 
-    encoded = np.memmap(scratch, np.int8, "w+", shape=(n, bundle.spec.dim))
     lists = np.empty(n, np.int32)
     saturated, at = 0.0, 0
-    for block in rows.blocks():
-        end = at + len(block)
-        some = codes.encode(block, scale, feedback)
-        encoded[at:end], lists[at:end] = some, codebook.assign(block)
-        saturated += codes.saturated_share(some) * len(some)
-        at = end
-        progress("encoding", at, n)
+    with scratch.open("wb") as file:  # not mapped: on a full disk that ends in SIGBUS
+        for block in rows.blocks():
+            some = codes.encode(block, scale, feedback)
+            file.write(some.tobytes())
+            lists[at : at + len(block)] = codebook.assign(block)
+            saturated += codes.saturated_share(some) * len(some)
+            at += len(block)
+            progress("encoding", at, n)
     return Generation(
         id=codes.generation_id(bundle_sha256, scale),
         scale=scale,
-        codes=encoded,
+        codes=np.memmap(scratch, np.int8, "r", shape=(n, bundle.spec.dim)),
         lists=lists,
         centroids=centroids,
         codebook_sha256=codebook.sha256,

@@ -299,7 +299,7 @@ def test_help_is_there_without_tensorflow() -> None:
 
 def test_the_bound_is_where_one_in_a_hundred_first_matches_changes() -> None:
     rng = np.random.default_rng(0)
-    gallery = rng.normal(size=(3000, 64)).astype(np.float32)
+    gallery = rng.normal(size=(1000, 64)).astype(np.float32)
     gallery /= np.linalg.norm(gallery, axis=1, keepdims=True)
     queries = golden.imagined_queries(gallery[:200], rng)
 

@@ -146,6 +146,28 @@ def test_a_picture_that_the_model_says_nothing_of_is_a_problem(tmp_path: Path) -
     assert "c3.png" in str(found.problems[0])
 
 
+def test_models_are_compared_where_one_leaves_pictures_out(tmp_path: Path) -> None:
+    shop = draw_shop(tmp_path, products=6, photos_each=3)
+    grey = Image.fromarray(np.full((SIZE, SIZE, 3), 128, np.uint8))
+    grey.save(tmp_path / "pictures" / "c0.png")  # product 0 is only there for the other
+    grey.save(tmp_path / "pictures" / "p2_1.png")
+    lists = EvaluationLists.read(shop.photos, shop.catalogue)
+    one, other = evaluate(BlindToGrey(), lists), evaluate(MeanColours(), lists)
+
+    found = compare(one, other, np.random.default_rng(0))
+
+    assert (one.figures["photos"], other.figures["photos"]) == (14, 18)
+    by_name = dict(
+        zip((e.image.id for e in other.outcomes.entries), other.outcomes.first, strict=True)
+    )
+    same = [
+        by_name[e.image.id] == first
+        for e, first in zip(one.outcomes.entries, one.outcomes.first, strict=True)
+    ]
+    assert found.top1_agreement == np.mean(same)
+    assert found.top1_agreement > 0.8  # by ids: numbers of products differ by one
+
+
 def test_a_list_of_bad_pictures_is_told(tmp_path: Path) -> None:
     shop = draw_shop(tmp_path, products=2)
     for path in (tmp_path / "pictures").glob("c*.png"):

@@ -13,11 +13,14 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+
+Read = tuple[npt.NDArray[np.uint32], npt.NDArray[np.int8]]
+"""Image keys and codes, as a source reads them."""
 
 _OVERHEAD_BYTES = 400  # of one entry: two arrays, the value, its place
 
@@ -53,25 +56,34 @@ class ListCache:
         self._held_bytes = 0
         self._lock = threading.Lock()
 
-    def rows(
-        self,
-        key: Hashable,
-        read: Callable[[], tuple[npt.NDArray[np.uint32], npt.NDArray[np.int8]]],
-    ) -> Rows:
+    def rows(self, key: Hashable, read: Callable[[], Read]) -> Rows:
         """The rows of `key`, from memory or by `read()`; rows larger than the limit are not held.
 
         Args:
             key: What names the rows; a version that grows in it makes old ones fall out.
             read: Image keys and codes, called where the rows are not held.
         """
-        try:
-            # Atomic under the interpreter's lock: a hit, which is nearly always, takes no other.
-            self._held.move_to_end(key)
-            return self._held[key]
-        except KeyError:
-            rows = Rows(*read())
-            self._hold(key, rows)
-            return rows
+        return self.many([key], lambda _: read())[0]
+
+    def many(self, keys: Sequence[Hashable], read: Callable[[int], Read]) -> list[Rows]:
+        """The rows of each key: `rows` for many at once, which saves half of a hit's time.
+
+        Args:
+            keys: What names the rows.
+            read: Place in `keys` to image keys and codes.
+        """
+        held, found = self._held, []
+        for place, key in enumerate(keys):
+            try:
+                # Each call is atomic, and a key that falls out between them is read again: a hit,
+                # which is nearly always, takes no lock.
+                held.move_to_end(key)
+                rows = held[key]
+            except KeyError:
+                rows = Rows(*read(place))
+                self._hold(key, rows)
+            found.append(rows)
+        return found
 
     @property
     def held_bytes(self) -> int:

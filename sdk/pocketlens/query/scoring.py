@@ -11,6 +11,7 @@ The only module that imports numkong, at first use.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import accumulate, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -39,13 +40,19 @@ def coarse_scores(
     """
     import numkong
 
+    ends = list(accumulate(map(len, blocks), initial=0))
+    if ends[-1] == 0:
+        return np.empty(0, np.int32)
     largest = max(float(np.abs(weights).max()), 1e-30)
     rounded = np.rint(weights * np.float32(LEVELS / largest)).astype(np.int8)
     packed = numkong.dots_pack(rounded[None], dtype="int8")
-    scores = [numkong.dots_packed(block, packed) for block in blocks if len(block)]
-    if not scores:
-        return np.empty(0, np.int32)
-    return np.concatenate(scores)[:, 0]
+    # Scored in place: joining the results of 139 lists took 20 % of their time.
+    scores = numkong.empty((ends[-1], 1), dtype="int32")
+    for block, (start, end) in zip(blocks, pairwise(ends), strict=True):
+        if start < end:
+            numkong.dots_packed(block, packed, out=scores[start:end])  # type: ignore[arg-type]  # its stubs know arrays only
+    found: npt.NDArray[np.int32] = np.asarray(scores)[:, 0]
+    return found
 
 
 def similarities(

@@ -17,7 +17,6 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -315,9 +314,9 @@ class Searcher:
         return scored, count >= len(order)
 
     def _lists(self, numbers: list[int]) -> list[Rows]:
-        version = self._source.version
-        read, rows = self._source.read_list, self.cache.rows
-        return [rows((version, number), partial(read, number)) for number in numbers]
+        version, read = self._source.version, self._source.read_list
+        keys = [(version, number) for number in numbers]
+        return self.cache.many(keys, lambda place: read(numbers[place]))
 
     def _current_links(self) -> _Links:
         links, version = self._links, self._source.version

@@ -118,6 +118,8 @@ def errors(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as exc:
         raise _store_error(exc, path) from exc
+    except UnicodeDecodeError as exc:  # SQLite quotes a damaged schema in its message
+        raise StoreCorrupt(f"The store's database {path} is damaged. {MEND}") from exc
     except OSError as exc:
         raise translated(exc, path) from exc
 

@@ -45,7 +45,7 @@ class ShopSize:
     """How much is drawn.
 
     Attributes:
-        products: In the catalogue; every third one has a second picture.
+        products: In the catalogue; four of five have a second picture.
         past_products: In training only.
         absent_products: In `absent.csv` only.
         train_photos, held_out_photos, query_photos: Of each product of the shop in that list; an
@@ -126,7 +126,7 @@ def _clean_pictures(
     name: str, articles: Iterable[Article], *, in_catalogue: bool
 ) -> Iterator[_Picture]:
     for article in articles:
-        for view in range(1 + (article.number % 3 == 0)):
+        for view in range(1 + (article.number % 5 != 4)):
             yield _Picture(
                 f"{name}/{article.product.id}/clean-{view}.jpg",
                 article,

@@ -1,0 +1,82 @@
+"""The golden files, read as an implementation in another language would read them."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.conformance.make_vectors import PATH, vectors
+
+from pocketlens.errors import CatalogError
+from pocketlens.formats import parts, state_hash
+from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
+from pocketlens.query import codes
+from pocketlens.query.codebook import Codebook
+
+GOLDEN: dict[str, Any] = json.loads(PATH.read_text())
+KINDS = {"image": ImagePart, "placement": PlacementPart, "product": ProductPart, "offer": OfferPart}
+
+
+@pytest.mark.parametrize("golden", GOLDEN["parts"], ids=lambda golden: golden["bytes"][:10])
+def test_parts_have_their_canonical_bytes(golden: dict[str, Any]) -> None:
+    fields = dict(golden["fields"])
+    if golden["kind"] == "image":
+        fields["product_keys"] = tuple(fields["product_keys"])
+        fields["code"] = bytes.fromhex(fields["code"])
+    part = KINDS[golden["kind"]](**fields)
+
+    assert parts.encode(part).hex() == golden["bytes"]
+    assert parts.decode(bytes.fromhex(golden["bytes"])) == part
+    assert hashlib.sha512(parts.encode(part)).hexdigest() == golden["sha512"]
+
+
+@pytest.mark.parametrize("data", GOLDEN["refused"])
+def test_other_bytes_are_refused(data: str) -> None:
+    with pytest.raises(CatalogError):
+        parts.decode(bytes.fromhex(data))
+
+
+@pytest.mark.parametrize("golden", GOLDEN["states"], ids=lambda golden: golden["catalogue"])
+def test_states_have_their_hash(golden: dict[str, Any]) -> None:
+    state = state_hash.StateSum()
+    state.add(bytes.fromhex(GOLDEN["parts"][number]["bytes"]) for number in golden["parts"])
+    identity = state_hash.Identity(
+        golden["catalogue"],
+        bytes.fromhex(golden["generation"]),
+        bytes.fromhex(golden["codebook_sha256"]),
+    )
+    counts = state_hash.Counts(**golden["counts"])
+
+    assert state.value.hex() == golden["sum"]
+    assert state_hash.digest(identity, counts, state.value).hex() == golden["state_hash"]
+
+
+def test_the_codebook_has_its_hash() -> None:
+    golden = GOLDEN["codebook"]
+
+    codebook = Codebook(np.array(golden["centroids"], np.float16))
+
+    assert codebook.sha256.hex() == golden["sha256"]
+    assert hashlib.sha256(bytes.fromhex(golden["bytes"])).hexdigest() == golden["sha256"]
+
+
+def test_the_generation_has_its_id() -> None:
+    golden = GOLDEN["generation"]
+
+    scale = np.array(golden["scale"], np.float32)
+
+    assert codes.generation_id(bytes.fromhex(golden["bundle_sha256"]), scale).hex() == golden["id"]
+
+
+def test_vectors_are_what_their_script_makes() -> None:
+    assert json.loads(json.dumps(vectors())) == GOLDEN
+
+
+def test_no_vector_is_a_large_file() -> None:
+    assert all(path.stat().st_size < 64 * 1024 for path in Path(PATH.parent).glob("*.json"))
