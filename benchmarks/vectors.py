@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import csv
 import os
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.errors import ModelUnsupported
 from pocketlens.query.embedder import Embedder
 
 SEED = 20_261
@@ -82,8 +84,8 @@ def embed(model: Path, every: int = 1) -> Embeddings:
             for _ in range(CROPS):
                 asked.append(embedder.embed(path, box=_crop(rng, width, height)))
         return Embeddings(
-            gallery=embedder.embed_many(gallery),
-            fitting=embedder.embed_many(held_out[::2]),
+            gallery=_embedded(embedder, gallery),
+            fitting=_embedded(embedder, held_out[::2]),
             queries=np.stack(asked),
             source=f"{len(gallery)} pictures of {', '.join(GALLERY)} embedded by "
             f"'{embedder.spec.name}', spread by interpolation and noise {NOISE}; queries: "
@@ -141,6 +143,17 @@ def load(path: Path) -> Embeddings:
     """Reads what `save` wrote."""
     with np.load(path) as file:
         return Embeddings(file["gallery"], file["fitting"], file["queries"], str(file["source"]))
+
+
+def _embedded(embedder: Embedder, paths: list[Path]) -> Floats:
+    """Embeddings of pictures, without those of which an int8 model makes nothing but zeros."""
+    rows = []
+    for path in paths:
+        try:
+            rows.append(embedder.embed(path))
+        except ModelUnsupported as error:
+            print(f"left out {path}: {error}", file=sys.stderr)
+    return np.stack(rows)
 
 
 def _crop(rng: np.random.Generator, width: int, height: int) -> tuple[float, float, float, float]:

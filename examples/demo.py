@@ -59,7 +59,7 @@ class Scale:
     steps: int
 
 
-FULL = Scale(ShopSize(), steps=1500)
+FULL = Scale(ShopSize(), steps=2000)
 QUICK = Scale(
     ShopSize(products=16, past_products=16, absent_products=4, train_photos=10, held_out_photos=6),
     steps=200,

@@ -9,6 +9,7 @@ Everything that a resumed run needs is in `state()`; a learner of the same optio
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -31,7 +32,7 @@ class Learner:
         """Builds the model.
 
         Args:
-            options: How it learns.
+            options: How it learns; `image_size` is the side of the pictures it learns from.
             weights: Of the backbone; None starts from random ones.
 
         Raises:
@@ -61,9 +62,13 @@ class Learner:
         )
         return float(loss)
 
-    def averaged_model(self) -> keras.Model:
-        """A model of its own with the running average of the weights: steadier than the last."""
-        model = backbones.build(self.options, None)
+    def averaged_model(self, image_size: int) -> keras.Model:
+        """A model of its own with the running average of the weights: steadier than the last.
+
+        Args:
+            image_size: Side of its input in pixels, which may differ from what is learned from.
+        """
+        model = backbones.build(replace(self.options, image_size=image_size), None)
         model.set_weights([average.numpy() for average in self._averages])
         return model
 

@@ -21,6 +21,9 @@ class TrainOptions:
         backbone: Name in `pocketlens_converter.backbones.BACKBONES`.
         alpha: Width of the backbone, where it has one.
         image_size: Side of the model's input in pixels.
+        learned_scale: Side of the pictures that a pretrained backbone learns from, as a share of
+            `image_size`: a part that was zoomed into looks larger than the whole will, and this
+            makes up for it (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
         dim: Numbers of an embedding.
         loss: "softmax" is the multi-positive softmax, "triplet" the triplet margin loss.
         miner: Which triplets the triplet loss is given.
@@ -44,7 +47,8 @@ class TrainOptions:
 
     backbone: str = "MobileNetV2"
     alpha: float = 1.0
-    image_size: int = 192
+    image_size: int = 224
+    learned_scale: float = 6 / 7
     dim: int = 128
     loss: Loss = "softmax"
     miner: Miner = "batch-hard"
@@ -64,6 +68,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         _check(32 <= self.image_size <= 1024, "image size of 32 to 1,024", self.image_size)
+        _check(0.5 <= self.learned_scale <= 1, "learned scale of 0.5 to 1", self.learned_scale)
         _check(2 <= self.dim <= 4096, "dim of 2 to 4,096", self.dim)
         _check(self.loss in get_args(Loss), "loss of softmax or triplet", self.loss)
         _check(self.miner in get_args(Miner), "miner of batch-hard or semi-hard", self.miner)
@@ -80,6 +85,12 @@ class TrainOptions:
         _check(self.margin > 0, "margin above 0", self.margin)
         _check(self.catalogue_weight >= 0, "catalogue weight of 0 or more", self.catalogue_weight)
         _check(0 <= self.averaging < 1, "averaging of 0 up to 1", self.averaging)
+
+    def learned_size(self, *, is_pretrained: bool) -> int:
+        """Side of the pictures to learn from, a multiple of 32 pixels where it is scaled."""
+        if not is_pretrained or self.learned_scale == 1:
+            return self.image_size
+        return max(32, 32 * round(self.image_size * self.learned_scale / 32))
 
 
 def _check(is_right: bool, expected: str, received: object) -> None:

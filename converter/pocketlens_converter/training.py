@@ -116,10 +116,11 @@ def train(
     """
     _check_out(out)
     logger.debug("read.started lists=%d", len(lists))
-    pictures = batches.read(lists, round(options.image_size * batches.KEPT_SCALE))
+    size = options.learned_size(is_pretrained=weights is not None)
+    pictures = batches.read(lists, round(size * batches.KEPT_SCALE))
     logger.debug("read.complete pictures=%d", len(pictures.entries))
     examiner = _Examiner(lists[0], validation, options.image_size) if validation else None
-    learner = Learner(options, weights=weights)
+    learner = Learner(replace(options, image_size=size), weights=weights)
     run = run_digest(pictures, options, weights)
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     start = checkpoints.Progress(run, 0, 0.0)
@@ -135,13 +136,15 @@ def train(
         losses.append(report.loss)
         end = checkpoints.Progress(run, report.step, report.seconds)
         if examiner and report.is_examined:
-            report = replace(report, recall=examiner.recall(learner.averaged_model()))
+            report = replace(
+                report, recall=examiner.recall(learner.averaged_model(options.image_size))
+            )
         progress(report)
         if clock() - saved >= CHECKPOINT_SECONDS:
             checkpoints.write(checkpoint, end, learner.state())
             saved = clock()
 
-    model = learner.averaged_model()
+    model = learner.averaged_model(options.image_size)
     spec = models.ModelSpec(options.image_size, options.image_size, options.dim)
     training = {"steps": end.step, "seconds": round(end.seconds, 1), "run": run}
     models.save(model, out, spec, facts={"options": asdict(options), "training": training})

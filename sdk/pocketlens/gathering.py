@@ -122,12 +122,15 @@ def gather_pictures(
     embedded = 0
     with scratch.open("wb") as file:
         for line, tensor in _decoded(lines, embedder):
-            if isinstance(tensor, PictureError):
+            try:
+                if isinstance(tensor, PictureError):
+                    raise tensor
+                if tensor is not None:
+                    file.write(embedder.embed_tensor(tensor).astype("<f4").tobytes())
+                    embedded += 1
+            except PictureError as exc:
                 bad.add(line.image.id)
-                gatherer.problems.append(_left_out(line, tensor))
-            elif tensor is not None:
-                file.write(embedder.embed_tensor(tensor).astype("<f4").tobytes())
-                embedded += 1
+                gatherer.problems.append(_left_out(line, exc))
             if line.image.id not in bad:
                 gatherer.take(line, embedded - 1)
     return EmbeddingFile(scratch, 0, np.dtype("<f4"), embedder.spec.dim)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,18 @@ def test_the_generation_has_its_id() -> None:
 
 def test_vectors_are_what_their_script_makes() -> None:
     assert json.loads(json.dumps(vectors())) == GOLDEN
+
+
+def test_the_examples_of_the_document_are_vectors() -> None:
+    document = (PATH.parents[3] / "docs" / "formats.md").read_text()
+    indented = [line[4:54] for line in document.splitlines() if line.startswith("    ")]
+    shown = "".join("".join(re.findall(r"\b[0-9a-f]{2}\b", line)) for line in indented)
+
+    for number in (0, 4, 5, 7):
+        assert GOLDEN["parts"][number]["bytes"] in shown
+    assert GOLDEN["states"][0]["sum"] in shown
+    assert GOLDEN["states"][0]["state_hash"] in shown
+    assert GOLDEN["codebook"]["bytes"] in shown
 
 
 def test_no_vector_is_a_large_file() -> None:

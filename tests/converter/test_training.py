@@ -9,14 +9,18 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
 from pocketlens.errors import TrainingError
 from pocketlens_converter import checkpoints, models
+from pocketlens_converter.backbones import build
+from pocketlens_converter.learner import Learner
 from pocketlens_converter.options import TrainOptions
 from pocketlens_converter.training import StepReport, train
 
@@ -88,6 +92,34 @@ def test_report_and_description_tell_how_the_model_was_made(
     tensors = np.zeros((3, 32, 32, 3), np.uint8)
     assert np.linalg.norm(models.embed(model, tensors), axis=1) == pytest.approx(np.ones(3))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model.keras", "model.keras.json"]
+
+
+def test_pretrained_backbone_learns_small_and_is_saved_large(
+    shop: list[Path], tmp_path: Path
+) -> None:
+    options = replace(OPTIONS, image_size=64, learned_scale=0.5, steps=2)
+    backbone = next(
+        layer for layer in build(options, None).layers if isinstance(layer, keras.Model)
+    )
+    backbone.save_weights(tmp_path / "tiny.weights.h5")
+
+    report = train(
+        shop[:2], tmp_path / "model.keras", options, weights=tmp_path / "tiny.weights.h5"
+    )
+
+    model, spec = models.load(report.path)
+    assert (spec.height, spec.width) == (64, 64)
+    assert model.inputs[0].shape == (None, 64, 64, 3)
+
+
+def test_the_averaged_model_takes_another_size_with_the_same_weights() -> None:
+    learner = Learner(OPTIONS, weights=None)
+
+    larger = learner.averaged_model(48)
+
+    assert larger.inputs[0].shape == (None, 48, 48, 3)
+    for ours, theirs in zip(larger.get_weights(), learner.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
 
 
 RUN = """

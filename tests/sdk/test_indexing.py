@@ -292,6 +292,18 @@ def test_a_bad_picture_is_a_row_of_the_report(tmp_path: Path) -> None:
         ]
 
 
+def test_a_picture_in_which_the_model_sees_nothing_is_a_row_of_the_report(tmp_path: Path) -> None:
+    image_list, model = picture_shop(tmp_path)
+    blank = np.full((40, 40, 3), 255, np.uint8)
+    (tmp_path / "3.png").write_bytes(encoded(_image(blank), "PNG"))
+
+    report = index(image_list, model=model, out=tmp_path / "s", accelerator="cpu")
+
+    assert (report.images, report.products) == (5, 5)
+    assert [problem.line for problem in report.problems] == [5]
+    assert "sees nothing" in str(report.problems[0])
+
+
 def test_all_pictures_bad_is_an_error_that_shows_the_first(tmp_path: Path) -> None:
     image_list, model = picture_shop(tmp_path)
     for number in range(6):

@@ -29,6 +29,7 @@ from pocketlens.errors import (
     BundleError,
     BundleHashMismatch,
     ModelUnsupported,
+    PictureError,
     QueryError,
 )
 from pocketlens.formats import bundle as bundles
@@ -168,7 +169,8 @@ class Embedder:
         Raises:
             QueryError: The tensor is of another shape or type.
             BundleError: The embedder is closed or of another process.
-            ModelUnsupported: The model failed, or gave no direction.
+            PictureError: The model sees nothing in it: its output is zero.
+            ModelUnsupported: The model failed, or its output is not finite.
         """
         expected = self.spec.height, self.spec.width, 3
         if tensor.dtype != np.uint8 or tensor.shape != expected:
@@ -179,7 +181,11 @@ class Embedder:
         with self._pool.runtime() as runtime:
             output = runtime.run(tensor)
         length = float(np.sqrt(np.dot(output, output)))
-        if not 0 < length < np.inf:  # zeros, NaN and infinity all fail
+        if length == 0:  # an almost blank picture can round to zeros in int8
+            raise PictureError(
+                "The model sees nothing in this picture: is it blank? Try another, or a part of it."
+            )
+        if not np.isfinite(length):
             raise ModelUnsupported(
                 f"The model gave an embedding of length {length}. Convert it again, or try "
                 "accelerator='cpu'."

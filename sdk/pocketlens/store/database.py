@@ -8,7 +8,9 @@ written without a journal and flushed whole before anything names it.
 
 from __future__ import annotations
 
+import functools
 import os
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -103,6 +105,7 @@ def open_to_read(path: Path) -> Connection:
         )
         try:
             _check_format(connection, path)
+            _check_schema(connection, path)
             connection.execute("PRAGMA cell_size_check = ON")
             connection.execute("PRAGMA trusted_schema = OFF")
         except BaseException:
@@ -138,6 +141,25 @@ def _check_format(connection: Connection, path: Path) -> None:
         )
     if found != FORMAT:
         raise StoreCorrupt(f"Expected a store of format {FORMAT}. Received {found}: {path}. {MEND}")
+
+
+def _check_schema(connection: Connection, path: Path) -> None:
+    """One flipped bit in a column's type makes a comparison with it answer otherwise."""
+    found = connection.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").fetchall()
+    if {_bare(sql) for (sql,) in found} != _expected():
+        raise StoreCorrupt(f"The schema of the store's database {path} is damaged. {MEND}")
+
+
+@functools.cache
+def _expected() -> frozenset[str]:
+    """The statements of schema.sql: comments may change with a release, they must not."""
+    statements = (_bare(statement) for statement in _bare(_schema()).split(";"))
+    return frozenset(statement for statement in statements if statement)
+
+
+def _bare(sql: str) -> str:
+    """SQL without comments, and with single spaces."""
+    return " ".join(re.sub("--[^\n]*", " ", sql).split())
 
 
 def _schema() -> str:

@@ -129,7 +129,7 @@ def from_rows(rows: Iterable[FactRow]) -> StoreFacts:
         }
         fields["probes_estimated"] = bool(fields["probes_estimated"])
         return StoreFacts(**fields)
-    except (KeyError, TypeError, ValueError, struct.error, OverflowError) as exc:
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError, struct.error) as exc:
         raise StoreCorrupt(
             f"The store's facts are damaged ({exc}). Make it again: pocketlens index"
         ) from exc
