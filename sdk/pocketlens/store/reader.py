@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -262,8 +262,15 @@ class Reader:
         return range(-(-self.facts.max_image_key // rows.MAP_CHUNK))
 
     def _products_of(self, image_keys: Iterable[int]) -> dict[int, tuple[int, ...]]:
-        """Product keys of images: only the chunks that hold them are read."""
+        """Product keys of images: only the chunks that hold them are read, if any must be."""
         found: dict[int, tuple[int, ...]] = {}
+        if self._links is not None:
+            wanted = np.array(list(image_keys), np.uint32)
+            starts, stops = (np.searchsorted(self._links[0], wanted, side) for side in _SIDES)
+            return {
+                key: tuple(self._links[1][start:stop].tolist())
+                for key, start, stop in zip(wanted.tolist(), starts, stops, strict=True)
+            }
         by_chunk: dict[int, list[int]] = {}
         for key in image_keys:
             by_chunk.setdefault((int(key) - 1) // rows.MAP_CHUNK, []).append(int(key))
@@ -277,6 +284,9 @@ class Reader:
                 mine = product_keys[ends[place] - counts[place] : ends[place]]
                 found[key] = tuple(mine.tolist())
         return found
+
+
+_SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 
 def _sha256(data: bytes) -> bytes:

@@ -17,7 +17,7 @@ CREATE TABLE codebook (
     centroids BLOB NOT NULL          -- float16 (lists, dim); its SHA-256 is a fact
 );
 
--- Codes, at most 128 a chunk: with 4,096-byte pages 139 to 154 bytes a code at 128 dimensions
+-- Codes, at most 128 a chunk: with 4,096-byte pages 135 to 137 bytes a code at 128 dimensions
 -- (chunks of 16: 300; one blob a list would be rewritten whole for one new code). A rowid table:
 -- in one WITHOUT ROWID blobs of this size leave a quarter of each page empty.
 CREATE TABLE list_chunks (

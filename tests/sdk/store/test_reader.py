@@ -82,6 +82,15 @@ def test_products_and_images_come_back_as_listed(opened: Opened) -> None:
     assert list(products.values()) == list(listed.products.values())
 
 
+def test_links_that_were_read_give_the_same_products(opened: Opened) -> None:
+    keys = [2100, 1, 1000, 1001, 7]
+    with Reader.open(opened.directory) as reader:
+        before = reader.images(keys)
+        reader.links()
+
+        assert reader.images(keys) == before
+
+
 def test_columns_say_what_the_products_say(opened: Opened) -> None:
     columns = opened.reader.columns()
     products = opened.reader.products(columns.keys.tolist())
