@@ -24,7 +24,7 @@ from pocketlens.indexing import IndexReport, index
 from pocketlens.options import CodebookIndex, SearchOptions
 from pocketlens.query import clustering, codes
 from pocketlens.query.codebook import Codebook
-from pocketlens.query.filters import Filter, ProductColumns
+from pocketlens.query.filters import Filter
 from pocketlens.query.searcher import Searcher
 from pocketlens.store import installs
 from pocketlens.store.reader import Reader
@@ -80,16 +80,11 @@ class StoreRows:
     def __init__(self, reader: Reader) -> None:
         self.version = reader.facts.version
         self.read_list, self.codes_of, self.links = reader.read_list, reader.codes_of, reader.links
-        self.attribute_keys = reader.products_with
+        self.attribute_keys, self.columns = reader.products_with, reader.columns
         self._reader = reader
 
     def lists_of(self, image_keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         return self._reader.lists_of(image_keys).astype(np.int32)
-
-    def columns(self) -> ProductColumns:
-        columns = self._reader.columns()
-        names = ProductColumns.__dataclass_fields__
-        return ProductColumns(**{name: getattr(columns, name) for name in names})
 
 
 class ArrayRows:

@@ -105,7 +105,8 @@ def embedded_gallery(
     if model.bundle is not None:  # as the first index of a shop does it
         seen = np.abs(np.concatenate([embeddings, model.bundle.representative]))
         scale = codes.scale_of(seen.max(axis=0))
-        coded = codes.encode(embeddings, scale)
+        feedback = codes.feedback_of(scale, model.bundle.representative, model.bundle.queries)
+        coded = codes.encode(embeddings, scale, feedback)
         embeddings = codes.decode(coded, scale)
     return Gallery(
         products=tuple(links.products),

@@ -24,7 +24,7 @@ from pocketlens.errors import BundleHashMismatch, StoreCorrupt
 from pocketlens.formats import bundle as bundles
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
 from pocketlens.query.codebook import Codebook
-from pocketlens.query.filters import Filter, ProductColumns
+from pocketlens.query.filters import Filter
 from pocketlens.query.searcher import Found, Searcher
 from pocketlens.query.verdict import judge
 from pocketlens.results import Match, SearchResult, Timings
@@ -231,20 +231,8 @@ class _Source:
         self.version = reader.facts.version
         self.read_list, self.codes_of = reader.read_list, reader.codes_of
         self.links, self.attribute_keys = reader.links, reader.products_with
+        self.columns = reader.columns
         self._reader = reader
 
     def lists_of(self, image_keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
         return self._reader.lists_of(image_keys).astype(np.int32)
-
-    def columns(self) -> ProductColumns:
-        columns = self._reader.columns()
-        return ProductColumns(
-            keys=columns.keys,
-            categories=columns.categories,
-            category_names=columns.category_names,
-            prices=columns.prices,
-            currencies=columns.currencies,
-            stock=columns.stock,
-            link_image_keys=columns.link_image_keys,
-            link_product_keys=columns.link_product_keys,
-        )

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.product_columns import ProductColumns
 from pocketlens.query import codes
 from pocketlens.query.codebook import Codebook
-from pocketlens.query.filters import ProductColumns
 
 
 @dataclass

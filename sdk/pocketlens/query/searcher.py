@@ -24,9 +24,10 @@ import numpy.typing as npt
 
 from pocketlens.errors import QueryError
 from pocketlens.options import SearchOptions
+from pocketlens.product_columns import ProductColumns
 from pocketlens.query import filters, scoring
 from pocketlens.query.codebook import Codebook
-from pocketlens.query.filters import Filter, ProductColumns
+from pocketlens.query.filters import Filter
 from pocketlens.query.list_cache import ListCache, Rows
 from pocketlens.query.search import Candidates, Group, Scored, group_products
 

@@ -25,9 +25,9 @@ from typing import Literal, Self
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.product_columns import ProductColumns
 from pocketlens.products import Image, Product
 from pocketlens.store import database, installs, rows
-from pocketlens.store.columns import ProductColumns
 from pocketlens.store.facts import StoreFacts, from_rows
 from pocketlens.store.tables import Tables
 

@@ -49,7 +49,7 @@ class Verification:
 
 
 def verify(directory: Path) -> Verification:
-    """Reads everything in the store of `directory`; 100,000 images take about three seconds.
+    """Reads everything in the store of `directory`; 100,000 images take some seconds.
 
     Raises:
         StoreNotFound: There is no store.

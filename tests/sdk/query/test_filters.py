@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketlens.errors import QueryError
+from pocketlens.product_columns import ProductColumns
 from pocketlens.products import Price, Product
 from pocketlens.query.filters import (
     Filter,
-    ProductColumns,
     currency_number,
     eligible_images,
     eligible_products,

@@ -1,7 +1,4 @@
-"""Dense columns of all products and links: what filters are evaluated on. Values.
-
-The same fields as `pocketlens.query.filters.ProductColumns`, which a store may not import.
-"""
+"""Every product of a store as dense columns: what the store reads and filters ask. Values only."""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -20,10 +17,10 @@ class ProductColumns:
     Attributes:
         keys: uint32 (n,), product keys, ascending.
         categories: int32 (n,), place in `category_names`.
-        category_names: Text as received, "" for products without one.
+        category_names: Text of each category; "" for products without one.
         prices: int64 (n,), minor units; -1 where unknown.
-        currencies: int32 (n,), three letters as a 24-bit number, the first highest; 0 where
-            unknown.
+        currencies: int32 (n,), `pocketlens.query.filters.currency_number` of each price's
+            currency; 0 where unknown.
         stock: int64 (n,), pieces; -1 where unknown.
         link_image_keys: uint32 (m,), ascending: link i says that this image ...
         link_product_keys: uint32 (m,): ... shows this product.
