@@ -61,6 +61,7 @@ class Lens:
         options: SearchOptions | None = None,
         accelerator: Accelerator = "auto",
         limits: PictureLimits | None = None,
+        delegate: Path | None = None,
     ) -> Self:
         """Opens the store in a folder.
 
@@ -69,13 +70,16 @@ class Lens:
             options: How to search; `SearchOptions()` if None.
             accelerator: What embeds photos; "auto" falls back to the CPU.
             limits: What a photo may be; `PictureLimits()` if None.
+            delegate: Shared library of an accelerator to take instead of the platform's own.
 
         Raises:
             StoreNotFound: There is no store.
             StoreCorrupt: A file of it is damaged or missing.
             StoreTooNew: It was written by a newer PocketLens.
         """
-        settings = Settings(options or SearchOptions(), accelerator, limits or PictureLimits())
+        settings = Settings(
+            options or SearchOptions(), accelerator, limits or PictureLimits(), delegate
+        )
         return cls(Path(directory), settings)
 
     def search(

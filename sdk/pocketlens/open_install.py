@@ -48,6 +48,7 @@ class Settings:
     options: SearchOptions
     accelerator: Accelerator
     limits: PictureLimits
+    delegate: Path | None = None
 
 
 class OpenInstall:
@@ -119,6 +120,7 @@ class OpenInstall:
                     limits=self._settings.limits,
                     expected_sha256=self.reader.facts.bundle_sha256,
                     checks=None if cache is None else cache.parent,
+                    delegate=self._settings.delegate,
                 )
                 self._bundle = self._embedder.bundle
             return self._embedder

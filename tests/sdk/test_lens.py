@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.making.colour_bundle import colour_bundle
+from tests.making.delegates import compiled, invocations
 from tests.making.shops import Shop, bare_description, make_shop, sealed_bundle, write_csv
 
 from pocketlens import Embedder, Filter, Lens, PictureLimits, SearchOptions, Verdict, indexing
@@ -31,6 +32,7 @@ from pocketlens.errors import (
 )
 from pocketlens.formats.bundle import Calibration
 
+TINY_BUNDLE = Path(__file__).resolve().parents[1] / "conformance" / "vectors" / "tiny_bundle.tflite"
 NOON = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 
 
@@ -197,6 +199,18 @@ def test_limits_reach_the_picture(pictures: Path) -> None:
         with pytest.raises(PictureTooLarge):
             lens.search(photo_of(pictures, 0))
         assert lens.search(np.full((32, 32, 3), 200, np.uint8)).matches
+
+
+def test_the_library_of_an_accelerator_reaches_the_embedder(shop: Shop, tmp_path: Path) -> None:
+    library, out = compiled(tmp_path, "exact"), tmp_path / "store"
+    indexing.index(shop.list, vectors=shop.vectors, model=TINY_BUNDLE, out=out)
+
+    with Lens.open(out, accelerator="gpu", delegate=library) as lens:
+        found = lens.search(np.full((32, 32, 3), 200, np.uint8))
+
+    assert found.accelerator == "gpu"
+    assert found.matches
+    assert invocations(library) > 0
 
 
 def test_absent_accelerator_is_refused_at_the_first_photo(pictures: Path) -> None:
