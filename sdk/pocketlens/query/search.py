@@ -11,6 +11,7 @@ or a near-duplicate of it, are alternatives within that match. Values in, values
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -26,7 +27,11 @@ from pocketlens.query.list_cache import Rows
 _RESCORED = 20
 _RESCORED_SHARE = 4  # and a quarter as many as wanted, where many are
 
-_FEW_ROWS = 100  # gathered one by one: half the time of list by list
+# Lists are laid side by side and scored in one call where they are small enough to stay in a
+# core's cache: 8 lists of 110 rows in 32 us instead of 40, 24 in 64 instead of 68, but 48 in 145
+# instead of 119.
+_JOINED_BYTES = 384 * 1024
+_FEW_ROWS = 100  # gathered one by one out of many lists
 _BLOCK = 256  # candidates compared with the winners at once
 
 
@@ -73,6 +78,8 @@ class Scored:
             weights: float32 (dim,), of `scoring.weights`.
             lists: Rows of lists, at least one, no image twice.
         """
+        if len(lists) > 1 and sum([rows.codes.nbytes for rows in lists]) <= _JOINED_BYTES:
+            lists = [_joined(lists)]
         self._weights = weights
         self._lists = lists
         self._scores = scoring.coarse_scores(weights, [rows.codes for rows in lists])
@@ -107,21 +114,28 @@ class Scored:
         self, places: npt.NDArray[np.intp]
     ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int8]]:
         """Keys and codes of rows by their places in the lists laid end to end."""
-        if len(self._lists) == 1:
-            return self._lists[0].image_keys[places], self._lists[0].codes[places]
+        if len(self._lists) > 1 and len(places) > _FEW_ROWS:
+            self._lists = [_joined(self._lists)]
         lists = self._lists
-        keys = np.concatenate([rows.image_keys for rows in lists])[places]
-        ends = list(accumulate((len(rows.image_keys) for rows in lists), initial=0))
-        numbers = np.searchsorted(ends, places, side="right") - 1
-        if len(places) <= _FEW_ROWS:
-            pairs = zip(numbers.tolist(), places.tolist(), strict=True)
-            found = [lists[number].codes[place - ends[number]] for number, place in pairs]
-            return keys, np.array(found, np.int8).reshape(len(found), len(self._weights))
-        gathered = np.empty((len(places), len(self._weights)), np.int8)
-        for number in np.unique(numbers).tolist():
-            mine = np.flatnonzero(numbers == number)
-            gathered[mine] = lists[number].codes[places[mine] - ends[number]]
-        return keys, gathered
+        if len(lists) == 1:
+            return lists[0].image_keys[places], lists[0].codes[places]
+        starts = list(accumulate([len(rows.image_keys) for rows in lists], initial=0))
+        keys, found = [], []
+        for place in places.tolist():
+            number = bisect_right(starts, place) - 1
+            row = place - starts[number]
+            keys.append(lists[number].image_keys[row])
+            found.append(lists[number].codes[row])
+        gathered = np.frombuffer(b"".join(found), np.int8)  # `np.array(found)` takes twice as long
+        return np.array(keys, np.uint32), gathered.reshape(len(found), len(self._weights))
+
+
+def _joined(lists: Sequence[Rows]) -> Rows:
+    """Lists laid end to end."""
+    return Rows(
+        np.concatenate([rows.image_keys for rows in lists]),
+        np.concatenate([rows.codes for rows in lists]),
+    )
 
 
 def _largest(scores: npt.NDArray[np.int32], count: int) -> npt.NDArray[np.intp]:
