@@ -61,7 +61,14 @@ class Scale:
 
 FULL = Scale(ShopSize(), steps=2000)
 QUICK = Scale(
-    ShopSize(products=16, past_products=16, absent_products=4, train_photos=10, held_out_photos=6),
+    ShopSize(
+        products=16,
+        past_products=16,
+        absent_products=8,
+        elsewhere_products=16,
+        train_photos=10,
+        held_out_photos=6,
+    ),
     steps=200,
 )
 
@@ -162,7 +169,7 @@ def path_of_steps(folder: Path, shop: SampleShop, scale: Scale) -> tuple[Step, .
         step(
             "calibrate on held-out photos",
             "pocketlens-converter calibrate {converted} --queries {shop.held_out} "
-            "--gallery {shop.catalog} --out {bundle} "
+            "--gallery {shop.catalog} --absent {shop.elsewhere} --out {bundle} "
             f"--false-accept-rate {ERROR_RATE} --false-reject-rate {ERROR_RATE}",
             reads=(CONVERTER, converted),
             makes=(bundle,),

@@ -97,6 +97,7 @@ def calibrated_bundle(
     *,
     queries: Path,
     gallery: Path,
+    absent: Path | None = None,
     options: CalibrationOptions = CalibrationOptions(),
     progress: Progress = lambda stage, done, total: None,
 ) -> CalibratedBundle:
@@ -106,6 +107,8 @@ def calibrated_bundle(
         path: A bundle; it is read only.
         queries: Image list of photos that the model was not trained on.
         gallery: Image list of catalogue pictures.
+        absent: Image list of photos of things that neither gallery nor training had; if None, the
+            photos of `queries` are searched with their products left out.
         options: Error rates to keep to.
         progress: Called with stage, done and total.
 
@@ -114,7 +117,8 @@ def calibrated_bundle(
         ImageListError: A list is wrong.
         TrainingError: There are too few photos, or none that can be read.
     """
-    asked, shown = image_lists.read(queries), image_lists.read(gallery)
+    shown = image_lists.read(gallery)
+    asked = [image_lists.read(each) for each in (queries, absent) if each is not None]
     with opened(path) as model:
         if model.bundle is None:
             raise BundleError(
@@ -123,22 +127,41 @@ def calibrated_bundle(
             )
         duplicate_cosine = model.spec.duplicate_cosine
         known = embedded_gallery(model, shown, progress=progress)
-        photos = embed_entries(model, asked.entries, stage="embedding photos", progress=progress)
+        photos, *strangers = (
+            embed_entries(model, each.entries, stage=stage, progress=progress)
+            for each, stage in zip(asked, ("embedding photos", "embedding others"), strict=False)
+        )
+    foreign = [entry for each in strangers for entry in each.entries]
+    if strangers and len(foreign) < MIN_PHOTOS:
+        raise TrainingError(
+            f"Expected {MIN_PHOTOS} photos of absent things or more. Received {len(foreign)} in "
+            f"{absent}. Give more, or leave the list out."
+        )
     progress("searching", 0, 1)
     searches = simulate(
-        photos.embeddings,
-        known.shows(photos.entries),
+        np.concatenate([each.embeddings for each in (photos, *strangers)]),
+        np.pad(known.shows(photos.entries), ((0, len(foreign)), (0, 0))),
         known,
         duplicate_cosine,
         np.random.default_rng(options.seed),
+        leaves_out=not strangers,
     )
     progress("searching", 1, 1)
-    names = [entry.product_ids[0] for entry in photos.entries]
-    calibrated = calibrate(searches, np.unique(names, return_inverse=True)[1], options)
+    # An id of one list may be another thing in the other.
+    names = [("photo", entry.product_ids[0]) for entry in photos.entries]
+    names += [("absent", entry.product_ids[0]) for entry in foreign]
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    groups = np.array([numbers[name] for name in names], np.int64)
+    calibrated = calibrate(searches, groups, options)
     return CalibratedBundle(
         data=with_calibration(path.read_bytes(), calibrated.calibration),
         calibrated=calibrated,
-        problems=(*asked.problems, *shown.problems, *known.problems, *photos.problems),
+        problems=(
+            *(problem for each in asked for problem in each.problems),
+            *shown.problems,
+            *known.problems,
+            *(problem for each in (photos, *strangers) for problem in each.problems),
+        ),
     )
 
 

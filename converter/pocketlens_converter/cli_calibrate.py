@@ -16,7 +16,8 @@ from pocketlens_converter.cli_files import check_place
 
 _EXAMPLES = """\b
 Example:
-  pocketlens-converter calibrate shop.tflite --queries held_out.csv --gallery catalogue.csv
+  pocketlens-converter calibrate shop.tflite --queries held_out.csv --gallery catalogue.csv \\
+      --absent other_things.csv
 """
 
 
@@ -33,6 +34,15 @@ def _calibrate(
         typer.Option("--queries", metavar="LIST", help="Photos that the model was not trained on."),
     ],
     gallery: Annotated[Path, typer.Option("--gallery", metavar="LIST", help="Catalogue pictures.")],
+    absent: Annotated[
+        Path | None,
+        typer.Option(
+            "--absent",
+            metavar="LIST",
+            help="Photos of things that neither the shop nor training has; without, the products "
+            "of --queries are left out in turn, which is easier to tell.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write the bundle; in place if left."),
@@ -56,7 +66,12 @@ def _calibrate(
     )
     with output.progress() as progress:
         done = calibrated_bundle(
-            model, queries=queries, gallery=gallery, options=options, progress=progress
+            model,
+            queries=queries,
+            gallery=gallery,
+            absent=absent,
+            options=options,
+            progress=progress,
         )
     durable_files.write_file(written, done.data)
     result = done.calibrated
@@ -68,7 +83,8 @@ def _calibrate(
     found = result.calibration
     output.show(
         f"{written}: calibrated on {found.present_photos:,} photos of products in the gallery "
-        f"({found.products:,}) and {found.absent_photos:,} searches without them"
+        f"({found.products:,}) and {found.absent_photos:,} "
+        + ("searches without them" if absent is None else "of absent things")
     )
     output.show_table(
         ["by cross-validation over products", ""],

@@ -176,6 +176,16 @@ def test_a_photo_of_something_else_is_searched_as_absent_only() -> None:
     assert np.count_nonzero(found.is_whole & ~found.is_present) == 3
 
 
+def test_with_photos_of_absent_things_no_product_is_left_out() -> None:
+    queries, shown, gallery = shop_of(12, photos=5)
+    shown[:2] = False
+
+    found = simulate(queries, shown, gallery, 0.97, np.random.default_rng(0), leaves_out=False)
+
+    assert set(found.photo[~found.is_present].tolist()) == {0, 1}
+    assert set(found.photo[found.is_present].tolist()) == {2, 3, 4}
+
+
 # --- the calibration -----------------------------------------------------------------------------
 
 

@@ -229,9 +229,30 @@ def test_calibrate_with_out_leaves_the_bundle_as_it_was(
     assert bundles.decode(out.read_bytes()).calibration("device") is not None
 
 
+def test_calibrate_takes_photos_of_absent_things(
+    shop: DrawnShop, bundle_path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    others = draw_shop(tmp_path / "others", products=24, photos_each=2, seed=9)
+
+    code = main(
+        f"calibrate {bundle_path} --queries {shop.photos} --gallery {shop.catalogue} "
+        f"--absent {others.photos}".split()
+    )
+
+    calibration = bundles.decode(bundle_path.read_bytes()).calibration("device")
+    assert code == 0
+    assert calibration is not None
+    assert (calibration.present_photos, calibration.absent_photos) == (48, 48)
+    assert "48 of absent things" in capfd.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [
+        (
+            "calibrate BUNDLE --queries PHOTOS --gallery CATALOGUE --absent FEW",
+            "20 photos of absent things",
+        ),
         ("calibrate KERAS --queries PHOTOS --gallery CATALOGUE", "Expected a bundle"),
         ("evaluate TEXT --queries PHOTOS --gallery CATALOGUE", "TensorFlow Lite"),
         ("evaluate BUNDLE --queries missing.csv --gallery CATALOGUE", "missing.csv"),
@@ -250,7 +271,10 @@ def test_what_is_wrong_is_told_in_one_line(
     told: str,
 ) -> None:
     (tmp_path / "text.tflite").write_text("no model")
+    few = shop.photos.with_name("few.csv")
+    few.write_text("".join(shop.photos.read_text().splitlines(keepends=True)[:5]))
     places = {
+        "FEW": str(few),
         "KERAS": str(keras_file(tmp_path)),
         "BUNDLE": str(bundle_path),
         "TEXT": str(tmp_path / "text.tflite"),

@@ -28,6 +28,7 @@ SMALL = ShopSize(
     products=16,
     past_products=3,
     absent_products=2,
+    elsewhere_products=3,
     train_photos=2,
     held_out_photos=1,
     query_photos=2,
@@ -52,7 +53,7 @@ def pixels(data: bytes) -> np.ndarray:
 def test_every_list_can_be_read_without_a_problem(shop: SampleShop) -> None:
     lists = {
         name: image_lists.read(getattr(shop, name))
-        for name in ("catalog", "train", "held_out", "queries", "absent")
+        for name in ("catalog", "train", "held_out", "queries", "absent", "elsewhere")
     }
 
     assert {name: found.problems for name, found in lists.items()} == dict.fromkeys(lists, ())
@@ -61,6 +62,7 @@ def test_every_list_can_be_read_without_a_problem(shop: SampleShop) -> None:
     assert len(lists["held_out"].entries) == 16
     assert len(lists["queries"].entries) == 16 * 2
     assert len(lists["absent"].entries) == 2 * 2
+    assert len(lists["elsewhere"].entries) == 3
 
 
 def test_catalogue_says_what_is_sold(shop: SampleShop) -> None:
@@ -82,21 +84,24 @@ def test_some_products_have_more_than_one_picture(shop: SampleShop) -> None:
 
 
 def test_absent_products_are_in_no_other_list(shop: SampleShop) -> None:
-    absent = {row["product_id"] for row in rows(shop.absent)}
+    absent, elsewhere, known = (
+        {row["product_id"] for each in lists for row in rows(each)}
+        for lists in (
+            [shop.absent],
+            [shop.elsewhere],
+            [shop.catalog, shop.train, shop.held_out, shop.queries],
+        )
+    )
 
-    known = {
-        row["product_id"]
-        for each in (shop.catalog, shop.train, shop.held_out, shop.queries)
-        for row in rows(each)
-    }
-
-    assert len(absent) == 2
-    assert not absent & known
+    assert (len(absent), len(elsewhere)) == (2, 3)
+    assert not absent & (known | elsewhere)
+    assert not elsewhere & known
 
 
 def test_no_picture_is_in_two_lists(shop: SampleShop) -> None:
     seen: dict[bytes, str] = {}
-    for each in (shop.catalog, shop.train, shop.held_out, shop.queries, shop.absent):
+    lists = (shop.catalog, shop.train, shop.held_out, shop.queries, shop.absent, shop.elsewhere)
+    for each in lists:
         for row in rows(each):
             data = (shop.folder / row["image"]).read_bytes()
             assert data not in seen, f"{row['image']} is {seen[data]} again"

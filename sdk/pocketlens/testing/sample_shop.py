@@ -3,13 +3,14 @@
     shop = make_sample_shop(Path("shop"), seed=7)
     pocketlens.index(shop.catalog, model=..., out=...)
 
-Five image lists come out, each a CSV (docs/formats.md, "Image lists"):
+Six image lists come out, each a CSV (docs/formats.md, "Image lists"):
 
 - `catalog.csv`: every product of the shop with its facts and one or two clean pictures;
 - `train.csv`: photos of those products, and photos and pictures of past products that the shop no
   longer has, so that a model learns to tell things apart rather than to know these by heart;
 - `held_out.csv`: photos to calibrate with, `queries.csv`: photos to test with, of the catalogue;
-- `absent.csv`: photos of products that were never in the catalogue nor in training.
+- `elsewhere.csv`: photos to calibrate with, of products that were never in the catalogue nor in
+  training; `absent.csv`: photos to test with, of others like these.
 
 Photos of one list are in no other. A list appears when all of its pictures have been written.
 """
@@ -32,12 +33,13 @@ from pocketlens.testing.photography import catalogue_picture, photo
 
 Progress = Callable[[str, int, int], None]  # what is drawn, pictures done, pictures in all
 
-_LISTS = ("catalog", "train", "held_out", "queries", "absent")
+_LISTS = ("catalog", "train", "held_out", "queries", "absent", "elsewhere")
 _FACTS = (
     "title category price currency stock url image_url attr.brand attr.colour attr.size".split()
 )
-_PAST_FROM = 10_000  # numbers of past and absent articles start here: brands of their own
+_PAST_FROM = 10_000  # numbers of articles of no shop start here: brands of their own
 _ABSENT_FROM = 20_000
+_ELSEWHERE_FROM = 30_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +50,16 @@ class ShopSize:
         products: In the catalogue; four of five have a second picture.
         past_products: In training only.
         absent_products: In `absent.csv` only.
+        elsewhere_products: In `elsewhere.csv` only.
         train_photos, held_out_photos, query_photos: Of each product of the shop in that list; an
-            absent product has `query_photos` too.
+            absent product has `query_photos` too, one of elsewhere `held_out_photos`.
         past_photos: Of each past product.
     """
 
     products: int = 64
     past_products: int = 32
-    absent_products: int = 8
+    absent_products: int = 16
+    elsewhere_products: int = 40
     train_photos: int = 16
     held_out_photos: int = 4
     query_photos: int = 4
@@ -72,6 +76,7 @@ class SampleShop:
     held_out: Path
     queries: Path
     absent: Path
+    elsewhere: Path
 
     @classmethod
     def at(cls, folder: Path) -> SampleShop:
@@ -109,6 +114,7 @@ def _plans(seed: int, size: ShopSize) -> tuple[list[_Picture], ...]:
     shop = assortment(seed, range(size.products))
     past = assortment(seed, range(_PAST_FROM, _PAST_FROM + size.past_products))
     absent = assortment(seed, range(_ABSENT_FROM, _ABSENT_FROM + size.absent_products))
+    elsewhere = assortment(seed, range(_ELSEWHERE_FROM, _ELSEWHERE_FROM + size.elsewhere_products))
     return (
         list(_clean_pictures("catalog", shop, in_catalogue=True)),
         [
@@ -119,6 +125,7 @@ def _plans(seed: int, size: ShopSize) -> tuple[list[_Picture], ...]:
         list(_photos("held_out", shop, size.held_out_photos, seed)),
         list(_photos("queries", shop, size.query_photos, seed)),
         list(_photos("absent", absent, size.query_photos, seed)),
+        list(_photos("elsewhere", elsewhere, size.held_out_photos, seed)),
     )
 
 
