@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,8 +13,8 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from pocketlens.errors import MissingExtraError
 from pocketlens_converter.options import Loss, Miner, TrainOptions
+from pocketlens_converter.silence import tensorflow
 
 if TYPE_CHECKING:
     from pocketlens_converter.training import StepReport, TrainingReport
@@ -81,13 +80,9 @@ def train(
         pictures=pictures,
         learning_rate=learning_rate,
     )
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    try:
-        from pocketlens_converter import training
-    except ModuleNotFoundError as exc:
-        raise MissingExtraError(
-            f"Training needs {exc.name}. Install it: pip install 'pocketlens[converter]'"
-        ) from exc
+    tensorflow()  # before anything imports it with its greetings
+    from pocketlens_converter import training
+
     console = Console(stderr=True)
     with _shown_progress(console) as progress:
         report = training.train(

@@ -30,7 +30,7 @@ def tensorflow() -> ModuleType:
             import tensorflow as tf
     except ImportError as exc:
         raise MissingExtraError(
-            "Converting and evaluating float models needs TensorFlow. Install it: "
+            "Training, converting and evaluating float models need TensorFlow. Install it: "
             "pip install 'pocketlens[converter]'"
         ) from exc
     tf.get_logger().setLevel("ERROR")  # it warns of every second model traced in one process
