@@ -17,12 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.closing import Closing
 from pocketlens.errors import QueryError, StoreError
 from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from pocketlens.query.pictures import Box, Picture
 
 
-class Lens:
+class Lens(Closing):
     """A store, open for searching.
 
     Threads: any number may search one Lens at once, also while another refreshes or closes it.
@@ -161,17 +161,6 @@ class Lens:
             idle = install is not None and install.searches == 0
         if install is not None and idle:
             install.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     @property
     def directory(self) -> Path:

@@ -18,12 +18,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.closing import Closing
 from pocketlens.errors import (
     AcceleratorRejected,
     BundleError,
@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 _MAX_INTERPRETERS = 4  # each has tensors of its own, a few megabytes; they share the weights
 
 
-class Embedder:
+class Embedder(Closing):
     """The model of a bundle on the best runtime at hand.
 
     Threads: any number may embed at once; each uses one of a few interpreters, made when needed.
@@ -195,17 +195,6 @@ class Embedder:
     def close(self) -> None:
         """Frees the interpreters; closing again is no error."""
         self._pool.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 class _Found:

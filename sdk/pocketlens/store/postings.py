@@ -11,41 +11,33 @@ from collections.abc import Iterator
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 
+from pocketlens.closing import Closing
 from pocketlens.formats.parts import ProductPart
 from pocketlens.store import database, rows
 
 _BATCH = 4096  # triples that wait in memory
 
 
-class Postings:
+class Postings(Closing):
     """Takes products, gives rows of the table `attributes`; used by one thread, as a context."""
 
     def __init__(self, path: Path) -> None:
+        """Makes the file `path` to sort in; it is gone when the context is left."""
         self._path = path
         self._pending: list[tuple[str, str, int]] = []
-        """Makes the file `path` to sort in; it is gone when the context is left."""
         self._connection = database.create_scratch(
             path,
             "CREATE TABLE attributes (name TEXT, value TEXT, product_key INTEGER,"
             " PRIMARY KEY (name, value, product_key)) WITHOUT ROWID",
         )
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Drops the file."""
         self._connection.close()
-        self._path.unlink()
+        self._path.unlink(missing_ok=True)
 
     def add(self, part: ProductPart) -> None:
         """Takes the attributes of a product."""

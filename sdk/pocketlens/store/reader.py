@@ -19,12 +19,12 @@ import struct
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.closing import Closing
 from pocketlens.product_columns import ProductColumns
 from pocketlens.products import Image, Product
 from pocketlens.store import database, installs, rows
@@ -32,7 +32,7 @@ from pocketlens.store.facts import StoreFacts, from_rows
 from pocketlens.store.tables import Tables
 
 
-class Reader:
+class Reader(Closing):
     """One consistent view of a store."""
 
     def __init__(self, directory: Path, install: Path) -> None:
@@ -61,17 +61,6 @@ class Reader:
             StoreTooNew: It was written by a newer PocketLens.
         """
         return cls(directory, installs.current(directory))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """Closes the database; closing again is no error."""

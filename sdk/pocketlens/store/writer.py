@@ -18,12 +18,11 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.closing import Closing
 from pocketlens.errors import CatalogError
 from pocketlens.formats import parts
 from pocketlens.formats.state_hash import StateSum
@@ -53,7 +52,7 @@ class Contents:
     link_products: npt.NDArray[np.uint32]
 
 
-class StoreWriter:
+class StoreWriter(Closing):
     """Writes one new store file; used by one thread, as a context manager."""
 
     def __init__(self, path: Path) -> None:
@@ -70,15 +69,8 @@ class StoreWriter:
         self._categories: dict[str, int] = {}
         self._category_names: list[str] = []
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Closes the file."""
         self._connection.close()
 
     def put_product(self, key: int, product: Product) -> None:
