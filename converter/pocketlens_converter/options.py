@@ -28,8 +28,8 @@ class TrainOptions:
         loss: "softmax" is the multi-positive softmax, "triplet" the triplet margin loss.
         miner: Which triplets the triplet loss is given.
         steps: Batches to learn from.
-        minutes: Time after which the schedule ends although `steps` are not reached; a run that
-            ends by time depends on the machine's speed. None for no limit.
+        minutes: Time after which the schedule ends although `steps` are not reached; a machine
+            too slow for the steps learns another model than a faster one. None for no limit.
         seed: Of weights, batches and augmentation.
         products: Products a batch (P).
         pictures: Pictures a product in a batch (K), the catalogue picture among them.

@@ -36,6 +36,7 @@ logger = logging.getLogger(__name__)
 CHECKPOINT_SECONDS = 60.0
 EXAMINATIONS = 8  # times that the validation photos are searched in a run
 LAST_LOSSES = 50  # steps over which the reported loss is a mean
+TIMED_FROM = 0.1  # share of the time that a slow start may take without counting as slow
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +200,13 @@ def _learned(
 
 
 def _share(step: int, seconds: float, options: TrainOptions) -> float:
-    """How much of the schedule is over: by steps or by time, whichever is further."""
+    """How much of the schedule is over: by steps or by time, whichever is further.
+
+    Time does not count at first, when the graph is traced: a machine that is fast enough for the
+    steps follows them alone, and learns the same model as any other with the same seed.
+    """
     by_time = 0.0 if options.minutes is None else seconds / (60 * options.minutes)
-    return min(1.0, max(step / options.steps, by_time))
+    return min(1.0, max(step / options.steps, by_time if by_time >= TIMED_FROM else 0.0))
 
 
 def _pace(share: float, warm_up: float) -> float:

@@ -174,6 +174,43 @@ def test_a_killed_run_goes_on_where_it_was(shop: list[Path], tmp_path: Path) -> 
     assert not list(tmp_path.glob("*.checkpoint"))
 
 
+class StepClock:
+    """A clock on which the first step takes `first` seconds and each later one `later`."""
+
+    def __init__(self, *, first: float, later: float) -> None:
+        self._first = first
+        self._later = later
+        self.steps: list[StepReport] = []
+
+    def __call__(self) -> float:
+        return self._first + self._later * len(self.steps) if self.steps else 0.0
+
+    def tell(self, report: StepReport) -> None:
+        self.steps.append(report)
+
+
+def test_a_slow_machine_ends_by_time(shop: list[Path], tmp_path: Path) -> None:
+    clock = StepClock(first=10, later=10)
+    options = replace(OPTIONS, minutes=1)
+
+    report = train(shop[:2], tmp_path / "model.keras", options, progress=clock.tell, clock=clock)
+
+    assert report.steps < OPTIONS.steps
+    assert 60 <= report.seconds < 75
+    assert [step.share for step in clock.steps] == sorted(step.share for step in clock.steps)
+    assert clock.steps[-1].share == 1
+
+
+def test_a_limit_that_is_not_reached_changes_nothing(shop: list[Path], tmp_path: Path) -> None:
+    slow_start = StepClock(first=5, later=0.1)
+    limited = replace(OPTIONS, minutes=1)
+    train(shop[:2], tmp_path / "a.keras", limited, progress=slow_start.tell, clock=slow_start)
+    unlimited: list[StepReport] = []
+    train(shop[:2], tmp_path / "b.keras", OPTIONS, progress=unlimited.append)
+
+    assert [step.share for step in slow_start.steps] == [step.share for step in unlimited]
+
+
 def test_a_damaged_checkpoint_is_named(shop: list[Path], tmp_path: Path) -> None:
     (tmp_path / "model.keras.checkpoint").write_bytes(b"cut")
 
