@@ -1,7 +1,7 @@
 # Two commands set everything up from a fresh clone: `make demo` and `make test`.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: env check test demo docs stubs lint types base tflite-runtime benchmarks clean
+.PHONY: env check test demo docs stubs lint types base tflite-runtime benchmarks dist clean
 
 # The first Python that runs and is 3.11 to 3.13 (TensorFlow has no wheels beyond); or PYTHON=...
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
@@ -40,6 +40,9 @@ endef
 .venv-bench/ready: requirements/build.txt requirements/bench.txt pyproject.toml
 	$(call environment,.venv-bench,bench)
 
+.venv-release/ready: requirements/build.txt requirements/release.txt pyproject.toml
+	$(call environment,.venv-release,release)
+
 # The gate.
 check: lint types docs stubs base
 
@@ -75,5 +78,16 @@ demo: env
 benchmarks: .venv-bench/ready
 	for each in search photo training import_cost; do .venv-bench/bin/python benchmarks/$$each.py --quick || exit 1; done
 
+# What is released: wheel, sdist, and a CycloneDX bill of materials of each install.
+dist: .venv-release/ready
+	rm -rf dist
+	.venv-release/bin/python -m build --no-isolation
+	for each in base converter; do \
+		bill=dist/pocketlens-$$each.cdx.json; \
+		PYTHONWARNINGS=ignore .venv-release/bin/cyclonedx-py requirements requirements/$$each.txt --pyproject pyproject.toml \
+			--mc-type library --output-reproducible -o $$bill && \
+		.venv-release/bin/python tools/check_bill_of_materials.py requirements/$$each.txt $$bill || exit 1; \
+	done
+
 clean:
-	rm -rf .venv .venv-base .venv-bench .venv-stubs .venv-tflite build dist runs
+	rm -rf .venv .venv-base .venv-bench .venv-release .venv-stubs .venv-tflite build dist runs
