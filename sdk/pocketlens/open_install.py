@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +25,8 @@ from pocketlens.formats import bundle as bundles
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
 from pocketlens.query.codebook import Codebook
 from pocketlens.query.filters import Filter
-from pocketlens.query.searcher import Found, Searcher
+from pocketlens.query.search import Group
+from pocketlens.query.searcher import Searcher
 from pocketlens.query.verdict import judge
 from pocketlens.results import Match, SearchResult, Timings
 from pocketlens.store import installs
@@ -166,12 +167,15 @@ class OpenInstall:
         judged = judge(
             found.similarity, found.margin, facts.products, self.bundle().calibration(_PIPELINE)
         )
-        matches = self._matches(found)
+        matches = self._matches(found.groups)
+        is_first = found.best[:1] == found.groups[:1]
+        best = matches[:1] if is_first else self._matches(found.best[:1])
         spent = replace(spent, search_ms=(perf_counter() - started) * 1e3)
         matching = found.matching_products
         return SearchResult(
             verdict=judged.verdict,
             confidence=judged.confidence,
+            best=best[0] if best else None,
             matches=matches,
             threshold=judged.threshold,
             margin=found.margin,
@@ -184,9 +188,9 @@ class OpenInstall:
             timings=spent,
         )
 
-    def _matches(self, found: Found) -> tuple[Match, ...]:
-        images = self.reader.images_only([group.image_key for group in found.groups])
-        keys = sorted({key for group in found.groups for key in group.product_keys})
+    def _matches(self, groups: Sequence[Group]) -> tuple[Match, ...]:
+        images = self.reader.images_only([group.image_key for group in groups])
+        keys = sorted({key for group in groups for key in group.product_keys})
         products = self.reader.products(keys)
         return tuple(
             Match(
@@ -195,7 +199,7 @@ class OpenInstall:
                 similarity=group.similarity,
                 alternatives=tuple(products[key] for key in group.product_keys[1:]),
             )
-            for group in found.groups
+            for group in groups
         )
 
     def _the_searcher(self) -> Searcher:

@@ -55,11 +55,13 @@ class SearchResult:
     """What is known of one photo.
 
     Attributes:
-        verdict: Of the unfiltered search; UNSURE without a calibration.
-        confidence: P(the first unfiltered match is right), 0 to 1; None without a calibration.
-        matches: At most k, best first, no two sharing an image.
+        verdict: On `best`; UNSURE without a calibration.
+        confidence: P(`best` is right), 0 to 1; None without a calibration.
+        best: The first match of the unfiltered search, the same as that of `matches` without a
+            filter; None of an empty store.
+        matches: At most k under the filter, best first, no two sharing an image.
         threshold: Confidence from which the verdict is MATCH; None without a calibration.
-        margin: Similarity of the first unfiltered match less that of the second.
+        margin: Similarity of `best` less that of the second match of the unfiltered search.
         matches_in_filter: Eligible products under the filter; gallery size without one.
         gallery_size: Products in the store.
         generation: Hex id of the store's generation.
@@ -70,6 +72,7 @@ class SearchResult:
 
     verdict: Verdict
     confidence: float | None
+    best: Match | None
     matches: tuple[Match, ...]
     threshold: float | None
     margin: float | None
@@ -80,3 +83,11 @@ class SearchResult:
     as_of: datetime
     accelerator: str = ""
     timings: Timings = field(default_factory=Timings)
+
+    @property
+    def best_is_in_filter(self) -> bool:
+        """Whether `best` satisfies the filter: if not, the verdict is on none of `matches`."""
+        if self.best is None or not self.matches:
+            return False
+        shown = (self.best.product, *self.best.alternatives)
+        return self.matches[0].product.id in {product.id for product in shown}

@@ -71,7 +71,7 @@ def test_demo_fails_when_a_goal_is_missed(
     def asked(product_id: str | None, found: str, verdict: Verdict) -> object:
         match = Match(Product(found), CatalogueImage(found), 0.9)
         now = datetime.now(UTC)
-        result = SearchResult(verdict, 0.9, (match,), 0.5, 0.1, 9, 9, "", 1, now)
+        result = SearchResult(verdict, 0.9, match, (match,), 0.5, 0.1, 9, 9, "", 1, now)
         return demo.Asked(Path("absent-1") / "0.jpg", product_id, result)
 
     present = [asked("a", "a" if n < right else "b", Verdict.MATCH) for n in range(10)]

@@ -147,6 +147,9 @@ def test_filter_narrows_matches_but_not_the_verdict(shop: Shop, store: Path) -> 
     assert found.matches_in_filter == len(expected)
     assert found.gallery_size == 60
     assert found.margin == free.margin
+    assert found.best == free.best == free.matches[0]
+    assert free.best_is_in_filter
+    assert not found.best_is_in_filter  # sku-0, of category 0
 
 
 def test_options_reach_the_search(shop: Shop, store: Path) -> None:

@@ -42,7 +42,9 @@ One bad photo among several is reported, the others are answered, and the comman
   error {type, message}      only where the photo could not be searched; ends the object
   verdict                    match, unsure or no_match
   confidence, threshold      0 to 1; null without a calibration
-  margin                     similarity of the first match less the second's; null without one
+  margin                     similarity of best less that of the second; null without one
+  best                       what the verdict is on: the first match without the filter, in the form
+                             of a match; null in an empty store
   matches [...]              best first, each: rank, similarity, product, image {id, url},
                              alternatives [product, ...]
   product                    id, title, category, url, price {amount, currency} or null,
@@ -148,11 +150,16 @@ def headline(found: SearchResult) -> str:
     """The verdict in one line, such as "MATCH 0.97: Red shoe (R-1)"."""
     word = found.verdict.name.replace("_", " ")
     confidence = "" if found.confidence is None else f" {found.confidence:.2f}"
-    if not found.matches:
-        return f"{word}{confidence}: no product satisfies the filter"
+    if found.best is None:
+        return f"{word}{confidence}: the store is empty"
     nearest = "nearest is " if found.verdict is Verdict.NO_MATCH else ""
     without = " (the bundle has no calibration)" if found.confidence is None else ""
-    return f"{word}{confidence}: {nearest}{_name(found.matches[0].product)}{without}"
+    filtered = ""
+    if not found.matches:
+        filtered = "; no product satisfies the filter"
+    elif not found.best_is_in_filter:
+        filtered = "; it does not satisfy the filter"
+    return f"{word}{confidence}: {nearest}{_name(found.best.product)}{without}{filtered}"
 
 
 def _rows(rank: int, match: Match) -> Iterator[tuple[str, ...]]:
@@ -198,15 +205,9 @@ def result_as_json(found: SearchResult) -> dict[str, object]:
         "confidence": found.confidence,
         "threshold": found.threshold,
         "margin": found.margin,
+        "best": found.best and _match_as_json(found.best),
         "matches": [
-            {
-                "rank": rank,
-                "similarity": match.similarity,
-                "product": _product_as_json(match.product),
-                "image": {"id": match.image.id, "url": match.image.url},
-                "alternatives": [_product_as_json(other) for other in match.alternatives],
-            }
-            for rank, match in enumerate(found.matches, 1)
+            {"rank": rank, **_match_as_json(match)} for rank, match in enumerate(found.matches, 1)
         ],
         "matches_in_filter": found.matches_in_filter,
         "gallery_size": found.gallery_size,
@@ -219,6 +220,15 @@ def result_as_json(found: SearchResult) -> dict[str, object]:
             "embed_ms": found.timings.embed_ms,
             "search_ms": found.timings.search_ms,
         },
+    }
+
+
+def _match_as_json(match: Match) -> dict[str, object]:
+    return {
+        "similarity": match.similarity,
+        "product": _product_as_json(match.product),
+        "image": {"id": match.image.id, "url": match.image.url},
+        "alternatives": [_product_as_json(other) for other in match.alternatives],
     }
 
 

@@ -114,7 +114,8 @@ def _checked_box(box: Box | None, size: tuple[int, int]) -> Box:
     # Written so that NaN fails.
     if not (0 <= left <= right - 1 and 0 <= top <= bottom - 1):
         raise QueryError(
-            f"Expected a box (left, top, right, bottom) of a pixel or more. Received {box!r}."
+            f"Expected a box (left, top, right, bottom) of a pixel or more, none of them negative. "
+            f"Received {box!r}."
         )
     if right > size[0] or bottom > size[1]:
         raise QueryError(

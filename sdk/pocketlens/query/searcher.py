@@ -75,26 +75,26 @@ class Found:
 
     Attributes:
         groups: At most k matches under the filter, best first.
-        best_similarities: Of the first two matches without the filter; fewer where there are not
-            so many. What a verdict is made of.
+        best: The first two matches without the filter; fewer where there are not so many. What a
+            verdict is made of.
         matching_products: Products under the filter that some image shows; None without a filter.
     """
 
     groups: tuple[Group, ...]
-    best_similarities: tuple[float, ...]
+    best: tuple[Group, ...]
     matching_products: int | None
 
     @property
     def similarity(self) -> float | None:
         """Of the first match without the filter."""
-        return self.best_similarities[0] if self.best_similarities else None
+        return self.best[0].similarity if self.best else None
 
     @property
     def margin(self) -> float | None:
         """Lead of the first match over the second, without the filter; None without a second."""
-        if len(self.best_similarities) < 2:
+        if len(self.best) < 2:
             return None
-        return self.best_similarities[0] - self.best_similarities[1]
+        return self.best[0].similarity - self.best[1].similarity
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,12 +197,12 @@ class Searcher:
         links = self._current_links()
         if wanted is None or wanted.is_empty:
             groups = self._unfiltered(query, max(k, 2), links)
-            return Found(groups[:k], tuple(group.similarity for group in groups[:2]), None)
+            return Found(groups[:k], groups[:2], None)
         best = self._unfiltered(query, 2, links)
         eligible = self._evaluated(wanted, links)
         return Found(
             groups=self._filtered(query, k, wanted, eligible),
-            best_similarities=tuple(group.similarity for group in best),
+            best=best,
             matching_products=eligible.products,
         )
 

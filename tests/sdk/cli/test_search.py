@@ -22,10 +22,13 @@ from pocketlens.products import Price, Product
 from pocketlens.results import Match, SearchResult, Timings, Verdict
 
 
-def result(verdict: Verdict, confidence: float | None, *matches: Match) -> SearchResult:
+def result(
+    verdict: Verdict, confidence: float | None, best: Match | None, *matches: Match
+) -> SearchResult:
     return SearchResult(
         verdict=verdict,
         confidence=confidence,
+        best=best,
         matches=matches,
         threshold=None if confidence is None else 0.8,
         margin=0.25,
@@ -43,28 +46,39 @@ SHOE = Product(
     "R-1", "Red shoe", "shoes", price=Price(1250, "EUR"), stock=3, attributes={"colour": "red"}
 )
 MATCH = Match(SHOE, CatalogueImage("r1.jpg"), 0.75, (Product("R-2"),))
+OTHER = Match(Product("B-7"), CatalogueImage("b7.jpg"), 0.25)
+ALTERNATIVE = Match(Product("R-2"), CatalogueImage("r1.jpg"), 0.75)
 
 
 @pytest.mark.parametrize(
     ("found", "line"),
     [
-        (result(Verdict.MATCH, 0.968, MATCH), "MATCH 0.97: Red shoe (R-1)"),
-        (result(Verdict.NO_MATCH, 0.031, MATCH), "NO MATCH 0.03: nearest is Red shoe (R-1)"),
-        (result(Verdict.UNSURE, 0.5, MATCH), "UNSURE 0.50: Red shoe (R-1)"),
+        (result(Verdict.MATCH, 0.968, MATCH, MATCH), "MATCH 0.97: Red shoe (R-1)"),
+        (result(Verdict.NO_MATCH, 0.031, MATCH, MATCH), "NO MATCH 0.03: nearest is Red shoe (R-1)"),
+        (result(Verdict.UNSURE, 0.5, MATCH, MATCH), "UNSURE 0.50: Red shoe (R-1)"),
         (
-            result(Verdict.UNSURE, None, MATCH),
+            result(Verdict.UNSURE, None, MATCH, MATCH),
             "UNSURE: Red shoe (R-1) (the bundle has no calibration)",
         ),
-        (result(Verdict.MATCH, 0.9), "MATCH 0.90: no product satisfies the filter"),
+        (
+            result(Verdict.MATCH, 0.9, MATCH),
+            "MATCH 0.90: Red shoe (R-1); no product satisfies the filter",
+        ),
+        (
+            result(Verdict.MATCH, 0.9, MATCH, OTHER),
+            "MATCH 0.90: Red shoe (R-1); it does not satisfy the filter",
+        ),
+        (result(Verdict.MATCH, 0.9, MATCH, ALTERNATIVE), "MATCH 0.90: Red shoe (R-1)"),
+        (result(Verdict.UNSURE, None, None), "UNSURE: the store is empty"),
     ],
-    ids="match no-match unsure uncalibrated nothing-in-filter".split(),
+    ids="match no-match unsure uncalibrated nothing-in-filter filtered alternative empty".split(),
 )
 def test_headline_says_the_verdict(found: SearchResult, line: str) -> None:
     assert headline(found) == line
 
 
 def test_json_has_every_documented_key() -> None:
-    said = result_as_json(result(Verdict.MATCH, 0.9, MATCH))
+    said = result_as_json(result(Verdict.MATCH, 0.9, OTHER, MATCH))
 
     product = {
         "id": "R-1",
@@ -83,11 +97,18 @@ def test_json_has_every_documented_key() -> None:
         "image": {"id": "r1.jpg", "url": ""},
         "alternatives": [{"id": "R-2", **bare, "attributes": {}}],
     }
+    best = {
+        "similarity": 0.25,
+        "product": {"id": "B-7", **bare, "attributes": {}},
+        "image": {"id": "b7.jpg", "url": ""},
+        "alternatives": [],
+    }
     assert json.loads(json.dumps(said)) == {
         "verdict": "match",
         "confidence": 0.9,
         "threshold": 0.8,
         "margin": 0.25,
+        "best": best,
         "matches": [match],
         "matches_in_filter": 2,
         "gallery_size": 3,

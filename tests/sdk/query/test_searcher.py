@@ -107,7 +107,7 @@ def test_matches_are_the_nearest_products() -> None:
     assert [group.product_keys for group in found.groups] == [
         (key,) for key in best.image_keys.tolist()
     ]
-    assert found.best_similarities == tuple(best.similarities[:2].tolist())
+    assert found.best == found.groups[:2]
     assert found.similarity == found.groups[0].similarity
     assert found.margin == pytest.approx(found.groups[0].similarity - found.groups[1].similarity)
     assert found.matching_products is None
@@ -140,7 +140,7 @@ def test_one_match_is_returned_with_the_margin_to_the_second() -> None:
     found = searcher_of(rows).search(photos(rows)[0], 1)
 
     assert len(found.groups) == 1
-    assert len(found.best_similarities) == 2
+    assert len(found.best) == 2
     assert found.margin is not None
     assert found.margin >= 0
 
@@ -208,7 +208,7 @@ def test_verdict_facts_do_not_know_the_filter() -> None:
         searcher_of(rows).search(query, 3, each) for each in (None, Filter(category="in"))
     )
 
-    assert under.best_similarities == without.best_similarities
+    assert under.best == without.best
     assert under.groups != without.groups
 
 
