@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import sys
 from pathlib import Path
@@ -18,9 +19,13 @@ from pathlib import Path
 HEADER = ("image", "product_id", "title", "category")
 
 
-def main(dataset: str) -> None:
+def main(arguments: list[str]) -> None:
     """Writes the four lists into the folder `dataset` of a clone."""
-    folder = Path(dataset)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dataset", type=Path, help="folder `dataset` of a clone")
+    folder = parser.parse_args(arguments).dataset
+    if not (folder / "classes.csv").is_file():
+        parser.error(f"{folder} has no classes.csv: name the folder `dataset` of a clone")
     with (folder / "classes.csv").open(newline="") as file:
         classes = list(csv.DictReader(file))
     products = {
@@ -47,4 +52,4 @@ def write(path: Path, rows: list[tuple[str, ...]]) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main(sys.argv[1:])

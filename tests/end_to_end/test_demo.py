@@ -147,7 +147,7 @@ def test_lists_of_the_grocery_dataset_can_be_read(
     for name in ("train", "val", "test"):
         (tmp_path / f"{name}.txt").write_text(f"{name}/Kiwi_001.jpg, 7, 3\n")
 
-    grocery_lists.main(str(tmp_path))
+    grocery_lists.main([str(tmp_path)])
 
     for name in ("catalog", "photo_train", "photo_val", "photo_test"):
         found = image_lists.read(tmp_path / f"{name}.csv")
