@@ -1,9 +1,10 @@
-"""`pocketlens-converter convert`: a float model and a catalogue to a bundle."""
+"""`pocketlens-converter convert`: a float model and a catalogue to a bundle and its receipt."""
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -13,16 +14,20 @@ from pocketlens import durable_files
 from pocketlens.cli import output
 from pocketlens.formats.bundle import ResizeMode
 from pocketlens_converter.cli_files import check_place
-from pocketlens_converter.convert_options import ConvertOptions, InputScale
+from pocketlens_converter.convert_options import Budgets, ConvertOptions, InputScale, Precision
 
 if TYPE_CHECKING:
     from pocketlens_converter.conversion import Converted
+
+BUDGETS = Budgets()
 
 _EXAMPLES = """\b
 Examples:
   pocketlens-converter convert shop.keras --catalog catalogue.csv --out shop.tflite
   pocketlens-converter convert shop.keras --catalog catalogue.csv --queries held_out.csv \\
       --out shop.tflite
+  pocketlens-converter convert shop.keras --catalog catalogue.csv --queries held_out.csv \\
+      --min-agreement 0.98 --max-recall-loss 0.01 --out shop.tflite
   pocketlens-converter convert other_model/ --catalog catalogue.csv --image-size 224 \\
       --input-scale -1..1 --out shop.tflite
 """
@@ -74,20 +79,65 @@ def _convert(
             help="How a picture becomes square; as the model was trained, or pad.",
         ),
     ] = None,
+    precision: Annotated[
+        str,
+        typer.Option("--precision", help="int8, weight-int8, float16, float32 or int16x8."),
+    ] = "int8",
+    falls_back: Annotated[
+        bool,
+        typer.Option(
+            "--fall-back/--no-fall-back",
+            help="Where a budget is broken, take the next safer precision.",
+        ),
+    ] = True,
+    min_agreement: Annotated[
+        float | None,
+        typer.Option("--min-agreement", help="Least top1_agreement of the photos."),
+    ] = BUDGETS.top1_agreement,
+    min_cosine: Annotated[
+        float | None, typer.Option("--min-cosine", help="Least cosine_mean.")
+    ] = BUDGETS.cosine_mean,
+    min_cosine_p01: Annotated[
+        float | None, typer.Option("--min-cosine-p01", help="Least cosine_p01.")
+    ] = BUDGETS.cosine_p01,
+    max_recall_loss: Annotated[
+        float | None,
+        typer.Option("--max-recall-loss", help="Most recall@1 lost, int8 rows included."),
+    ] = BUDGETS.recall_loss,
+    max_bytes: Annotated[
+        int | None, typer.Option("--max-bytes", help="Most bytes of the bundle.")
+    ] = BUDGETS.size_bytes,
+    max_latency_ms: Annotated[
+        float | None,
+        typer.Option("--max-latency-ms", help="Most milliseconds on one thread of this machine."),
+    ] = BUDGETS.latency_ms,
     name: Annotated[str, typer.Option("--name", help="What people call the model.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Quantize a model to int8 and put all that a device must know into one file.
+    """Quantize a model and put all that a device must know into one file.
 
-    Nothing is written before everything is made; a bundle that was there stays until then.
+    Beside SHOP.tflite come SHOP.receipt.json and SHOP.receipt.html: what the quantization won and
+    lost. Nothing is written before everything is made; a bundle that was there stays until then.
     """
     if resize is not None and resize not in get_args(ResizeMode):
         output.usage_error("--resize", "pad, crop or squash", resize)
+    if precision not in get_args(Precision):
+        output.usage_error("--precision", ", ".join(get_args(Precision)), precision)
     options = ConvertOptions(
         name=name,
         image_size=image_size,
         input_scale=None if input_scale is None else InputScale.parse(input_scale),
         resize_mode=cast("ResizeMode | None", resize),  # one of them: checked above
+        precision=cast("Precision", precision),
+        falls_back=falls_back,
+        budgets=Budgets(
+            top1_agreement=min_agreement,
+            cosine_mean=min_cosine,
+            cosine_p01=min_cosine_p01,
+            recall_loss=max_recall_loss,
+            size_bytes=max_bytes,
+            latency_ms=max_latency_ms,
+        ),
     )
     check_place(out)
     from pocketlens_converter.conversion import convert
@@ -101,7 +151,7 @@ def _convert(
             options=options,
             progress=progress,
         )
-    durable_files.write_file(out, converted.data)
+    _write(out, converted)
     if as_json:
         output.show_json(_as_json(out, converted))
         return
@@ -109,19 +159,49 @@ def _convert(
     _show(out, converted)
 
 
+def receipt_path(bundle: Path) -> Path:
+    """Where the receipt of the bundle at `bundle` is."""
+    return bundle.with_suffix(".receipt.json")
+
+
+def _write(out: Path, converted: Converted) -> None:
+    """The receipt first: a bundle is there only once everything about it is."""
+    from pocketlens_converter import receipt_page
+
+    text = json.dumps(converted.receipt.as_json(), ensure_ascii=False, indent=2) + "\n"
+    durable_files.write_file(receipt_path(out), text.encode())
+    page = receipt_page.html(converted.receipt)
+    durable_files.write_file(receipt_path(out).with_suffix(".html"), page.encode())
+    durable_files.write_file(out, converted.data)
+
+
 def _show(out: Path, converted: Converted) -> None:
-    spec = converted.bundle.spec
+    from pocketlens_converter import receipt_page
+
+    spec, receipt = converted.bundle.spec, converted.receipt
+    for line in receipt_page.gave_up(receipt):
+        typer.secho(f"warning: {line}", err=True, bold=True)
     output.show(
         f"{out}: {output.bytes_text(len(converted.data))}, {spec.width} x {spec.height} "
-        f"({spec.resize_mode}) -> {spec.dim} numbers, quantized with "
-        f"{converted.quantized_with:,} pictures"
+        f"({spec.resize_mode}) -> {spec.dim} numbers, {receipt.precision}, quantized with "
+        f"{receipt.quantized_with:,} pictures"
     )
-    agreement = converted.top1_agreement
+    fidelity = receipt.fidelity
+    agreement = fidelity.top1_agreement
     output.show(
-        f"int8 against float on {converted.pictures:,} pictures: cosine_mean "
-        f"{converted.cosine_mean:.4f}, cosine_p01 {converted.cosine_p01:.4f}"
+        f"{receipt.precision} against float on {fidelity.pictures:,} pictures: cosine_mean "
+        f"{fidelity.cosine_mean:.4f}, cosine_p01 {fidelity.cosine_p01:.4f}"
         + ("" if agreement is None else f", top1_agreement {agreement:.4f}")
     )
+    if receipt.search is not None:
+        figures = receipt.search.figures
+        output.show(
+            f"recall@1 of {receipt.search.photos:,} photos: float "
+            f"{figures['float']['recall@1']:.4f}, on the device "
+            f"{figures['device']['recall@1']:.4f}, difference "
+            f"{receipt.search.differences['device']['recall@1']}"
+        )
+    output.show(f"receipt: {receipt_path(out).with_suffix('.html')}")
 
 
 def _as_json(out: Path, converted: Converted) -> dict[str, object]:
@@ -134,15 +214,10 @@ def _as_json(out: Path, converted: Converted) -> dict[str, object]:
         "width": bundle.spec.width,
         "dim": bundle.spec.dim,
         "resize_mode": bundle.spec.resize_mode,
-        "quantized_with_pictures": converted.quantized_with,
-        "compared_pictures": converted.pictures,
-        "cosine_mean": converted.cosine_mean,
-        "cosine_p01": converted.cosine_p01,
-        "top1_agreement": converted.top1_agreement,
         "golden_bound": bundle.golden_bound,
         "golden_examples": len(bundle.golden_examples),
         "representative_embeddings": len(bundle.representative),
         "query_embeddings": len(bundle.queries),
-        "float_model_sha256": bundle.float_model_sha256.hex(),
+        "receipt": converted.receipt.as_json(),
         "problems": [str(problem) for problem in converted.problems],
     }

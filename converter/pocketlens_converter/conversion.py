@@ -1,7 +1,10 @@
 """A float model and a catalogue -> a bundle: wires reading, quantizing, measuring and bundling.
 
-converted = convert(Path("shop.keras"), catalogue=Path("catalogue.csv"))
-durable_files.write_file(Path("shop.tflite"), converted.data)
+    converted = convert(Path("shop.keras"), catalogue=Path("catalogue.csv"))
+    durable_files.write_file(Path("shop.tflite"), converted.data)
+
+A precision that breaks a budget is given up for the next safer one; what was lost is in the
+receipt.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -17,13 +20,13 @@ import numpy.typing as npt
 
 import pocketlens
 from pocketlens import image_lists
-from pocketlens.errors import TrainingError
+from pocketlens.errors import BudgetBroken, TrainingError
 from pocketlens.formats.bundle import Bundle, GoldenExample, Spec
 from pocketlens.image_lists import Entry, Problem
 from pocketlens.query import runtimes
-from pocketlens_converter import float_models, golden, metrics
+from pocketlens_converter import float_models, galleries, golden, latency, metrics, operators
 from pocketlens_converter.bundling import bundle_bytes
-from pocketlens_converter.convert_options import ConvertOptions
+from pocketlens_converter.convert_options import ConvertOptions, Precision
 from pocketlens_converter.embedding_models import (
     Embedded,
     EmbeddingModel,
@@ -32,7 +35,23 @@ from pocketlens_converter.embedding_models import (
     float_embedding,
     read_tensors,
 )
+from pocketlens_converter.evaluation import (
+    EmbeddedLists,
+    EvaluationLists,
+    compare,
+    embed_lists,
+    search_lists,
+)
+from pocketlens_converter.float_models import FloatModel
 from pocketlens_converter.quantization import quantize
+from pocketlens_converter.receipt import (
+    Attempt,
+    Fidelity,
+    Receipt,
+    Search,
+    broken,
+    searched,
+)
 
 DEFAULTS = ConvertOptions()
 MAX_TENSOR_BYTES = 1 << 30  # of the pictures that quantization looks at, which are held at once
@@ -45,26 +64,18 @@ class Converted:
     Attributes:
         data: The file.
         bundle: What it says of its model.
-        quantized_with: Pictures that quantization looked at.
-        pictures: Pictures that float and int8 were compared on: the photos given, else the
-            catalogue's.
-        cosine_mean, cosine_p01: Of the float and the int8 embedding of one picture.
-        top1_agreement: Share of the photos whose first match is the same; None without photos.
+        receipt: What was won and lost.
         problems: Lines and pictures left out.
     """
 
     data: bytes
     bundle: Bundle
-    quantized_with: int
-    pictures: int
-    cosine_mean: float
-    cosine_p01: float
-    top1_agreement: float | None
+    receipt: Receipt
     problems: tuple[Problem, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class _Int8Embedding:
+class _QuantizedEmbedding:
     """A .tflite that is no bundle yet, as an `EmbeddingModel` on the reference CPU kernel."""
 
     runtime: runtimes.Runtime
@@ -100,6 +111,7 @@ def convert(
 
     Raises:
         BundleError: The model cannot become a bundle.
+        BudgetBroken: Every precision that was allowed loses too much.
         ImageListError: A list is wrong.
         TrainingError: No picture of a list can be read.
     """
@@ -107,43 +119,24 @@ def convert(
     model = float_models.load(path, image_size=options.image_size, input_scale=options.input_scale)
     original = float_embedding(model)
     original = replace(original, spec=_spec(original.spec, options))
-    problems = list(lists.problems)
-
     seen = _quantization_tensors(lists.shown, original.spec, options.catalogue_pictures)
-    progress("quantizing", 0, 1)
-    tflite = quantize(model, seen, corrects_means=options.corrects_means)
-    progress("quantizing", 1, 1)
-    runtime = runtimes.interpreter(tflite, accelerator="cpu", threads=1)
-    int8 = _Int8Embedding(runtime, original.spec)
-
-    shown = embed_entries(int8, lists.shown, stage="embedding catalogue", progress=progress)
-    asked, others = None, None
-    if lists.asked:
-        asked = embed_entries(int8, lists.asked, stage="embedding photos", progress=progress)
-    if lists.others:
-        others = embed_entries(int8, lists.others, stage="embedding distractors", progress=progress)
-    bundle = Bundle(
-        spec=original.spec,
-        golden_examples=_golden_examples(int8, shown.entries, options.golden_examples),
-        golden_bound=_golden_bound(shown, asked, others, options.seed),
-        representative=shown.embeddings,
-        queries=asked.embeddings if asked else np.zeros((0, model.dim), np.float32),
-        float_model_sha256=model.sha256,
-        converter_version=pocketlens.__version__,
-        representative_pictures=len(seen),
+    source = _Source(
+        model=model,
+        seen=seen,
+        float_size_bytes=len(quantize(model, seen, precision="float32")),
+        embedded=_Embeddings.by(original, lists, progress),
     )
-    for embedded in (shown, asked, others):
-        problems += embedded.problems if embedded else ()
-    cosines, agreement = _fidelity(original, shown, asked, progress)
-    return Converted(
-        data=bundle_bytes(tflite, bundle),
-        bundle=bundle,
-        quantized_with=len(seen),
-        pictures=len(cosines),
-        cosine_mean=float(cosines.mean()),
-        cosine_p01=float(np.quantile(cosines, 0.01)),
-        top1_agreement=agreement,
-        problems=tuple(problems),
+    given_up: list[Attempt] = []
+    for precision in options.precisions():
+        converted = _converted(source, original.spec, precision, lists, options, progress)
+        losses = broken(converted.receipt, options.budgets)
+        if not losses:
+            return replace(converted, receipt=replace(converted.receipt, given_up=tuple(given_up)))
+        given_up.append(Attempt(precision, losses))
+    tried = "; ".join(f"{each.precision}: {each.losses()}" for each in given_up)
+    raise BudgetBroken(
+        f"No bundle was made of {path}, it would lose more than is allowed. {tried}. Allow more, "
+        "or train a model that loses less."
     )
 
 
@@ -152,14 +145,14 @@ class _Lists:
     """The pictures that a conversion looks at, chosen by the seed.
 
     Attributes:
-        shown: Of the catalogue.
-        asked: Photos; empty where none are given.
+        shown: Of the catalogue: what the bundle carries embeddings of.
         others: Distractors; empty where none are given.
+        searched: All photos and all they are searched in; None where no photos are given.
     """
 
     shown: tuple[Entry, ...]
-    asked: tuple[Entry, ...]
     others: tuple[Entry, ...]
+    searched: EvaluationLists | None
     problems: tuple[Problem, ...]
 
     @classmethod
@@ -186,9 +179,151 @@ class _Lists:
             return tuple(read.entries[index] for index in sorted(picked))
 
         shown = chosen(catalogue, options.embeddings)
-        asked = chosen(queries, options.queries)
         others = chosen(distractors, options.distractors)
-        return cls(shown, asked, others, tuple(problems))
+        if queries is None:
+            return cls(shown, others, None, tuple(problems))
+        read = EvaluationLists.read(queries, catalogue, distractors)
+        return cls(shown, others, read, read.problems)
+
+
+@dataclass(frozen=True, slots=True)
+class _Embeddings:
+    """What one model makes of the lists.
+
+    Attributes:
+        shown: The catalogue pictures of `_Lists.shown`.
+        gallery: float32 (n, dim): what photos are searched in, distractors included.
+        searched: Photos and all they are searched in; None where no photos are given.
+        problems: Pictures that could not be read or embedded.
+    """
+
+    shown: Embedded
+    gallery: npt.NDArray[np.float32]
+    searched: EmbeddedLists | None
+    problems: tuple[Problem, ...]
+
+    @classmethod
+    def by(cls, model: EmbeddingModel, lists: _Lists, progress: Progress) -> _Embeddings:
+        shown = embed_entries(model, lists.shown, stage="embedding catalogue", progress=progress)
+        if lists.searched is not None:
+            found = embed_lists(model, lists.searched, progress=progress)
+            problems = (*shown.problems, *found.gallery.problems, *found.asked.problems)
+            unique = tuple(dict.fromkeys(problems))
+            return cls(shown, found.gallery.embeddings, found, unique)
+        if not lists.others:
+            return cls(shown, shown.embeddings, None, shown.problems)
+        others = embed_entries(
+            model, lists.others, stage="embedding distractors", progress=progress
+        )
+        gallery = np.concatenate([shown.embeddings, others.embeddings])
+        return cls(shown, gallery, None, (*shown.problems, *others.problems))
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """A float model, and what every conversion of it is made from and compared with.
+
+    Attributes:
+        model: The float model.
+        seen: uint8 (n, height, width, 3), what ranges are taken from.
+        float_size_bytes: Of it as a float32 .tflite.
+        embedded: What it makes of the lists.
+    """
+
+    model: FloatModel
+    seen: npt.NDArray[np.uint8]
+    float_size_bytes: int
+    embedded: _Embeddings
+
+
+def _converted(
+    source: _Source,
+    spec: Spec,
+    precision: Precision,
+    lists: _Lists,
+    options: ConvertOptions,
+    progress: Progress,
+) -> Converted:
+    """The bundle in one precision, whatever it loses."""
+    progress(f"converting to {precision}", 0, 1)
+    tflite = quantize(
+        source.model, source.seen, precision=precision, corrects_means=options.corrects_means
+    )
+    progress(f"converting to {precision}", 1, 1)
+    runtime = runtimes.interpreter(tflite, accelerator="cpu", threads=1)
+    candidate = _QuantizedEmbedding(runtime, spec)
+    embedded = _Embeddings.by(candidate, lists, progress)
+    rng = np.random.default_rng(options.seed)
+    asked = None
+    if embedded.searched is not None:
+        photos = embedded.searched.asked.embeddings
+        asked = photos[np.sort(rng.permutation(len(photos))[: options.queries])]
+    bundle = Bundle(
+        spec=spec,
+        golden_examples=_golden_examples(candidate, embedded.shown.entries, options),
+        golden_bound=_golden_bound(embedded, asked, options.seed),
+        representative=embedded.shown.embeddings,
+        queries=np.zeros((0, spec.dim), np.float32) if asked is None else asked,
+        float_model_sha256=source.model.sha256,
+        converter_version=pocketlens.__version__,
+        representative_pictures=len(source.seen),
+    )
+    data = bundle_bytes(tflite, bundle)
+    progress("measuring latency", 0, 1)
+    timed = latency.measured(tflite)
+    progress("measuring latency", 1, 1)
+    fidelity, search = _compared(source.embedded, embedded, bundle, rng)
+    receipt = Receipt(
+        model=spec.name,
+        float_model_sha256=source.model.sha256.hex(),
+        precision=precision,
+        quantized_with=len(source.seen),
+        size_bytes=len(data),
+        float_size_bytes=source.float_size_bytes,
+        fidelity=fidelity,
+        search=search,
+        latency_ms=timed.median_ms,
+        runtime=timed.runtime,
+        xnnpack_partitions=timed.xnnpack_partitions,
+        operators=dict(operators.operators(tflite)),
+        refused={name: dict(found) for name, found in operators.refused(tflite).items()},
+    )
+    return Converted(data, bundle, receipt, (*lists.problems, *embedded.problems))
+
+
+def _compared(
+    wanted: _Embeddings, found: _Embeddings, bundle: Bundle, rng: np.random.Generator
+) -> tuple[Fidelity, Search | None]:
+    """What the quantized model keeps of the float model, in embeddings and in searches."""
+    if wanted.searched is None or found.searched is None:
+        cosines = _cosines(wanted.shown, found.shown)
+        return _fidelity(cosines, None), None
+    in_codes = galleries.in_codes(found.searched.gallery, bundle)
+    pipelines = {
+        "float": search_lists(wanted.searched),
+        "quantized": search_lists(found.searched),
+        "device": search_lists(replace(found.searched, gallery=in_codes)),
+    }
+    agreement = compare(pipelines["device"], pipelines["float"], rng).top1_agreement
+    cosines = _cosines(wanted.searched.asked, found.searched.asked)
+    return _fidelity(cosines, agreement), searched(pipelines, "float", rng)
+
+
+def _fidelity(cosines: npt.NDArray[np.float32], agreement: float | None) -> Fidelity:
+    return Fidelity(
+        pictures=len(cosines),
+        cosine_mean=float(cosines.mean()),
+        cosine_p01=float(np.quantile(cosines, 0.01)),
+        top1_agreement=agreement,
+    )
+
+
+def _cosines(one: Embedded, other: Embedded) -> npt.NDArray[np.float32]:
+    """Of the pictures that both models could embed."""
+    rows = {entry.image.id: row for row, entry in enumerate(other.entries)}
+    mine = [row for row, entry in enumerate(one.entries) if entry.image.id in rows]
+    its = [rows[one.entries[row].image.id] for row in mine]
+    return metrics.cosines(one.embeddings[mine], other.embeddings[its])
 
 
 def _spec(spec: Spec, options: ConvertOptions) -> Spec:
@@ -221,31 +356,13 @@ def _spread(entries: Sequence[Entry], at_most: int) -> tuple[Entry, ...]:
 
 
 def _golden_examples(
-    model: EmbeddingModel, entries: Sequence[Entry], count: int
+    model: EmbeddingModel, entries: Sequence[Entry], options: ConvertOptions
 ) -> tuple[GoldenExample, ...]:
-    return tuple(golden.example(model, entry.path) for entry in _spread(entries, count))
+    chosen = _spread(entries, options.golden_examples)
+    return tuple(golden.example(model, entry.path) for entry in chosen)
 
 
-def _golden_bound(
-    shown: Embedded, asked: Embedded | None, others: Embedded | None, seed: int
-) -> float:
+def _golden_bound(embedded: _Embeddings, asked: npt.NDArray[np.float32] | None, seed: int) -> float:
     rng = np.random.default_rng(seed)
-    queries = asked.embeddings if asked else golden.imagined_queries(shown.embeddings, rng)
-    galleries = [each.embeddings for each in (shown, others) if each]
-    return golden.bound(queries, np.concatenate(galleries), rng)
-
-
-def _fidelity(
-    original: EmbeddingModel, shown: Embedded, asked: Embedded | None, progress: Progress
-) -> tuple[npt.NDArray[np.float32], float | None]:
-    """Cosines of float and int8 embeddings, and the agreement of first matches."""
-    stage = "comparing with float"
-    gallery = embed_entries(original, shown.entries, stage=stage, progress=progress)
-    if asked is None:
-        return metrics.cosines(gallery.embeddings, shown.embeddings), None
-    photos = embed_entries(original, asked.entries, stage=stage, progress=progress)
-    agreement = metrics.agreement(
-        (photos.embeddings @ gallery.embeddings.T).argmax(axis=1),
-        (asked.embeddings @ shown.embeddings.T).argmax(axis=1),
-    )
-    return metrics.cosines(photos.embeddings, asked.embeddings), agreement
+    queries = golden.imagined_queries(embedded.shown.embeddings, rng) if asked is None else asked
+    return golden.bound(queries, embedded.gallery, rng)

@@ -5,10 +5,18 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 from pocketlens.errors import ModelUnsupported
 from pocketlens.formats.bundle import ResizeMode
+
+# How weights and activations are kept: "int8" both in int8; "int16x8" activations in int16;
+# "weight-int8" weights alone; the others in floating point.
+Precision = Literal["int8", "int16x8", "weight-int8", "float16", "float32"]
+# What is tried when a budget is broken, the smallest first. int16x8 is not among them: without a
+# fast kernel it takes fifty times as long as int8 (docs/conversion.md).
+SAFER: tuple[Precision, ...] = ("int8", "weight-int8", "float16", "float32")
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
 _SCALE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*")
@@ -54,6 +62,26 @@ class InputScale:
 
 
 @dataclass(frozen=True, slots=True)
+class Budgets:
+    """What a conversion may lose at most, each measured as the receipt says; None for any loss.
+
+    Attributes:
+        top1_agreement: Share of the photos whose first match stays, at least.
+        cosine_mean, cosine_p01: Of the embeddings of one picture, at least.
+        recall_loss: recall@1 lost to the float model, rows in int8 included, at most.
+        size_bytes: Of the bundle, at most.
+        latency_ms: On one thread of this machine, at most.
+    """
+
+    top1_agreement: float | None = 0.95
+    cosine_mean: float | None = 0.98
+    cosine_p01: float | None = None
+    recall_loss: float | None = None
+    size_bytes: int | None = None
+    latency_ms: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ConvertOptions:
     """How a float model becomes a bundle. Defaults were measured: docs/conversion.md.
 
@@ -71,6 +99,9 @@ class ConvertOptions:
         queries: Photos whose embeddings the bundle carries, at most.
         distractors: Distractors that drift is measured against, at most.
         golden_examples: Pictures that every runtime is checked with.
+        precision: How weights and activations are kept.
+        falls_back: Whether the next safer precision is taken where a budget is broken.
+        budgets: What may be lost.
         corrects_means: Whether biases make up for rounded weights (`weight_rounding`).
         seed: Of every choice among pictures.
     """
@@ -86,6 +117,9 @@ class ConvertOptions:
     queries: int = 1000
     distractors: int = 2000
     golden_examples: int = 3
+    precision: Precision = "int8"
+    falls_back: bool = True
+    budgets: Budgets = field(default_factory=Budgets)
     corrects_means: bool = True
     seed: int = 0
 
@@ -94,3 +128,14 @@ class ConvertOptions:
             raise ModelUnsupported(
                 f"Expected an image size of 8 to 2,048 pixels. Received {self.image_size}."
             )
+        if self.precision not in get_args(Precision):
+            raise ModelUnsupported(
+                f"Expected a precision of {', '.join(get_args(Precision))}. "
+                f"Received {self.precision}."
+            )
+
+    def precisions(self) -> tuple[Precision, ...]:
+        """What is tried, in this order."""
+        if not self.falls_back or self.precision not in SAFER:
+            return (self.precision,)
+        return SAFER[SAFER.index(self.precision) :]

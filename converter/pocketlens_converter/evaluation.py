@@ -26,6 +26,7 @@ from pocketlens_converter import bootstrap, metrics
 from pocketlens_converter.bootstrap import Interval
 from pocketlens_converter.convert_options import InputScale
 from pocketlens_converter.embedding_models import (
+    Embedded,
     EmbeddingModel,
     Progress,
     embed_entries,
@@ -178,6 +179,39 @@ def _named(progress: Progress, path: Path) -> Progress:
     return lambda stage, done, total: progress(f"{path.name}: {stage}", done, total)
 
 
+@dataclass(frozen=True, slots=True)
+class EmbeddedLists:
+    """The lists as a model sees them, before anything is searched.
+
+    Attributes:
+        model: Its name.
+        lists: What was embedded.
+        gallery: In codes where the model is a bundle.
+        asked: The photos.
+    """
+
+    model: str
+    lists: EvaluationLists
+    gallery: Gallery
+    asked: Embedded
+
+
+def embed_lists(
+    model: EmbeddingModel,
+    lists: EvaluationLists,
+    *,
+    progress: Progress = lambda stage, done, total: None,
+) -> EmbeddedLists:
+    """Embeds gallery, distractors and photos.
+
+    Raises:
+        TrainingError: No picture of a list can be read.
+    """
+    gallery = embedded_gallery(model, lists.gallery, lists.distractors, progress=progress)
+    asked = embed_entries(model, lists.queries, stage="embedding photos", progress=progress)
+    return EmbeddedLists(model.spec.name, lists, gallery, asked)
+
+
 def evaluate(
     model: EmbeddingModel,
     lists: EvaluationLists,
@@ -189,8 +223,16 @@ def evaluate(
     Raises:
         TrainingError: No picture of a list can be read.
     """
-    gallery = embedded_gallery(model, lists.gallery, lists.distractors, progress=progress)
-    asked = embed_entries(model, lists.queries, stage="embedding photos", progress=progress)
+    return search_lists(embed_lists(model, lists, progress=progress))
+
+
+def search_lists(embedded: EmbeddedLists) -> Evaluation:
+    """Searches every embedded photo in the embedded gallery.
+
+    Raises:
+        TrainingError: No photo shows a product whose pictures could be read.
+    """
+    lists, gallery, asked = embedded.lists, embedded.gallery, embedded.asked
     relevant = gallery.shows(asked.entries)
     readable = relevant.any(axis=1)  # the only picture of a product may be a damaged one
     if not readable.any():
@@ -203,7 +245,7 @@ def evaluate(
     )
     everything = np.ones(len(outcomes.ranks), np.bool_)
     return Evaluation(
-        model=model.spec.name,
+        model=embedded.model,
         pipeline="float" if gallery.scale is None else "device",
         absent=lists.absent + int(np.count_nonzero(~readable)),
         products=len(gallery.products),

@@ -9,11 +9,12 @@ what a float model embeds stays float.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.formats.bundle import Bundle
 from pocketlens.image_lists import Entry, ImageList, Problem
 from pocketlens.query import codes
 from pocketlens_converter import metrics
@@ -33,6 +34,7 @@ class Gallery:
         scale: float32 (dim,), of the codes, or None.
         images, product_numbers: int64 (links,): which image shows which product.
         problems: Pictures that could not be read.
+        entries: Of each image.
     """
 
     products: tuple[str, ...]
@@ -44,6 +46,7 @@ class Gallery:
     images: npt.NDArray[np.int64]
     product_numbers: npt.NDArray[np.int64]
     problems: tuple[Problem, ...]
+    entries: tuple[Entry, ...] = ()
 
     def product_similarities(
         self, queries: npt.NDArray[np.float32]
@@ -91,6 +94,7 @@ def embedded_gallery(
             [(product, catalogue.products[product].category) for product in entry.product_ids]
         )
     embeddings, problems, others = embedded.embeddings, embedded.problems, 0
+    entries = embedded.entries
     if distractors is not None:
         before = len(links.products)
         more = embed_entries(
@@ -100,25 +104,30 @@ def embedded_gallery(
         for entry in more.entries:
             links.add([(product, "") for product in entry.product_ids])
         embeddings = np.concatenate([embeddings, more.embeddings])
+        entries = (*entries, *more.entries)
         problems, others = (*problems, *more.problems), len(links.products) - before
-    coded, scale = None, None
-    if model.bundle is not None:  # as the first index of a shop does it
-        seen = np.abs(np.concatenate([embeddings, model.bundle.representative]))
-        scale = codes.scale_of(seen.max(axis=0))
-        feedback = codes.feedback_of(scale, model.bundle.representative, model.bundle.queries)
-        coded = codes.encode(embeddings, scale, feedback)
-        embeddings = codes.decode(coded, scale)
-    return Gallery(
+    gallery = Gallery(
         products=tuple(links.products),
         categories=tuple(links.categories),
         distractors=others,
         embeddings=embeddings,
-        codes=coded,
-        scale=scale,
+        codes=None,
+        scale=None,
         images=np.array(links.images, np.int64),
         product_numbers=np.array(links.numbers, np.int64),
         problems=problems,
+        entries=entries,
     )
+    return gallery if model.bundle is None else in_codes(gallery, model.bundle)
+
+
+def in_codes(gallery: Gallery, bundle: Bundle) -> Gallery:
+    """The gallery as a device keeps it, with the scale that a first index of a shop takes."""
+    seen = np.abs(np.concatenate([gallery.embeddings, bundle.representative]))
+    scale = codes.scale_of(seen.max(axis=0))
+    feedback = codes.feedback_of(scale, bundle.representative, bundle.queries)
+    coded = codes.encode(gallery.embeddings, scale, feedback)
+    return replace(gallery, embeddings=codes.decode(coded, scale), codes=coded, scale=scale)
 
 
 class _Links:

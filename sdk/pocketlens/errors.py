@@ -51,6 +51,10 @@ class ModelUnsupported(BundleError):
     """The model's format, shapes or operators cannot run here."""
 
 
+class BudgetBroken(BundleError):
+    """Converting a model would lose more, or cost more, than was allowed."""
+
+
 class AcceleratorRejected(BundleError):
     """The accelerator asked for is absent, or drifts beyond the bundle's golden bound."""
 

@@ -66,10 +66,11 @@ def test_convert_makes_a_bundle_that_an_app_can_open(
     )
 
     report = json.loads(capfd.readouterr().out)
+    receipt = report["receipt"]
     assert code == 0
     assert report["size_bytes"] == out.stat().st_size
-    assert report["cosine_mean"] > 0.99
-    assert (report["compared_pictures"], report["quantized_with_pictures"]) == (48, 24)
+    assert report["receipt"]["fidelity"]["cosine_mean"] > 0.99
+    assert (receipt["fidelity"]["pictures"], receipt["quantized_with"]) == (48, 24)
     with Embedder.open(out, accelerator="cpu") as embedder:
         bundle = embedder.bundle
         assert embedder.drift < 1e-6

@@ -212,7 +212,7 @@ def test_an_operator_without_int8_is_told(tmp_path: Path) -> None:
     model = keras.Model(pictures, pooled)
     loaded = float_models.load(keras_file(tmp_path, model), input_scale=InputScale(0, 255))
 
-    with pytest.raises(ModelUnsupported, match="cannot be quantized"):
+    with pytest.raises(ModelUnsupported, match="cannot be converted to int8"):
         quantization.quantize(loaded, PICTURES[:2])
 
 

@@ -63,7 +63,7 @@ class Interpreter(Protocol):
     def get_output_details(self) -> list[dict[str, Any]]:
         """Of every output."""
 
-    def set_tensor(self, tensor_index: int, value: npt.NDArray[np.uint8]) -> None:
+    def set_tensor(self, tensor_index: int, value: npt.NDArray[np.generic]) -> None:
         """Copies an input in."""
 
     def get_tensor(self, tensor_index: int) -> npt.NDArray[np.float32]:
@@ -71,6 +71,9 @@ class Interpreter(Protocol):
 
     def invoke(self) -> None:
         """Runs the model; other threads go on meanwhile."""
+
+    def _get_ops_details(self) -> list[dict[str, Any]]:
+        """Name of every operator, delegates' among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +118,8 @@ class Runtime:
         name: Of the library, with its version.
         candidate: How it runs.
         input_shape: (height, width, 3).
-        input_dtype: Of the input: uint8.
+        input_dtype: Of the input: uint8, or float32 of the same levels in a model that is not
+            quantized.
         output_dim: Numbers of the output.
     """
 
@@ -128,12 +132,15 @@ class Runtime:
             model_content=model, num_threads=threads, experimental_delegates=delegates
         )
         self._interpreter.allocate_tensors()
-        self._input, shape, self.input_dtype = _only(self._interpreter.get_input_details(), "input")
+        self._input, shape, dtype = _only(self._interpreter.get_input_details(), "input")
+        self.input_dtype = np.dtype(dtype)
         self._output, output_shape, output_dtype = _only(
             self._interpreter.get_output_details(), "output"
         )
         _check(len(shape) == 4 and shape[0] == 1 and shape[3] == 3, "an input (1, h, w, 3)", shape)
-        _check(self.input_dtype == np.uint8, "uint8 input", self.input_dtype)
+        _check(
+            self.input_dtype in (np.uint8, np.float32), "uint8 or float32 input", self.input_dtype
+        )
         _check(len(output_shape) == 2 and output_shape[0] == 1, "an output (1, dim)", output_shape)
         _check(output_dtype == np.float32, "float32 output", output_dtype)
         self.input_shape = shape[1], shape[2], 3
@@ -149,12 +156,18 @@ class Runtime:
             ModelUnsupported: The library cannot run it after all.
         """
         try:
-            self._interpreter.set_tensor(self._input, tensor[np.newaxis])
+            levels = tensor[np.newaxis].astype(self.input_dtype, copy=False)
+            self._interpreter.set_tensor(self._input, levels)
             self._interpreter.invoke()
             embedding: npt.NDArray[np.float32] = self._interpreter.get_tensor(self._output)[0]
         except (ValueError, RuntimeError) as exc:
             raise ModelUnsupported(f"{self.name} cannot run the model: {exc}") from exc
         return embedding
+
+    def delegated_partitions(self) -> int:
+        """Parts of the graph that a delegate runs, XNNPACK among them; 0 where none does."""
+        listed = self._interpreter._get_ops_details()  # neither library has a public way
+        return sum(each["op_name"] == "DELEGATE" for each in listed)
 
 
 def interpreter(
@@ -287,7 +300,7 @@ def _stamp(library: str) -> str:
     return f" of {found.st_size} bytes, {found.st_mtime_ns}"
 
 
-def _only(details: list[dict[str, Any]], what: str) -> tuple[int, tuple[int, ...], object]:
+def _only(details: list[dict[str, Any]], what: str) -> tuple[int, tuple[int, ...], type]:
     """Index, shape and dtype of a model's only input or output."""
     _check(len(details) == 1, f"one {what}", len(details))
     (found,) = details

@@ -1,0 +1,65 @@
+"""HTML pages that need no network: tables and pictures in one file, readable in dark and light.
+
+text = page("Receipt", [section("Size", table(["", "bytes"], [["bundle", "2,890,648"]]))])
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from html import escape
+
+_STYLE = """
+:root { color-scheme: light dark; }
+body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 62rem; padding: 0 1rem; }
+h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
+table { border-collapse: collapse; margin: .8rem 0; }
+th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
+th:first-child, td:first-child { text-align: left; }
+tbody tr:hover { background: #8882; }
+p.note { opacity: .75; max-width: 46rem; } p.bad { color: #b3261e; font-weight: 600; }
+img { max-width: 100%; height: auto; background: #fff; }
+"""
+
+
+def page(title: str, sections: Iterable[str]) -> str:
+    """A whole page; the title is escaped, sections are as `section` makes them."""
+    body = "\n".join(sections)
+    return (
+        '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
+        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
+        f"<h1>{escape(title)}</h1>\n{body}\n</body>\n</html>\n"
+    )
+
+
+def section(title: str, *parts: str) -> str:
+    """A heading and what is below it."""
+    return f"<section>\n<h2>{escape(title)}</h2>\n" + "\n".join(parts) + "\n</section>"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table of texts, its first column to the left, the others to the right."""
+    head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+    lines = "\n".join(
+        "<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows
+    )
+    return f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{lines}\n</tbody>\n</table>"
+
+
+def note(text: str) -> str:
+    """A paragraph of explanation."""
+    return f'<p class="note">{escape(text)}</p>'
+
+
+def warning(text: str) -> str:
+    """A paragraph that must not be overlooked."""
+    return f'<p class="bad">{escape(text)}</p>'
+
+
+def picture(png: bytes, description: str) -> str:
+    """A picture inside the page; `description` is for who cannot see it."""
+    data = base64.b64encode(png).decode()
+    return f'<p><img src="data:image/png;base64,{data}" alt="{escape(description)}"></p>'
