@@ -30,8 +30,8 @@ WITH_ALPHA = frozenset({"MobileNet", "MobileNetV2", "MobileNetV3Small", "MobileN
 def build(options: TrainOptions, weights: Path | None) -> keras.Model:
     """A model of built-in layers only; input float32 (n, image_size, image_size, 3), 0 to 255.
 
-    With weights, batch norms and the first `frozen_share` of the layers are frozen: statistics
-    of a few pictures would destroy what the rest was trained on. Without, everything learns.
+    With weights, batch norms are frozen (statistics of a few pictures would destroy what the rest
+    was trained on), and so are the first layers, as the options say. Without, everything learns.
 
     Raises:
         TrainingError: There is no such backbone, or the weights are not its.
@@ -39,7 +39,7 @@ def build(options: TrainOptions, weights: Path | None) -> keras.Model:
     backbone = _backbone(options)
     if weights is not None:
         _load(backbone, weights, options)
-        _freeze(backbone, options.frozen_share)
+        _freeze(backbone, options)
     size = options.image_size
     pictures = keras.Input((size, size, 3), name="picture")
     scaled = pictures
@@ -104,7 +104,10 @@ def _load(backbone: keras.Model, weights: Path, options: TrainOptions) -> None:
         ) from exc
 
 
-def _freeze(backbone: keras.Model, share: float) -> None:
+def _freeze(backbone: keras.Model, options: TrainOptions) -> None:
+    first = round(options.frozen_share * len(backbone.layers))
+    if options.learned_layers is not None:
+        first = len(backbone.layers) - options.learned_layers
     for position, layer in enumerate(backbone.layers):
         is_norm = isinstance(layer, keras.layers.BatchNormalization)
-        layer.trainable = position >= share * len(backbone.layers) and not is_norm
+        layer.trainable = position >= first and not is_norm

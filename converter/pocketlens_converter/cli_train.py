@@ -36,6 +36,12 @@ def train(
     validation: Annotated[
         Path | None, typer.Option(help="List of photos to search in the first list, for the log.")
     ] = None,
+    backgrounds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Pictures of real places: queries that are synthesised lie there."
+        ),
+    ] = None,
     backbone: Annotated[
         str, typer.Option(help="Name of the backbone in keras.applications.")
     ] = DEFAULTS.backbone,
@@ -86,7 +92,13 @@ def train(
     console = Console(stderr=True)
     with _shown_progress(console) as progress:
         report = training.train(
-            lists, out, options, weights=weights, validation=validation, progress=progress
+            lists,
+            out,
+            options,
+            weights=weights,
+            validation=validation,
+            backgrounds=backgrounds,
+            progress=progress,
         )
     for problem in report.problems:
         console.print(problem, markup=False, highlight=False, soft_wrap=True)

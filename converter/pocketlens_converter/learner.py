@@ -8,7 +8,7 @@ Everything that a resumed run needs is in `state()`; a learner of the same optio
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +17,12 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from pocketlens_converter import backbones
+from pocketlens_converter import backbones, heads, models
 from pocketlens_converter.batches import Batch
-from pocketlens_converter.objectives import softmax_objective, triplet_objective
+from pocketlens_converter.objectives import Labels, Proxies, objective
 from pocketlens_converter.options import TrainOptions
+
+Pixels = npt.NDArray[np.uint8]
 
 CLIP_NORM = 10.0
 
@@ -28,12 +30,19 @@ CLIP_NORM = 10.0
 class Learner:
     """Learns from batches; owned by one thread."""
 
-    def __init__(self, options: TrainOptions, *, weights: Path | None) -> None:
+    def __init__(
+        self,
+        options: TrainOptions,
+        *,
+        weights: Path | None,
+        proxy_products: Sequence[int] = (),
+    ) -> None:
         """Builds the model.
 
         Args:
             options: How it learns; `image_size` is the side of the pictures it learns from.
             weights: Of the backbone; None starts from random ones.
+            proxy_products: Number of the product of each catalogue picture, in order of slots.
 
         Raises:
             TrainingError: The backbone cannot be built, or the weights are not its.
@@ -41,20 +50,37 @@ class Learner:
         keras.utils.set_random_seed(options.seed)
         self.options = options
         self.model = backbones.build(options, weights)
+        self._is_pretrained = weights is not None
         self._keeps_statistics = backbones.has_batch_statistics(self.model)
         self._optimizer = keras.optimizers.Adam(options.learning_rate, global_clipnorm=CLIP_NORM)
         self._optimizer.build(self.model.trainable_variables)
+        self._proxy_products = tf.constant(list(proxy_products), tf.int32)
+        self._proxies = tf.Variable(tf.zeros((len(proxy_products), options.dim)))
         self._averages = [tf.Variable(weight.value) for weight in self.model.weights]
         self._steps = {
             is_warm: tf.function(lambda *inputs, warm=is_warm: self._step(*inputs, is_warm=warm))
             for is_warm in (False, True)
         }
 
+    def begin(self, catalogue: Pixels, shop: Pixels) -> None:
+        """Starts from the shop's pictures, before the first step.
+
+        Args:
+            catalogue: uint8 (m, size, size, 3), in order of slots.
+            shop: uint8 (n, size, size, 3): some of all pictures, n of 2 or more.
+        """
+        if self._is_pretrained and self.options.fitted_head:
+            heads.fit_head(self.model, shop, self.options.seed)
+        for average, weight in zip(self._averages, self.model.weights, strict=True):
+            average.assign(weight.value)
+        if len(catalogue):
+            self._proxies.assign(models.embed(self.model, catalogue))
+
     def learn(self, batch: Batch, *, learning_rate: float, is_warm: bool) -> float:
         """Takes one step; returns its loss."""
         self._optimizer.learning_rate.assign(learning_rate)
         ramp = (1 + batch.step) / (10 + batch.step)
-        loss = self._steps[is_warm or self.options.loss == "softmax"](
+        loss = self._steps[is_warm or self.options.loss != "triplet"](
             tf.constant(batch.pictures),
             tf.constant(batch.products),
             tf.constant(batch.slots),
@@ -85,6 +111,7 @@ class Learner:
         groups = {
             "weight": [weight.value for weight in self.model.weights],
             "average": self._averages,
+            "proxy": [self._proxies],
             "optimizer": [variable.value for variable in self._optimizer.variables],
         }
         return {
@@ -106,15 +133,24 @@ class Learner:
         with tf.GradientTape() as tape:
             outputs = self.model(tf.cast(pictures, tf.float32), training=self._keeps_statistics)
             embeddings = tf.math.l2_normalize(outputs, axis=1)
-            loss = self._objective(embeddings, products, slots, is_warm=is_warm)
+            loss = objective(
+                embeddings,
+                Labels(products, slots),
+                self._catalogue(),
+                self.options,
+                is_warm=is_warm,
+            )
         self._optimizer.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+        shown = tf.where(slots >= 0)
+        self._proxies.scatter_nd_update(
+            tf.gather_nd(slots, shown)[:, None], tf.gather_nd(embeddings, shown)
+        )
         for average, weight in zip(self._averages, self.model.weights, strict=True):
             average.assign(kept_share * average + (1.0 - kept_share) * weight.value)
         return loss
 
-    def _objective(
-        self, embeddings: tf.Tensor, products: tf.Tensor, slots: tf.Tensor, *, is_warm: bool
-    ) -> tf.Tensor:
-        if self.options.loss == "triplet":
-            return triplet_objective(embeddings, products, self.options, is_warm=is_warm)
-        return softmax_objective(embeddings, products, slots, self.options)
+    def _catalogue(self) -> Proxies | None:
+        """The proxies; None where the lists have no catalogue pictures."""
+        if not self._proxy_products.shape[0]:
+            return None
+        return Proxies(self._proxies, self._proxy_products)

@@ -109,13 +109,18 @@ def embed(model: keras.Model, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.
     Returns:
         float32 (n, dim), unit rows.
     """
+    embeddings = outputs(model, tensors)
+    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+    return np.asarray(embeddings / np.maximum(lengths, 1e-12), np.float32)
+
+
+def outputs(model: keras.Model, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """What `model` gives for pictures, uint8 (n, height, width, 3): float32 (n, width)."""
     rows = [
         np.asarray(model(tensors[start : start + PICTURES_AT_ONCE].astype(np.float32)))
         for start in range(0, len(tensors), PICTURES_AT_ONCE)
     ]
-    embeddings = np.concatenate(rows).astype(np.float32)
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    return np.asarray(embeddings / np.maximum(lengths, 1e-12), np.float32)
+    return np.concatenate(rows).astype(np.float32)
 
 
 def description_path(path: Path) -> Path:

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from pocketlens.errors import TrainingError
 
-Loss = Literal["softmax", "triplet"]
+Loss = Literal["softmax", "proxy", "triplet", "contrastive", "n-pair"]
 Miner = Literal["batch-hard", "semi-hard"]
 
 
@@ -25,7 +25,8 @@ class TrainOptions:
             `image_size`: a part that was zoomed into looks larger than the whole will, and this
             makes up for it (Touvron et al., "Fixing the train-test resolution discrepancy", 2019).
         dim: Numbers of an embedding.
-        loss: "softmax" is the multi-positive softmax, "triplet" the triplet margin loss.
+        loss: "softmax" is the multi-positive softmax with the proxy softmax beside it, the others
+            are alone: "proxy", "triplet" (margin), "contrastive" (pairs), "n-pair".
         miner: Which triplets the triplet loss is given.
         steps: Batches to learn from.
         minutes: Time after which the schedule ends although `steps` are not reached; a machine
@@ -37,11 +38,26 @@ class TrainOptions:
         warm_up: Share of the schedule in which the learning rate rises.
         semi_hard_share: Share of the schedule in which the batch-hard miner leaves its place to
             the semi-hard one: from the start it collapses (benchmarks/training.py).
+        learned_layers: How many of a pretrained backbone's last layers learn; 0 trains the head
+            alone, None all but the first `frozen_share`. Its batch norms never learn.
         frozen_share: Share of a pretrained backbone's layers, from the input on, that stay as
-            they are; its batch norms always do.
-        temperature: Divisor of cosines in the softmax.
-        margin: Of the triplet loss, as a distance of unit vectors.
+            they are where `learned_layers` does not say.
+        fitted_head: Whether the head of a pretrained backbone starts from the principal
+            components of its features rather than from random numbers.
+        temperature: Divisor of cosines in softmax and n-pair losses.
+        margin: Of the triplet and the contrastive loss, as a distance of unit vectors.
         catalogue_weight: Weight of the term that ranks the batch's catalogue pictures for a photo.
+        proxy_weight: Weight of the term that ranks the whole catalogue, as it was last seen.
+        in_class, out_of_class: Products of the anchor's class, and of others, in a batch that is
+            a neighbourhood: the negatives of each of its pairs.
+        neighbourhood_share: Share of the batches that are neighbourhoods.
+        mining_pool: Nearest products of each that neighbourhoods are drawn from.
+        mining_rounds: How often in a run the set is embedded to find them; 0 draws them blindly.
+        visible_share: A photo to which more than this share of the products is nearer than its
+            own is left out once half of the run is over; 1 keeps all.
+        synthesised_share: Share of the queries that are synthesised for products with photos;
+            those without have no others.
+        natural: Backgrounds in a batch, as products of their own, where backgrounds are given.
         averaging: Share of the running average of the weights that a step keeps.
     """
 
@@ -60,17 +76,28 @@ class TrainOptions:
     learning_rate: float = 4e-4
     warm_up: float = 0.05
     semi_hard_share: float = 0.3
+    learned_layers: int | None = None
     frozen_share: float = 0.25
+    fitted_head: bool = True
     temperature: float = 0.1
     margin: float = 1.0
     catalogue_weight: float = 1.0
+    proxy_weight: float = 1.0
+    in_class: int = 12
+    out_of_class: int = 2
+    neighbourhood_share: float = 0.5
+    mining_pool: int = 100
+    mining_rounds: int = 4
+    visible_share: float = 0.5
+    synthesised_share: float = 0.0
+    natural: int = 2
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
         _check(32 <= self.image_size <= 1024, "image size of 32 to 1,024", self.image_size)
         _check(0.5 <= self.learned_scale <= 1, "learned scale of 0.5 to 1", self.learned_scale)
         _check(2 <= self.dim <= 4096, "dim of 2 to 4,096", self.dim)
-        _check(self.loss in get_args(Loss), "loss of softmax or triplet", self.loss)
+        _check(self.loss in get_args(Loss), f"loss of {', '.join(get_args(Loss))}", self.loss)
         _check(self.miner in get_args(Miner), "miner of batch-hard or semi-hard", self.miner)
         _check(self.steps >= 1, "steps of 1 or more", self.steps)
         _check(self.minutes is None or self.minutes > 0, "minutes above 0", self.minutes)
@@ -80,10 +107,20 @@ class TrainOptions:
         _check(self.learning_rate > 0, "learning rate above 0", self.learning_rate)
         _check(0 <= self.warm_up < 1, "warm-up of 0 up to 1", self.warm_up)
         _check(0 <= self.semi_hard_share <= 1, "semi-hard share of 0 to 1", self.semi_hard_share)
-        _check(0 <= self.frozen_share <= 1, "frozen share of 0 to 1", self.frozen_share)
+        learned = self.learned_layers
+        _check(learned is None or learned >= 0, "0 or more learned layers", learned)
         _check(self.temperature > 0, "temperature above 0", self.temperature)
         _check(self.margin > 0, "margin above 0", self.margin)
         _check(self.catalogue_weight >= 0, "catalogue weight of 0 or more", self.catalogue_weight)
+        _check(self.proxy_weight >= 0, "proxy weight of 0 or more", self.proxy_weight)
+        _check(self.in_class >= 0, "0 or more negatives of the class", self.in_class)
+        _check(self.out_of_class >= 0, "0 or more negatives of other classes", self.out_of_class)
+        _check(1 <= self.mining_pool <= 1000, "mining pool of 1 to 1,000", self.mining_pool)
+        _check(self.mining_rounds >= 0, "0 or more mining rounds", self.mining_rounds)
+        _check(self.natural >= 0, "0 or more natural pictures", self.natural)
+        for name in ("frozen", "neighbourhood", "visible", "synthesised"):
+            share = getattr(self, f"{name}_share")
+            _check(0 <= share <= 1, f"{name} share of 0 to 1", share)
         _check(0 <= self.averaging < 1, "averaging of 0 up to 1", self.averaging)
 
     def learned_size(self, *, is_pretrained: bool) -> int:

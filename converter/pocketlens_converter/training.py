@@ -15,6 +15,7 @@ import hashlib
 import json
 import logging
 import math
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -22,18 +23,24 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-import keras
 import numpy as np
+import numpy.typing as npt
 
 from pocketlens.errors import TrainingError
-from pocketlens_converter import batches, checkpoints, models
-from pocketlens_converter.batches import TrainingPictures
+from pocketlens_converter import batches, checkpoints, models, training_pictures
+from pocketlens_converter.curriculum import Curriculum
+from pocketlens_converter.examining import Examiner
+from pocketlens_converter.heads import PICTURES as HEAD_PICTURES
 from pocketlens_converter.learner import Learner
 from pocketlens_converter.options import TrainOptions
+from pocketlens_converter.synthesis.backgrounds import Backgrounds, read_backgrounds
+from pocketlens_converter.synthesis.scenes import Scenes
+from pocketlens_converter.training_pictures import TrainingPictures
 
 logger = logging.getLogger(__name__)
 
 CHECKPOINT_SECONDS = 60.0
+THREADS = min(8, max(1, (os.cpu_count() or 2) // 2))  # that make batches; the rest computes
 EXAMINATIONS = 8  # times that the validation photos are searched in a run
 LAST_LOSSES = 50  # steps over which the reported loss is a mean
 TIMED_FROM = 0.1  # share of the time that a slow start may take without counting as slow
@@ -48,6 +55,8 @@ class StepReport:
         share: Of the schedule, 0 to 1.
         loss: Of this step.
         seconds: Since the run began, over all of its processes.
+        waited: Seconds of it that this step waited for its batch.
+        pictures: Of the batch.
         is_examined: Whether validation photos, if any, are searched after this step.
         recall: recall@1 of the validation photos in the first list, where they were.
     """
@@ -56,6 +65,8 @@ class StepReport:
     share: float
     loss: float
     seconds: float
+    waited: float
+    pictures: int
     is_examined: bool = False
     recall: float | None = None
 
@@ -73,6 +84,9 @@ class TrainingReport:
         pictures, products: What was learned from.
         problems: What was left out of the lists, and why.
         recall: recall@1 of the validation photos in the first list; None without any.
+        dropped: Photos left out because the network saw nothing of their product in them.
+        pictures_per_second: That were learned from, mining and examining included.
+        waited_share: Share of the time in which the network waited for pictures: what bounds it.
     """
 
     path: Path
@@ -84,6 +98,9 @@ class TrainingReport:
     products: int
     problems: tuple[str, ...] = field(default=())
     recall: float | None = None
+    dropped: tuple[str, ...] = ()
+    pictures_per_second: float = 0.0
+    waited_share: float = 0.0
 
 
 def train(
@@ -93,6 +110,7 @@ def train(
     *,
     weights: Path | None = None,
     validation: Path | None = None,
+    backgrounds: Path | None = None,
     progress: Callable[[StepReport], None] = lambda report: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainingReport:
@@ -107,6 +125,7 @@ def train(
         options: How it learns.
         weights: Of the backbone; None starts from random ones.
         validation: A list of photos, never learned from, that are searched in the first list.
+        backgrounds: A folder of pictures of places, for synthesised queries.
         progress: Called after each step.
         clock: Seconds that only grow.
 
@@ -118,23 +137,35 @@ def train(
     _check_out(out)
     logger.debug("read.started lists=%d", len(lists))
     size = options.learned_size(is_pretrained=weights is not None)
-    pictures = batches.read(lists, round(size * batches.KEPT_SCALE))
+    kept = round(size * batches.KEPT_SCALE)
+    pictures = training_pictures.read(lists, kept)
+    places = read_backgrounds(backgrounds, kept) if backgrounds else Backgrounds()
     logger.debug("read.complete pictures=%d", len(pictures.entries))
-    examiner = _Examiner(lists[0], validation, options.image_size) if validation else None
-    learner = Learner(replace(options, image_size=size), weights=weights)
-    run = run_digest(pictures, options, weights)
+    examiner = Examiner(lists[0], validation, options.image_size) if validation else None
+    learned = replace(options, image_size=size)
+    shown = [number for of_product in pictures.catalogue for number in of_product]
+    shown.sort(key=lambda number: pictures.entries[number].slot)
+    proxies = [pictures.entries[number].product for number in shown]
+    learner = Learner(learned, weights=weights, proxy_products=proxies)
+    curriculum = Curriculum(pictures, Scenes(places.pictures), learned)
+    run = run_digest(pictures, options, weights, backgrounds=len(places.pictures))
     checkpoint = out.with_name(f"{out.name}.checkpoint")
     start = checkpoints.Progress(run, 0, 0.0)
     found = checkpoints.read(checkpoint, run)
-    if found is not None:
+    if found is None:
+        learner.begin(pictures.squares(shown, size), _sample(pictures, size, options.seed))
+    else:
         start, state = found
         learner.restore(state)
+        curriculum.restore(state)
         logger.info("resuming at step %d", start.step)
 
     losses: deque[float] = deque(maxlen=LAST_LOSSES)
-    end, saved = start, clock()
-    for report in _learned(learner, pictures, start, clock):
+    end, saved, waited, seen = start, clock(), 0.0, 0
+    for report in _learned(learner, curriculum, start, clock):
         losses.append(report.loss)
+        waited += report.waited
+        seen += report.pictures
         end = checkpoints.Progress(run, report.step, report.seconds)
         if examiner and report.is_examined:
             report = replace(
@@ -142,14 +173,17 @@ def train(
             )
         progress(report)
         if clock() - saved >= CHECKPOINT_SECONDS:
-            checkpoints.write(checkpoint, end, learner.state())
+            checkpoints.write(checkpoint, end, {**learner.state(), **curriculum.state()})
             saved = clock()
 
     model = learner.averaged_model(options.image_size)
     spec = models.ModelSpec(options.image_size, options.image_size, options.dim)
+    dropped = [str(pictures.entries[number].path) for number in curriculum.dropped]
     training = {"steps": end.step, "seconds": round(end.seconds, 1), "run": run}
-    models.save(model, out, spec, facts={"options": asdict(options), "training": training})
+    facts = {"options": asdict(options), "training": training, "dropped": dropped}
+    models.save(model, out, spec, facts=facts)
     checkpoint.unlink(missing_ok=True)
+    seconds = max(end.seconds - start.seconds, 1e-9)
     return TrainingReport(
         path=out,
         steps=end.step,
@@ -158,14 +192,26 @@ def train(
         loss=float(np.mean(losses)) if losses else math.nan,
         pictures=len(pictures.entries),
         products=pictures.product_count,
-        problems=tuple(pictures.problems),
+        problems=(*pictures.problems, *places.problems),
         recall=examiner.recall(model) if examiner else None,
+        dropped=tuple(dropped),
+        pictures_per_second=seen / seconds,
+        waited_share=waited / seconds,
     )
 
 
-def run_digest(pictures: TrainingPictures, options: TrainOptions, weights: Path | None) -> str:
+def _sample(pictures: TrainingPictures, size: int, seed: int) -> npt.NDArray[np.uint8]:
+    """Some of all pictures, as many as a head is fitted to."""
+    order = np.random.default_rng([seed, 4]).permutation(len(pictures.entries))
+    return pictures.squares(order[:HEAD_PICTURES].tolist(), size)
+
+
+def run_digest(
+    pictures: TrainingPictures, options: TrainOptions, weights: Path | None, *, backgrounds: int
+) -> str:
     """SHA-256 (hex) of what makes a run what it is: options, pictures by path, weights."""
-    digest = hashlib.sha256(json.dumps(asdict(options), sort_keys=True).encode())
+    choices = {**asdict(options), "backgrounds": backgrounds}
+    digest = hashlib.sha256(json.dumps(choices, sort_keys=True).encode())
     for entry in pictures.entries:
         digest.update(f"{entry.path}\0{entry.product}\0{entry.slot}\n".encode())
     if weights is not None:
@@ -175,7 +221,7 @@ def run_digest(pictures: TrainingPictures, options: TrainOptions, weights: Path 
 
 def _learned(
     learner: Learner,
-    pictures: TrainingPictures,
+    curriculum: Curriculum,
     start: checkpoints.Progress,
     clock: Callable[[], float],
 ) -> Iterator[StepReport]:
@@ -183,20 +229,30 @@ def _learned(
     options = learner.options
     began = clock() - start.seconds
     step, share = start.step, _share(start.step, start.seconds, options)
-    with closing(batches.prepared(pictures, options, first_step=step)) as source:
-        while share < 1:
-            loss = learner.learn(
-                next(source),
-                learning_rate=options.learning_rate * _pace(share, options.warm_up),
-                is_warm=share >= options.semi_hard_share,
-            )
-            step += 1
-            if not math.isfinite(loss):
-                raise TrainingError(f"The loss is {loss} at step {step}. Lower --learning-rate.")
-            seconds = clock() - began
-            earlier, share = share, _share(step, seconds, options)
-            is_examined = int(share * EXAMINATIONS) > int(earlier * EXAMINATIONS)
-            yield StepReport(step, share, loss, seconds, is_examined=is_examined)
+    while share < 1:
+        if curriculum.is_due(share):
+            curriculum.mine(learner.model, share)
+        with closing(batches.prepared(curriculum.batch, step, threads=THREADS)) as source:
+            while share < 1 and not curriculum.is_due(share):
+                asked = clock()
+                batch = next(source)
+                waited = clock() - asked
+                loss = learner.learn(
+                    batch,
+                    learning_rate=options.learning_rate * _pace(share, options.warm_up),
+                    is_warm=share >= options.semi_hard_share,
+                )
+                step += 1
+                if not math.isfinite(loss):
+                    raise TrainingError(
+                        f"The loss is {loss} at step {step}. Lower --learning-rate."
+                    )
+                seconds = clock() - began
+                earlier, share = share, _share(step, seconds, options)
+                is_examined = int(share * EXAMINATIONS) > int(earlier * EXAMINATIONS)
+                yield StepReport(
+                    step, share, loss, seconds, waited, len(batch.pictures), is_examined
+                )
 
 
 def _share(step: int, seconds: float, options: TrainOptions) -> float:
@@ -221,20 +277,3 @@ def _check_out(out: Path) -> None:
         raise TrainingError(f"Expected a name that ends in .keras. Received {out}.")
     if not out.parent.is_dir():
         raise TrainingError(f"There is no folder {out.parent}. Make it first.")
-
-
-class _Examiner:
-    """Searches validation photos in a catalogue: recall@1 by product."""
-
-    def __init__(self, catalogue: Path, photos: Path, size: int) -> None:
-        pictures = batches.read([catalogue, photos], size)
-        squares = [np.asarray(pictures.square(number)) for number in range(len(pictures.entries))]
-        self._tensors = np.stack(squares)
-        self._products = np.array([entry.product for entry in pictures.entries])
-        self._is_photo = np.array([entry.slot < 0 for entry in pictures.entries])
-
-    def recall(self, model: keras.Model) -> float:
-        embeddings = models.embed(model, self._tensors)
-        photos, gallery = embeddings[self._is_photo], embeddings[~self._is_photo]
-        nearest = self._products[~self._is_photo][(photos @ gallery.T).argmax(axis=1)]
-        return float((nearest == self._products[self._is_photo]).mean())

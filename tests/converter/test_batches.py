@@ -12,11 +12,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketlens.errors import PictureError, TrainingError
-from pocketlens_converter import batches
+from pocketlens.errors import PictureError
+from pocketlens_converter import batches, training_pictures
+from pocketlens_converter.curriculum import Curriculum
 from pocketlens_converter.options import TrainOptions
+from pocketlens_converter.synthesis.scenes import Scenes
+from pocketlens_converter.training_pictures import TrainingPictures
 
 OPTIONS = TrainOptions(image_size=32, products=3, pictures=4, seed=5)
+
+
+def curriculum_of(pictures: TrainingPictures, scenes: Scenes | None = None) -> Curriculum:
+    return Curriculum(pictures, scenes or Scenes(), OPTIONS)
 
 
 def lists(folder: Path, products: int = 7, photos: int = 5) -> list[Path]:
@@ -34,9 +41,9 @@ def lists(folder: Path, products: int = 7, photos: int = 5) -> list[Path]:
 
 
 def test_batch_holds_p_products_with_one_catalogue_picture_each(tmp_path: Path) -> None:
-    pictures = batches.read(lists(tmp_path), 48)
+    pictures = training_pictures.read(lists(tmp_path), 48)
 
-    batch = batches.make(pictures, OPTIONS, 3)
+    batch = curriculum_of(pictures).batch(3)
 
     assert batch.pictures.shape == (12, 32, 32, 3)
     assert batch.pictures.dtype == np.uint8
@@ -49,9 +56,9 @@ def test_batch_holds_p_products_with_one_catalogue_picture_each(tmp_path: Path) 
 
 
 def test_pictures_of_a_batch_are_those_of_its_products(tmp_path: Path) -> None:
-    pictures = batches.read(lists(tmp_path), 48)
+    pictures = training_pictures.read(lists(tmp_path), 48)
 
-    drawn = [batches.make(pictures, OPTIONS, step) for step in range(6)]
+    drawn = [curriculum_of(pictures).batch(step) for step in range(6)]
 
     # The middle of a picture is its product's grey in some light.
     for batch in drawn:
@@ -60,23 +67,12 @@ def test_pictures_of_a_batch_are_those_of_its_products(tmp_path: Path) -> None:
             assert 0.5 * grey <= picture[16, 16].mean() <= 1.7 * grey
 
 
-def test_a_round_shows_every_product_once(tmp_path: Path) -> None:
-    options = TrainOptions(image_size=32, products=2, pictures=2)
-    for round_number in range(3):
-        shown = [
-            product
-            for step in range(3 * round_number, 3 * round_number + 3)
-            for product in batches.products_of(step, 6, options)
-        ]
-        assert sorted(shown) == [0, 1, 2, 3, 4, 5]
-
-
 def test_a_resumed_run_sees_the_batches_it_would_have_seen(tmp_path: Path) -> None:
-    pictures = batches.read(lists(tmp_path), 48)
-    with closing(batches.prepared(pictures, OPTIONS, first_step=0)) as source:
+    pictures = training_pictures.read(lists(tmp_path), 48)
+    with closing(batches.prepared(curriculum_of(pictures).batch, 0)) as source:
         whole = list(islice(source, 5))
 
-    with closing(batches.prepared(pictures, OPTIONS, first_step=3)) as source:
+    with closing(batches.prepared(curriculum_of(pictures).batch, 3, threads=2)) as source:
         resumed = list(islice(source, 2))
 
     assert [batch.step for batch in whole] == [0, 1, 2, 3, 4]
@@ -86,35 +82,45 @@ def test_a_resumed_run_sees_the_batches_it_would_have_seen(tmp_path: Path) -> No
 
 
 def test_a_single_list_has_no_catalogue_side(tmp_path: Path) -> None:
-    pictures = batches.read(lists(tmp_path)[1:], 48)
+    pictures = training_pictures.read(lists(tmp_path)[1:], 48)
 
-    batch = batches.make(pictures, OPTIONS, 0)
+    batch = curriculum_of(pictures).batch(0)
 
     assert (batch.slots == -1).all()
 
 
-def test_a_bad_picture_is_a_problem_and_not_the_end(tmp_path: Path) -> None:
-    paths = lists(tmp_path)
-    (tmp_path / "photos-2-1.png").write_bytes(b"no picture")
+def test_products_without_photos_have_synthesised_queries(tmp_path: Path) -> None:
+    pictures = training_pictures.read(lists(tmp_path, photos=0)[:1], 48)
+    backgrounds = [Image.new("RGB", (48, 48), (0, 80 * n, 0)) for n in range(3)]
 
-    pictures = batches.read(paths, 48)
+    batch = curriculum_of(pictures, Scenes(backgrounds)).batch(0)
 
-    assert len(pictures.entries) == 7 * 6 - 1
-    assert len(pictures.problems) == 1
-    assert "photos-2-1.png" in pictures.problems[0]
+    ours = batch.products < pictures.product_count
+    slots = batch.slots[ours].reshape(3, 4)
+    assert (slots[:, 0] >= 0).all()
+    assert (slots[:, 1:] == -1).all()
+    queries = batch.pictures[ours].reshape(3, 4, 32, 32, 3)[:, 1:].reshape(-1, 32 * 32 * 3)
+    assert len(np.unique(queries, axis=0)) == len(queries)
 
 
-def test_one_product_is_too_few(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="2 or more products"):
-        batches.read(lists(tmp_path, products=1), 48)
+def test_backgrounds_are_products_of_their_own_with_two_views_each(tmp_path: Path) -> None:
+    pictures = training_pictures.read(lists(tmp_path), 48)
+    backgrounds = [Image.new("RGB", (48, 48), (0, 80 * n, 0)) for n in range(3)]
+
+    batch = curriculum_of(pictures, Scenes(backgrounds)).batch(0)
+
+    natural = batch.products[batch.products >= pictures.product_count]
+    assert len(natural) == 2 * OPTIONS.natural
+    assert sorted(np.unique(natural, return_counts=True)[1].tolist()) == [2, 2]
+    assert (batch.slots[batch.products >= pictures.product_count] == -1).all()
 
 
 def test_what_goes_wrong_ahead_is_raised_in_the_loop(tmp_path: Path) -> None:
-    pictures = batches.read(lists(tmp_path), 48)
+    pictures = training_pictures.read(lists(tmp_path), 48)
     pictures.keep([])  # as when memory is short: pictures are opened again
     for path in tmp_path.glob("*.png"):
         path.unlink()
 
-    source = batches.prepared(pictures, OPTIONS, first_step=0)
+    source = batches.prepared(curriculum_of(pictures).batch, 0)
     with closing(source), pytest.raises(PictureError, match="png"):
         next(source)

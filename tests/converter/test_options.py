@@ -16,7 +16,7 @@ from pocketlens_converter.options import TrainOptions
         ({"image_size": 16}, "image size of 32 to 1,024"),
         ({"learned_scale": 1.5}, "learned scale of 0.5 to 1"),
         ({"dim": 1}, "dim of 2 to 4,096"),
-        ({"loss": "triplets"}, "softmax or triplet"),
+        ({"loss": "triplets"}, "loss of softmax, proxy, triplet"),
         ({"miner": "hard"}, "batch-hard or semi-hard"),
         ({"steps": 0}, "steps of 1 or more"),
         ({"minutes": 0.0}, "minutes above 0"),
@@ -28,6 +28,10 @@ from pocketlens_converter.options import TrainOptions
         ({"temperature": 0.0}, "temperature above 0"),
         ({"margin": -1.0}, "margin above 0"),
         ({"averaging": 1.0}, "averaging of 0 up to 1"),
+        ({"mining_pool": 1001}, "mining pool of 1 to 1,000"),
+        ({"in_class": -1}, "negatives of the class"),
+        ({"visible_share": 1.5}, "visible share of 0 to 1"),
+        ({"learned_layers": -1}, "learned layers"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_was_received(

@@ -1,0 +1,1 @@
+"""Queries made from catalogue pictures, for products of which there is no photo."""
