@@ -1,7 +1,4 @@
-"""Photos with known answers -> what a similarity is worth: a calibration for the verdict.
-
-    calibrated = calibrated_bundle(Path("shop.tflite"), queries=photos, gallery=catalogue)
-    durable_files.write_file(Path("shop.tflite"), calibrated.data)
+"""Searches with known answers -> what a similarity is worth: a calibration for the verdict.
 
     P(match) = 1 / (1 + exp(-(b + w1 similarity + w2 margin + w3 ln(products))))
 
@@ -14,25 +11,22 @@ products that neither weights nor thresholds have seen: five folds, split by pro
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens import image_lists
-from pocketlens.errors import BundleError, TrainingError
+from pocketlens.errors import TrainingError
 from pocketlens.formats.bundle import Calibration
-from pocketlens.image_lists import Problem
 from pocketlens_converter import logistic, metrics
-from pocketlens_converter.bundling import with_calibration
-from pocketlens_converter.embedding_models import Progress, embed_entries, opened
-from pocketlens_converter.galleries import embedded_gallery
-from pocketlens_converter.simulation import Searches, simulate
+from pocketlens_converter.simulation import Searches
 
 FOLDS = 5
 MIN_PHOTOS = 20  # a rate of 2 % cannot be seen on fewer, and hardly on these
-NAME = "device"
+Pipeline = Literal["device", "embedding", "photo"]
+LEAST_IN_CATEGORY = 20  # photos, for figures of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +62,8 @@ class Calibrated:
         match_share: Share of present photos that are judged MATCH and are right.
         wrong_match_share: Share of present photos that are judged MATCH and are wrong.
         absent_refused_share: Share of absent photos that are judged NO_MATCH.
+        by_category: The same of the photos of one category, where there are some: recall_at_1,
+            match_share, false_reject_rate, false_accept_rate and expected_calibration_error.
     """
 
     calibration: Calibration
@@ -75,98 +71,16 @@ class Calibrated:
     match_share: float
     wrong_match_share: float
     absent_refused_share: float
-
-
-@dataclass(frozen=True, slots=True)
-class CalibratedBundle:
-    """A bundle with its calibration.
-
-    Attributes:
-        data: The file.
-        calibrated: What was put into it.
-        problems: Lines and pictures left out.
-    """
-
-    data: bytes
-    calibrated: Calibrated
-    problems: tuple[Problem, ...]
-
-
-def calibrated_bundle(
-    path: Path,
-    *,
-    queries: Path,
-    gallery: Path,
-    absent: Path | None = None,
-    options: CalibrationOptions = CalibrationOptions(),
-    progress: Progress = lambda stage, done, total: None,
-) -> CalibratedBundle:
-    """Fits the calibration of the device's pipeline and puts it into the bundle at `path`.
-
-    Args:
-        path: A bundle; it is read only.
-        queries: Image list of photos that the model was not trained on.
-        gallery: Image list of catalogue pictures.
-        absent: Image list of photos of things that neither gallery nor training had; if None, the
-            photos of `queries` are searched with their products left out.
-        options: Error rates to keep to.
-        progress: Called with stage, done and total.
-
-    Raises:
-        BundleError: It is no bundle.
-        ImageListError: A list is wrong.
-        TrainingError: There are too few photos, or none that can be read.
-    """
-    shown = image_lists.read(gallery)
-    asked = [image_lists.read(each) for each in (queries, absent) if each is not None]
-    with opened(path) as model:
-        if model.bundle is None:
-            raise BundleError(
-                f"Expected a bundle (SHOP.tflite). Received {path}. Make one of it: "
-                "pocketlens-converter convert MODEL --catalog LIST --out SHOP.tflite"
-            )
-        duplicate_cosine = model.spec.duplicate_cosine
-        known = embedded_gallery(model, shown, progress=progress)
-        photos, *strangers = (
-            embed_entries(model, each.entries, stage=stage, progress=progress)
-            for each, stage in zip(asked, ("embedding photos", "embedding others"), strict=False)
-        )
-    foreign = [entry for each in strangers for entry in each.entries]
-    if strangers and len(foreign) < MIN_PHOTOS:
-        raise TrainingError(
-            f"Expected {MIN_PHOTOS} photos of absent things or more. Received {len(foreign)} in "
-            f"{absent}. Give more, or leave the list out."
-        )
-    progress("searching", 0, 1)
-    searches = simulate(
-        np.concatenate([each.embeddings for each in (photos, *strangers)]),
-        np.pad(known.shows(photos.entries), ((0, len(foreign)), (0, 0))),
-        known,
-        duplicate_cosine,
-        np.random.default_rng(options.seed),
-        leaves_out=not strangers,
-    )
-    progress("searching", 1, 1)
-    # An id of one list may be another thing in the other.
-    names = [("photo", entry.product_ids[0]) for entry in photos.entries]
-    names += [("absent", entry.product_ids[0]) for entry in foreign]
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    groups = np.array([numbers[name] for name in names], np.int64)
-    calibrated = calibrate(searches, groups, options)
-    return CalibratedBundle(
-        data=with_calibration(path.read_bytes(), calibrated.calibration),
-        calibrated=calibrated,
-        problems=(
-            *(problem for each in asked for problem in each.problems),
-            *shown.problems,
-            *known.problems,
-            *(problem for each in (photos, *strangers) for problem in each.problems),
-        ),
-    )
+    by_category: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 def calibrate(
-    searches: Searches, groups: npt.NDArray[np.int64], options: CalibrationOptions
+    searches: Searches,
+    groups: npt.NDArray[np.int64],
+    options: CalibrationOptions,
+    *,
+    name: Pipeline = "device",
+    categories: Sequence[str] = (),
 ) -> Calibrated:
     """Fits a calibration to searches with known answers.
 
@@ -174,6 +88,8 @@ def calibrate(
         searches: As `simulation.simulate` makes them.
         groups: int64 (photos,), number of each photo's product: folds never share one.
         options: Error rates to keep to.
+        name: Of the pipeline that searched.
+        categories: Of each photo's product, "" where unknown; left out for none.
 
     Raises:
         TrainingError: There are too few photos or products to measure a rate on.
@@ -195,7 +111,7 @@ def calibrate(
     absent = ~searches.is_present & searches.is_whole
     right = searches.is_right
     calibration = Calibration(
-        name=NAME,
+        name=name,
         intercept=float(model[0]),
         similarity_weight=float(model[1]),
         margin_weight=float(model[2]),
@@ -215,7 +131,37 @@ def calibrate(
         match_share=float(np.mean(((verdicts == 1) & right)[present])),
         wrong_match_share=float(np.mean(((verdicts == 1) & ~right)[present])),
         absent_refused_share=float(np.mean(verdicts[absent] == -1)),
+        by_category=_by_category(searches, confidences, verdicts, categories),
     )
+
+
+def _by_category(
+    searches: Searches,
+    confidences: npt.NDArray[np.float64],
+    verdicts: npt.NDArray[np.int8],
+    categories: Sequence[str],
+) -> dict[str, dict[str, float]]:
+    """Figures of the categories with enough photos of products in the gallery."""
+    found: dict[str, dict[str, float]] = {}
+    of_photo = np.array(categories)
+    for category in sorted(set(categories) - {""}):
+        inside = searches.is_whole & (of_photo[searches.photo] == category)
+        present, absent = inside & searches.is_present, inside & ~searches.is_present
+        if np.count_nonzero(present) < LEAST_IN_CATEGORY:
+            continue
+        figures = {
+            "photos": float(np.count_nonzero(present)),
+            "recall_at_1": float(np.mean(searches.is_right[present])),
+            "match_share": float(np.mean(((verdicts == 1) & searches.is_right)[present])),
+            "false_reject_rate": float(np.mean(verdicts[present] == -1)),
+            "expected_calibration_error": metrics.expected_calibration_error(
+                confidences[inside], searches.is_right[inside]
+            ),
+        }
+        if absent.any():
+            figures["false_accept_rate"] = float(np.mean(verdicts[absent] == 1))
+        found[category] = figures
+    return found
 
 
 def _folds(

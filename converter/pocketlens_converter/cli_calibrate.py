@@ -4,15 +4,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pocketlens import durable_files
 from pocketlens.cli import output
 from pocketlens_converter.cli_files import check_place
+
+if TYPE_CHECKING:
+    from pocketlens_converter.calibration import Calibrated, Pipeline
 
 _EXAMPLES = """\b
 Example:
@@ -43,6 +47,23 @@ def _calibrate(
             "of --queries are left out in turn, which is easier to tell.",
         ),
     ] = None,
+    distractors: Annotated[
+        Path | None,
+        typer.Option(
+            "--distractors",
+            metavar="LIST",
+            help="More pictures of the catalogue, of products without photos: what a similarity "
+            "is worth depends on what it must win against.",
+        ),
+    ] = None,
+    float_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--float",
+            metavar="MODEL.keras|FLOAT.tflite",
+            help="The float model of the bundle: calibrates answers to photos by a server, too.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write the bundle; in place if left."),
@@ -57,9 +78,14 @@ def _calibrate(
     ] = 0.02,
     as_json: Annotated[bool, typer.Option("--json", help="Print the result as JSON.")] = False,
 ) -> None:
-    """Fit the confidence of a match, and its thresholds, and put them into the bundle."""
+    """Fit the confidence of a match, and its thresholds, and put them into the bundle.
+
+    Calibrations are fitted for the device, for a server that is given an embedding, and, with
+    --float, for a server that is given a photo.
+    """
     written = check_place(model if out is None else out)
-    from pocketlens_converter.calibration import CalibrationOptions, calibrated_bundle
+    from pocketlens_converter.bundle_calibration import CalibrationLists, calibrated_bundle
+    from pocketlens_converter.calibration import CalibrationOptions
 
     options = CalibrationOptions(
         false_accept_rate=false_accept_rate, false_reject_rate=false_reject_rate
@@ -67,36 +93,60 @@ def _calibrate(
     with output.progress() as progress:
         done = calibrated_bundle(
             model,
-            queries=queries,
-            gallery=gallery,
-            absent=absent,
+            CalibrationLists(queries, gallery, absent, distractors),
+            float_model=float_model,
             options=options,
             progress=progress,
         )
     durable_files.write_file(written, done.data)
-    result = done.calibrated
     if as_json:
         problems = [str(problem) for problem in done.problems]
-        output.show_json({"out": str(written), **asdict(result), "problems": problems})
+        pipelines = {name: asdict(found) for name, found in done.calibrated.items()}
+        value = {"out": str(written), **pipelines["device"], "pipelines": pipelines}
+        output.show_json({**value, "problems": problems})
         return
     output.say_problems(done.problems)
-    found = result.calibration
+    found = done.calibrated["device"].calibration
     output.show(
         f"{written}: calibrated on {found.present_photos:,} photos of products in the gallery "
         f"({found.products:,}) and {found.absent_photos:,} "
         + ("searches without them" if absent is None else "of absent things")
     )
+    _show(done.calibrated)
+
+
+def _show(calibrated: Mapping[Pipeline, Calibrated]) -> None:
+    rows = {
+        "recall@1": [f"{each.recall_at_1:.4f}" for each in calibrated.values()],
+        "judged MATCH and right": [f"{each.match_share:.4f}" for each in calibrated.values()],
+        "judged MATCH and wrong": [f"{each.wrong_match_share:.4f}" for each in calibrated.values()],
+        "absent, judged NO_MATCH": [
+            f"{each.absent_refused_share:.4f}" for each in calibrated.values()
+        ],
+    }
+    fields = {
+        "false_accept_rate": "false_accept_rate (absent, judged MATCH)",
+        "false_reject_rate": "false_reject_rate (present, judged NO_MATCH)",
+        "expected_calibration_error": "expected calibration error",
+        "match_threshold": "threshold of MATCH",
+        "no_match_threshold": "threshold of NO_MATCH",
+    }
+    for name, says in fields.items():
+        values = [getattr(each.calibration, name) for each in calibrated.values()]
+        rows[says] = [f"{value:.4f}" for value in values]
     output.show_table(
-        ["by cross-validation over products", ""],
+        ["by cross-validation over products", *calibrated],
+        [[says, *values] for says, values in rows.items()],
+    )
+    categories = calibrated["device"].by_category
+    if not categories:
+        return
+    output.show("")
+    names = ["photos", "recall_at_1", "match_share", "false_reject_rate", "false_accept_rate"]
+    output.show_table(
+        ["category, on the device", *names],
         [
-            ["recall@1", f"{result.recall_at_1:.4f}"],
-            ["judged MATCH and right", f"{result.match_share:.4f}"],
-            ["judged MATCH and wrong", f"{result.wrong_match_share:.4f}"],
-            ["false_accept_rate (absent, judged MATCH)", f"{found.false_accept_rate:.4f}"],
-            ["absent, judged NO_MATCH", f"{result.absent_refused_share:.4f}"],
-            ["false_reject_rate (present, judged NO_MATCH)", f"{found.false_reject_rate:.4f}"],
-            ["expected calibration error", f"{found.expected_calibration_error:.4f}"],
-            ["threshold of MATCH", f"{found.match_threshold:.4f}"],
-            ["threshold of NO_MATCH", f"{found.no_match_threshold:.4f}"],
+            [category, *(f"{found[name]:.3g}" if name in found else "" for name in names)]
+            for category, found in categories.items()
         ],
     )

@@ -13,17 +13,19 @@ import typer
 
 from pocketlens import durable_files
 from pocketlens.cli import output
+from pocketlens.errors import TrainingError
 from pocketlens_converter.cli_files import check_place
 from pocketlens_converter.convert_options import InputScale
 
 if TYPE_CHECKING:
     from pocketlens_converter.evaluation import Comparison, Evaluation
+    from pocketlens_converter.report import Reported
 
 _EXAMPLES = """\b
 Examples:
   pocketlens-converter evaluate shop.tflite --queries photos.csv --gallery catalogue.csv
   pocketlens-converter evaluate shop.tflite --queries photos.csv --gallery catalogue.csv \\
-      --distractors others.csv --against shop.keras --json result.json
+      --distractors others.csv --against shop.keras --json result.json --pictures report/
 """
 SEED = 0  # of the bootstrap
 
@@ -58,6 +60,22 @@ def _evaluate(
             "--input-scale", metavar="BLACK..WHITE", help="What a foreign model takes: -1..1."
         ),
     ] = None,
+    layer: Annotated[
+        str,
+        typer.Option("--layer", help="Evaluate this layer's output of a .keras model instead."),
+    ] = "",
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache", metavar="DIR", help="Keep embeddings there; pictures are embedded once."
+        ),
+    ] = None,
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            "--pictures", metavar="DIR", help="Write charts, a contact sheet and report.html there."
+        ),
+    ] = None,
     json_file: Annotated[
         str | None,
         typer.Option("--json", metavar="FILE|-", help="Write the result as JSON; - is stdout."),
@@ -65,33 +83,49 @@ def _evaluate(
 ) -> None:
     """Measure how often the right product is found.
 
-    A bundle is measured as a device searches: int8 model, catalogue in int8 codes.
+    A bundle is measured as a device searches: int8 model, catalogue in int8 codes. Beside the
+    models stand what needs no network: a colour histogram and a perceptual hash.
     """
     result = None if json_file in (None, "-") else check_place(Path(str(json_file)))
-    from pocketlens_converter.evaluation import EvaluationLists, compared
+    if pictures is not None and pictures.is_file():
+        raise TrainingError(f"Expected a folder for --pictures. Received the file {pictures}.")
+    from pocketlens_converter import report
+    from pocketlens_converter.evaluation import EvaluationLists
+    from pocketlens_converter.file_evaluation import ModelFacts, evaluate_files
 
     lists = EvaluationLists.read(queries, gallery, distractors)
+    facts = ModelFacts(
+        image_size=image_size,
+        input_scale=None if input_scale is None else InputScale.parse(input_scale),
+        layer=layer,
+        cache=cache,
+    )
     with output.progress() as progress:
-        evaluations, comparison = compared(
+        reported = evaluate_files(
             [model] if against is None else [model, against],
             lists,
-            image_size=image_size,
-            input_scale=None if input_scale is None else InputScale.parse(input_scale),
+            facts=facts,
             seed=SEED,
             progress=progress,
         )
-    value = _as_json(evaluations, comparison)
+    value = _as_json(reported)
+    not_drawn = () if pictures is None else report.write(pictures, reported)
+    for problem in not_drawn:
+        typer.secho(f"warning: {problem}", err=True)
     if json_file == "-":
         output.show_json(value)
         return
     if result is not None:
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
         durable_files.write_file(result, text.encode())
-    output.say_problems(evaluations[0].problems)
-    _show(evaluations, comparison)
+    output.say_problems(reported.evaluations[0].problems)
+    _show(reported)
+    if pictures is not None:
+        output.show(f"report: {pictures / report.PAGE}")
 
 
-def _show(evaluations: list[Evaluation], comparison: Comparison | None) -> None:
+def _show(reported: Reported) -> None:
+    evaluations, comparison = [*reported.evaluations, *reported.floors], reported.comparison
     first = evaluations[0]
     output.show(
         f"{first.figures['photos']:,.0f} photos in {first.products:,} products "
@@ -122,23 +156,33 @@ def _differences(comparison: Comparison) -> list[list[str]]:
     return rows
 
 
-def _as_json(evaluations: list[Evaluation], comparison: Comparison | None) -> dict[str, object]:
-    models = [
-        {
-            "model": each.model,
-            "pipeline": each.pipeline,
-            "products": each.products,
-            "images": each.images,
-            "distractors": each.distractors,
-            "absent_photos": each.absent,
-            "figures": each.figures,
-            "by_category": each.by_category,
-            "problems": [str(problem) for problem in each.problems],
-        }
-        for each in evaluations
-    ]
+def _as_json(reported: Reported) -> dict[str, object]:
+    from pocketlens_converter.report import worst_products
+
+    models = [_evaluation_as_json(each) for each in reported.evaluations]
     value: dict[str, object] = dict(models[0])
-    if comparison is not None:
+    value["floors"] = {each.model: each.figures for each in reported.floors}
+    value["worst_products"] = [
+        {"product": product, "photos": photos, "missed": missed, "found_instead": instead}
+        for product, photos, missed, instead in worst_products(reported.evaluations[0], 5)
+    ]
+    if reported.judged is not None:
+        value["verdicts"] = reported.judged.figures()
+    if reported.comparison is not None:
         value["against"] = models[1]
-        value["comparison"] = asdict(comparison)
+        value["comparison"] = asdict(reported.comparison)
     return value
+
+
+def _evaluation_as_json(evaluation: Evaluation) -> dict[str, object]:
+    return {
+        "model": evaluation.model,
+        "pipeline": evaluation.pipeline,
+        "products": evaluation.products,
+        "images": evaluation.images,
+        "distractors": evaluation.distractors,
+        "absent_photos": evaluation.absent,
+        "figures": evaluation.figures,
+        "by_category": evaluation.by_category,
+        "problems": [str(problem) for problem in evaluation.problems],
+    }

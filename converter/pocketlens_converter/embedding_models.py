@@ -26,7 +26,7 @@ from pocketlens.image_lists import Entry, Problem
 from pocketlens.query import pictures
 from pocketlens.query.embedder import Embedder
 from pocketlens_converter.convert_options import InputScale
-from pocketlens_converter.float_models import FloatModel, load
+from pocketlens_converter.float_models import FloatModel, at_layer, load
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -104,18 +104,31 @@ class Embedded:
 
 @contextmanager
 def opened(
-    path: Path, *, image_size: int | None = None, input_scale: InputScale | None = None
+    path: Path,
+    *,
+    image_size: int | None = None,
+    input_scale: InputScale | None = None,
+    layer: str = "",
 ) -> Iterator[EmbeddingModel]:
     """Opens a bundle (a file that ends in .tflite) or a float model.
 
+    Args:
+        path: Of the model.
+        image_size: See `float_models.load`.
+        input_scale: See `float_models.load`.
+        layer: Name of the layer whose output is taken instead of a .keras model's own.
+
     Raises:
-        BundleError: It is neither, or a damaged one.
+        BundleError: It is neither, or a damaged one, or has no such layer.
     """
     if path.suffix == ".tflite":
+        if layer:
+            raise ModelUnsupported(f"{path} is a bundle: only a .keras model has named layers.")
         with closing(Embedder.open(path, accelerator="cpu")) as embedder:
             yield BundleEmbedding(embedder)
         return
-    yield float_embedding(load(path, image_size=image_size, input_scale=input_scale))
+    model = load(path, image_size=image_size, input_scale=input_scale)
+    yield float_embedding(at_layer(model, layer) if layer else model)
 
 
 def float_embedding(model: FloatModel) -> FloatEmbedding:

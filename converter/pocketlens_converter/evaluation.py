@@ -12,7 +12,6 @@ counted.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,17 +23,16 @@ from pocketlens.errors import TrainingError
 from pocketlens.image_lists import Entry, ImageList, Problem
 from pocketlens_converter import bootstrap, metrics
 from pocketlens_converter.bootstrap import Interval
-from pocketlens_converter.convert_options import InputScale
 from pocketlens_converter.embedding_models import (
     Embedded,
     EmbeddingModel,
     Progress,
     embed_entries,
-    opened,
 )
 from pocketlens_converter.galleries import Gallery, embedded_gallery
 
 RECALLS = (1, 3, 10)
+TOP = 5  # products of a photo that are kept for who wants to look
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +73,34 @@ class EvaluationLists:
 
 
 @dataclass(frozen=True, slots=True)
+class Top:
+    """The first products of each photo, best first.
+
+    Attributes:
+        products: For each photo, ids and whether each is a distractor.
+        similarities: float32 (q, n).
+        images: int64 (q, n), number of the image in the gallery that gave the similarity.
+        is_right: bool (q, n).
+        right, wrong: float32 (q,), similarity of the best right and of the best wrong product;
+            a gallery without a wrong one has -1.
+    """
+
+    products: tuple[tuple[tuple[str, bool], ...], ...]
+    similarities: npt.NDArray[np.float32]
+    images: npt.NDArray[np.int64]
+    is_right: npt.NDArray[np.bool_]
+    right: npt.NDArray[np.float32]
+    wrong: npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
 class Outcomes:
     """What became of each photo, in the order of the list.
 
     Attributes:
         entries: The photos that could be read.
         embeddings: float32 (q, dim).
+        top: The products found first.
         first: Id of each photo's first product, and whether it is a distractor.
         ranks: int64 (q,), rank of the right product among all, from 1.
         ranks_in_category: int64 (q,), among the gallery's products of its category.
@@ -90,6 +110,7 @@ class Outcomes:
 
     entries: tuple[Entry, ...]
     embeddings: npt.NDArray[np.float32]
+    top: Top
     first: tuple[tuple[str, bool], ...]
     ranks: npt.NDArray[np.int64]
     ranks_in_category: npt.NDArray[np.int64]
@@ -140,43 +161,6 @@ class Comparison:
     cosine_mean: float | None
     cosine_p01: float | None
     differences: dict[str, Interval]
-
-
-def compared(
-    paths: Sequence[Path],
-    lists: EvaluationLists,
-    *,
-    image_size: int | None = None,
-    input_scale: InputScale | None = None,
-    seed: int = 0,
-    progress: Progress = lambda stage, done, total: None,
-) -> tuple[list[Evaluation], Comparison | None]:
-    """Evaluates each model, and compares the first with the second.
-
-    Args:
-        paths: One model or two.
-        lists: What they are evaluated on.
-        image_size: Side of the input, for float models that leave it open.
-        input_scale: For float models that do not scale pixels themselves.
-        seed: Of the bootstrap.
-        progress: Called with stage, done and total.
-
-    Raises:
-        BundleError: A model cannot be opened.
-        TrainingError: No picture of a list can be read.
-    """
-    evaluations = []
-    for path in paths:
-        with opened(path, image_size=image_size, input_scale=input_scale) as model:
-            evaluations.append(evaluate(model, lists, progress=_named(progress, path)))
-    if len(evaluations) < 2:
-        return evaluations, None
-    return evaluations, compare(evaluations[0], evaluations[1], np.random.default_rng(seed))
-
-
-def _named(progress: Progress, path: Path) -> Progress:
-    """`progress` whose stages name the model: two have the same ones."""
-    return lambda stage, done, total: progress(f"{path.name}: {stage}", done, total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,12 +291,30 @@ def _outcomes(
     return Outcomes(
         entries=entries,
         embeddings=embeddings,
+        top=_top(gallery, best, winners, relevant),
         first=gallery.named(best.argmax(axis=1)),
         ranks=metrics.ranks(best, winners, relevant),
         ranks_in_category=metrics.ranks(restricted, winners, relevant & same),
         average_precisions=metrics.average_precisions(best, relevant),
         absolute_accuracies=metrics.absolute_accuracies(best, relevant),
         categories=tuple(categories[right].tolist()),
+    )
+
+
+def _top(
+    gallery: Gallery,
+    best: npt.NDArray[np.float32],
+    winners: npt.NDArray[np.int64],
+    relevant: npt.NDArray[np.bool_],
+) -> Top:
+    first = np.argsort(-best, axis=1, kind="stable")[:, :TOP]
+    return Top(
+        products=tuple(gallery.named(row) for row in first),
+        similarities=np.take_along_axis(best, first, axis=1),
+        images=np.take_along_axis(winners, first, axis=1),
+        is_right=np.take_along_axis(relevant, first, axis=1),
+        right=np.where(relevant, best, -1).max(axis=1).astype(np.float32),
+        wrong=np.where(relevant, -1, best).max(axis=1).astype(np.float32),
     )
 
 

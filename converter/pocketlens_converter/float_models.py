@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +83,69 @@ def load(
     if path.is_dir():
         return _saved_model(path, image_size, input_scale)
     return _keras_file(path, image_size, input_scale)
+
+
+def at_layer(model: FloatModel, name: str) -> FloatModel:
+    """The model cut off behind one of its layers; what has rows and columns is flattened.
+
+    Args:
+        model: Of a .keras file.
+        name: Of the layer, also inside a model that is a layer itself.
+
+    Raises:
+        ModelUnsupported: It is a SavedModel, has no such layer, or the layer's output is too long.
+    """
+    import keras
+
+    if model.keras_model is None:
+        raise ModelUnsupported(f"{model.path} is a SavedModel: its layers have no names.")
+    inner, known = _flattened(model.keras_model), []
+    for layer, output in inner:
+        known.append(layer.name)
+        if layer.name == name:
+            features = output if len(output.shape) == 2 else keras.layers.Flatten()(output)
+            cut = keras.Model(model.keras_model.inputs, features, name=model.keras_model.name)
+            break
+    else:
+        raise ModelUnsupported(
+            f"{model.path} has no layer {name!r}. Its last ones are {', '.join(known[-5:])}."
+        )
+    tf = tensorflow()
+
+    def call(batch: Any) -> Any:
+        return tf.cast(cut(batch, training=False), tf.float32)
+
+    return replace(
+        model,
+        dim=int(features.shape[1]),
+        call=call,
+        traced=_traced(call, model.height, model.width),
+        keras_model=cut,
+    )
+
+
+def _flattened(model: Any) -> list[tuple[Any, Any]]:
+    """Layers with their outputs as functions of the model's own input, models in it opened up."""
+    import keras
+
+    found: list[tuple[Any, Any]] = []
+    tensors = {id(model.inputs[0]): model.inputs[0]}
+    for operation in model.operations:
+        node = operation._inbound_nodes[-1] if operation._inbound_nodes else None
+        if isinstance(operation, keras.layers.InputLayer) or node is None:
+            continue
+        arguments = [tensors[id(each)] for each in node.input_tensors]
+        given = arguments[0] if len(arguments) == 1 else arguments
+        if isinstance(operation, keras.Model) and len(arguments) == 1:
+            inside = keras.Model(operation.inputs, [o.output for o in operation.layers[1:]])
+            outputs = inside(given)
+            found += list(zip(operation.layers[1:], outputs, strict=True))
+            output = outputs[-1]
+        else:
+            output = operation(given)
+            found.append((operation, output))
+        tensors[id(node.outputs[0])] = output
+    return found
 
 
 def unit_rows(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

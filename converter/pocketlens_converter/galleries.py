@@ -80,9 +80,17 @@ def embedded_gallery(
     catalogue: ImageList,
     distractors: ImageList | None = None,
     *,
+    codes_too: bool = True,
     progress: Progress = lambda stage, done, total: None,
 ) -> Gallery:
     """Embeds a catalogue, and distractors behind it.
+
+    Args:
+        model: What embeds.
+        catalogue: Its pictures.
+        distractors: Pictures of other products.
+        codes_too: Whether a bundle's embeddings are kept as codes.
+        progress: Called with stage, done and total.
 
     Raises:
         TrainingError: No picture of a list can be read.
@@ -118,7 +126,9 @@ def embedded_gallery(
         problems=problems,
         entries=entries,
     )
-    return gallery if model.bundle is None else in_codes(gallery, model.bundle)
+    if model.bundle is None or not codes_too:
+        return gallery
+    return in_codes(gallery, model.bundle)
 
 
 def in_codes(gallery: Gallery, bundle: Bundle) -> Gallery:
@@ -128,6 +138,11 @@ def in_codes(gallery: Gallery, bundle: Bundle) -> Gallery:
     feedback = codes.feedback_of(scale, bundle.representative, bundle.queries)
     coded = codes.encode(gallery.embeddings, scale, feedback)
     return replace(gallery, embeddings=codes.decode(coded, scale), codes=coded, scale=scale)
+
+
+def in_float(gallery: Gallery, bundle: Bundle) -> Gallery:
+    """The gallery as a server keeps it: searched in float, codes only to find duplicates."""
+    return replace(in_codes(gallery, bundle), embeddings=gallery.embeddings)
 
 
 class _Links:

@@ -69,6 +69,32 @@ def recall_at(ranks: Ints, k: int) -> float:
     return float(np.mean(ranks <= k))
 
 
+def recall_by_size(ranks: Ints, products: int, sizes: Ints) -> npt.NDArray[np.float64]:
+    """recall@1 to expect of smaller catalogues, drawn at random with the right product among them.
+
+    A photo whose right product is at rank r is still wrong if one of the r - 1 ahead of it is
+    among the n - 1 others drawn of the N - 1: the hypergeometric distribution, without drawing.
+
+    Args:
+        ranks: int64 (q,), from 1, in the whole catalogue.
+        products: N, of the whole catalogue.
+        sizes: int64 (s,), n, each 1 to `products`.
+
+    Returns:
+        float64 (s,).
+    """
+    shares = np.zeros(len(sizes))
+    ahead = np.minimum(ranks, products + 1).astype(np.int64) - 1
+    for place, size in enumerate(sizes):
+        # P(none of `a` drawn) = prod over i < a of (N - n - i) / (N - 1 - i)
+        factors = np.arange(products - size, products - size - ahead.max(), -1, dtype=np.float64)
+        below = np.arange(products - 1, products - 1 - ahead.max(), -1, dtype=np.float64)
+        steps = np.where(below > 0, np.maximum(factors, 0) / np.maximum(below, 1), 0.0)
+        none_drawn = np.concatenate([[1.0], np.cumprod(steps)])
+        shares[place] = none_drawn[ahead].mean()
+    return shares
+
+
 def average_precisions(similarities: Floats, relevant: Bools) -> Floats:
     """Average precision of each query over all products; their mean is mAP.
 

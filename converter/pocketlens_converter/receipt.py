@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -127,6 +128,32 @@ class Receipt:
     def as_json(self) -> dict[str, object]:
         """What JSON can hold; `format` changes when the meaning of a name does."""
         return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> Receipt:
+        """What `as_json` gave, after a file in between.
+
+        Raises:
+            ValueError: It is of another format.
+            KeyError, TypeError: It is no receipt.
+        """
+        fields = dict(value)
+        if fields.pop("format") != FORMAT:
+            raise ValueError(f"expected a receipt of format {FORMAT}")
+        fields["fidelity"] = Fidelity(**fields["fidelity"])
+        fields["latency_ms"] = {int(each): ms for each, ms in fields["latency_ms"].items()}
+        fields["given_up"] = tuple(
+            Attempt(each["precision"], tuple(Broken(**loss) for loss in each["broken"]))
+            for each in fields["given_up"]
+        )
+        if fields["search"] is not None:
+            search = dict(fields["search"])
+            search["differences"] = {
+                pipeline: {name: Interval(**interval) for name, interval in intervals.items()}
+                for pipeline, intervals in search["differences"].items()
+            }
+            fields["search"] = Search(**search)
+        return cls(**fields)
 
 
 def searched(

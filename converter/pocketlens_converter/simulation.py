@@ -67,6 +67,7 @@ def simulate(
     rng: np.random.Generator,
     *,
     leaves_out: bool = True,
+    whole_only: bool = False,
 ) -> Searches:
     """Searches every photo in whole and smaller galleries, with and without its product.
 
@@ -78,13 +79,14 @@ def simulate(
         duplicate_cosine: As the bundle says.
         rng: Draws the smaller galleries.
         leaves_out: Whether photos of the gallery's products are searched without them, too.
+        whole_only: Whether the smaller galleries are left out.
     """
     found: list[tuple[float, float, int, bool, bool, bool, int]] = []
     similarities = queries @ gallery.embeddings.T
     finder = _Finder(gallery, duplicate_cosine)
     for photo, right in enumerate(shown):
         others = np.flatnonzero(~right)
-        for step in range(SIZES):
+        for step in range(1 if whole_only else SIZES):
             is_whole = step == 0
             size = max(LEAST_PRODUCTS, len(right) >> step)
             drawn = others if is_whole else rng.permutation(others)[:size]

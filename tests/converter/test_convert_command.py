@@ -247,6 +247,28 @@ def test_calibrate_takes_photos_of_absent_things(
     assert "48 of absent things" in capfd.readouterr().out
 
 
+def test_calibrate_fits_three_pipelines_with_the_float_model(
+    shop: DrawnShop, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, out = keras_file(tmp_path), tmp_path / "out.tflite"
+    assert main(f"convert {model} --catalog {shop.catalogue} --out {out}".split()) == 0
+    command = f"calibrate {out} --queries {shop.photos} --gallery {shop.catalogue} --json"
+    capfd.readouterr()
+
+    assert main([*command.split(), "--float", str(model)]) == 0
+
+    printed = json.loads(capfd.readouterr().out)
+    bundle = bundles.decode(out.read_bytes())
+    assert list(printed["pipelines"]) == ["device", "embedding", "photo"]
+    for name in ("device", "embedding", "photo"):
+        calibration = bundle.calibration(name)
+        assert calibration is not None
+        assert calibration.present_photos == 48
+    other = keras_file(tmp_path, tiny_model(seed=5), name="other.keras")
+    assert main([*command.split(), "--float", str(other)]) == 1
+    assert "another float model" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

@@ -15,7 +15,7 @@ from tests.making.models import DIM, SIZE, DrawnShop, draw_shop, keras_file, tin
 
 from pocketlens.errors import TrainingError
 from pocketlens.formats.bundle import Bundle, Spec
-from pocketlens_converter import embedding_models, evaluation
+from pocketlens_converter import embedding_models, file_evaluation
 from pocketlens_converter.evaluation import EvaluationLists, compare, evaluate
 from pocketlens_converter.float_models import unit_rows
 
@@ -193,7 +193,8 @@ def test_a_model_and_its_bundle_differ_by_little(
 ) -> None:
     lists = EvaluationLists.read(shop.photos, shop.catalogue)
 
-    (device, original), comparison = evaluation.compared([bundle_path, keras_file(tmp_path)], lists)
+    reported = file_evaluation.evaluate_files([bundle_path, keras_file(tmp_path)], lists)
+    (device, original), comparison = reported.evaluations, reported.comparison
 
     assert (device.pipeline, original.pipeline) == ("device", "float")
     assert comparison is not None

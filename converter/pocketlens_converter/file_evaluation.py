@@ -1,0 +1,139 @@
+"""Model files and image lists -> everything that a report tells.
+
+reported = evaluate_files([Path("shop.tflite")], EvaluationLists.read(photos, catalogue))
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens_converter import evaluation
+from pocketlens_converter.convert_options import InputScale
+from pocketlens_converter.embedding_models import EmbeddingModel, Progress, opened
+from pocketlens_converter.evaluation import EmbeddedLists, EvaluationLists
+from pocketlens_converter.feature_cache import cached
+from pocketlens_converter.floors import FLOORS
+from pocketlens_converter.judging import Judged, judged
+from pocketlens_converter.receipt import Receipt
+from pocketlens_converter.report import Reported
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFacts:
+    """What float models may leave open, and what of them is evaluated.
+
+    Attributes:
+        image_size: Side of the input, for models that leave it open.
+        input_scale: For models that do not scale pixels themselves.
+        layer: Whose output is evaluated, of a .keras model; "" for the model's own.
+        cache: Folder in which embeddings are kept; None for none.
+    """
+
+    image_size: int | None = None
+    input_scale: InputScale | None = None
+    layer: str = ""
+    cache: Path | None = None
+
+
+PLAIN = ModelFacts()
+
+
+def evaluate_files(
+    paths: Sequence[Path],
+    lists: EvaluationLists,
+    *,
+    facts: ModelFacts = PLAIN,
+    seed: int = 0,
+    progress: Progress = lambda stage, done, total: None,
+) -> Reported:
+    """Evaluates each model and the floors, and compares the first model with the second.
+
+    Args:
+        paths: One model or two.
+        lists: What they are evaluated on.
+        facts: About float models among them.
+        seed: Of the bootstrap.
+        progress: Called with stage, done and total.
+
+    Raises:
+        BundleError: A model cannot be opened.
+        TrainingError: No picture of a list can be read.
+    """
+    embedded: list[EmbeddedLists] = []
+    judgements: list[Judged | None] = []
+    for path in paths:
+        with _opened(path, facts) as model:
+            found = evaluation.embed_lists(model, lists, progress=_named(progress, path.name))
+            embedded.append(found)
+            judgements.append(_judged(model, found))
+    evaluations = [evaluation.search_lists(each) for each in embedded]
+    comparison = None
+    if len(evaluations) > 1:
+        rng = np.random.default_rng(seed)
+        comparison = evaluation.compare(evaluations[0], evaluations[1], rng)
+    return Reported(
+        evaluations=evaluations,
+        gallery=embedded[0].gallery,
+        comparison=comparison,
+        floors=[
+            evaluation.evaluate(floor, lists, progress=_named(progress, floor.spec.name))
+            for floor in FLOORS
+        ],
+        judged=judgements[0],
+        receipt=_receipt(paths[0]),
+    )
+
+
+@contextmanager
+def _opened(path: Path, facts: ModelFacts) -> Iterator[EmbeddingModel]:
+    with opened(
+        path, image_size=facts.image_size, input_scale=facts.input_scale, layer=facts.layer
+    ) as model:
+        if facts.cache is None:
+            yield model
+            return
+        with cached(model, facts.cache, _digest(path), facts.layer) as remembering:
+            yield remembering
+
+
+def _judged(model: EmbeddingModel, embedded: EmbeddedLists) -> Judged | None:
+    if model.bundle is None:
+        return None
+    calibration = model.bundle.calibration("device")
+    if calibration is None:
+        return None
+    found = evaluation.search_lists(embedded)
+    return judged(embedded, found, calibration, model.bundle.spec.duplicate_cosine)
+
+
+def _receipt(path: Path) -> Receipt | None:
+    """The receipt beside a bundle, if it is there and of this format."""
+    beside = path.with_suffix(".receipt.json")
+    if path.suffix != ".tflite" or not beside.is_file():
+        return None
+    try:
+        return Receipt.from_json(json.loads(beside.read_text()))
+    except (ValueError, TypeError, KeyError):
+        return None
+
+
+def _digest(path: Path) -> bytes:
+    """Of a file, or of all files of a SavedModel."""
+    files = sorted(each for each in path.rglob("*") if each.is_file()) if path.is_dir() else [path]
+    digest = hashlib.sha256()
+    for each in files:
+        digest.update(hashlib.sha256(each.read_bytes()).digest())
+    return digest.digest()
+
+
+def _named(progress: Progress, name: str) -> Progress:
+    return lambda stage, done, total: progress(f"{name}: {stage}", done, total)
