@@ -11,7 +11,7 @@ resumed at a step sees what it would have seen.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -63,8 +63,9 @@ def make(
     """
     rng = np.random.default_rng([options.seed, 1, step])
     maker = _Maker(pictures, scenes, options.image_size, rng)
-    for product in composition.products(step, options):
-        maker.add_product(product, options.pictures, options.synthesised_share)
+    products = composition.products(step, options)
+    for product in products:
+        maker.add_product(product, products, options)
     for background in scenes.drawn(options.natural, rng):
         maker.add_background(background)
     return Batch(
@@ -107,14 +108,21 @@ class _Maker:
         self._size = size
         self._rng = rng
         self._others = rng.integers(0, pictures.product_count, BYSTANDERS).tolist()
+        self._alike: list[int] = []
         self.made: list[npt.NDArray[np.uint8]] = []
         self.products: list[int] = []
         self.slots: list[int] = []
 
-    def add_product(self, product: int, count: int, synthesised_share: float) -> None:
-        """One catalogue picture of `product` if there is any, then queries, `count` in all."""
+    def add_product(self, product: int, batch: Sequence[int], options: TrainOptions) -> None:
+        """One catalogue picture of `product` if there is any, then queries.
+
+        What stands around it in a synthesised one is half of the `batch`, which in a
+        neighbourhood looks like it, as on a shelf.
+        """
+        others = [each for each in batch if each != product]
+        self._alike = self._rng.permutation(others)[: BYSTANDERS // 2].tolist()
         shown, photos = self._pictures.catalogue[product], self._pictures.photos[product]
-        missing = count
+        missing = options.pictures
         if shown:
             number = int(self._rng.choice(shown))
             slot = self._pictures.entries[number].slot
@@ -122,7 +130,7 @@ class _Maker:
             missing -= 1
         drawn: list[int] = []
         for _ in range(missing):
-            if shown and (not photos or self._rng.random() < synthesised_share):
+            if shown and (not photos or self._rng.random() < options.synthesised_share):
                 self._add(self._synthesised(int(self._rng.choice(shown))), product, NO_SLOT)
                 continue
             # Where there are too few photos, some come twice; augmentation tells them apart.
@@ -146,7 +154,7 @@ class _Maker:
     def _synthesised(self, number: int) -> Image.Image:
         others = [
             self._pictures.cutout(self._pictures.catalogue[other][0])
-            for other in self._others
+            for other in (*self._others[BYSTANDERS // 2 :], *self._alike)
             if self._pictures.catalogue[other]
         ]
         return self._scenes.query(self._pictures.cutout(number), others, self._rng, self._size)

@@ -20,6 +20,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from pocketlens.errors import ModelUnsupported
 from pocketlens.formats.bundle import METADATA_NAME, Bundle, Calibration, decode, encode, seal
+from pocketlens_converter import mediapipe
 
 _IDENTIFIER = b"TFL3"
 # The schema asks for it (`force_align: 16`); the generated object API does not do it, and
@@ -30,19 +31,16 @@ _ALIGNMENT = 16
 def bundle_bytes(tflite: bytes, bundle: Bundle) -> bytes:
     """Returns `tflite` with `bundle` inside, sealed; a bundle that was inside is replaced.
 
+    What MediaPipe Tasks reads goes in beside it.
+
     Raises:
         ModelUnsupported: `tflite` is no .tflite file, or a damaged one.
     """
     model = _unpack(tflite)
-    contents = np.frombuffer(encode(bundle), np.uint8)
-    model.metadata = list(model.metadata or [])
-    entry = next((each for each in model.metadata if _name(each) == METADATA_NAME), None)
-    if entry is None:
-        entry = schema.MetadataT()
-        entry.name, entry.buffer = METADATA_NAME, len(model.buffers)
-        model.metadata.append(entry)
-        model.buffers.append(schema.BufferT())
-    model.buffers[entry.buffer].data = contents
+    spec = bundle.spec
+    described = mediapipe.metadata(name=spec.name, width=spec.width, height=spec.height)
+    _put(model, mediapipe.METADATA_NAME, described)
+    _put(model, METADATA_NAME, encode(bundle))
     return seal(_pack(model))
 
 
@@ -55,6 +53,18 @@ def with_calibration(data: bytes, calibration: Calibration) -> bytes:
     bundle = decode(data)
     others = tuple(each for each in bundle.calibrations if each.name != calibration.name)
     return bundle_bytes(data, dataclasses.replace(bundle, calibrations=(*others, calibration)))
+
+
+def _put(model: Any, name: str, contents: bytes) -> None:
+    """Makes `contents` the metadata `name` of an unpacked model."""
+    model.metadata = list(model.metadata or [])
+    entry = next((each for each in model.metadata if _name(each) == name), None)
+    if entry is None:
+        entry = schema.MetadataT()
+        entry.name, entry.buffer = name, len(model.buffers)
+        model.metadata.append(entry)
+        model.buffers.append(schema.BufferT())
+    model.buffers[entry.buffer].data = np.frombuffer(contents, np.uint8)
 
 
 class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]  # the schema ships no types
@@ -86,11 +96,19 @@ def _unpack(tflite: bytes) -> Any:
         raise ModelUnsupported(
             "The .tflite file is damaged: a table points outside of it."
         ) from exc
-    if any(buffer.offset > 1 for buffer in model.buffers):
-        raise ModelUnsupported(
-            "A .tflite beyond 2 GB, with weights behind its tables, is no bundle."
-        )
+    for buffer in model.buffers:
+        _bring_inside(buffer, tflite)
     return model
+
+
+def _bring_inside(buffer: Any, tflite: bytes) -> None:
+    """Weights that some converters put behind the tables become part of them."""
+    if buffer.offset <= 1:
+        return
+    if buffer.offset + buffer.size > len(tflite):
+        raise ModelUnsupported("The .tflite file is damaged: it ends before its weights do.")
+    buffer.data = np.frombuffer(tflite, np.uint8, buffer.size, buffer.offset)
+    buffer.offset = buffer.size = 0
 
 
 def _pack(model: Any) -> bytes:

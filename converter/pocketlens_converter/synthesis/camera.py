@@ -24,7 +24,7 @@ def taken(scene: Image.Image, rng: np.random.Generator) -> Image.Image:
         RGB of the same size.
     """
     scene = _shaded(scene, rng)
-    scene = augmentation.tint(augmentation.light(scene, rng, strength=0.35), rng, strength=0.15)
+    scene = augmentation.tint(augmentation.light(scene, rng, strength=0.3), rng, strength=0.08)
     scene = augmentation.blur(scene, rng, radius=1.8)
     if rng.random() < 0.3:  # taken from afar, or with a small camera
         small = max(8, round(scene.width * rng.uniform(0.4, 0.9)))

@@ -25,7 +25,7 @@ from pocketlens_converter.synthesis.cutouts import Cutout
 
 # Scenes are put together at this size and resized once: what a cutout's own pixels are worth.
 CANVAS = 256
-HEAP_VARIANTS = 4  # differently turned copies that a heap is made of
+HEAP_VARIANTS = 6  # differently turned copies that a heap is made of
 SKIN = ((224, 172, 140), (198, 134, 96), (141, 85, 54), (92, 58, 40), (240, 200, 176))
 
 
@@ -92,25 +92,30 @@ class Scenes:
     ) -> Image.Image:
         """Many copies, each turned its own way, over all of the picture or most of it."""
         scene = self._ground(others, rng)
-        side = CANVAS * rng.uniform(0.16, 0.55)
+        if rng.random() < 0.6:  # a full crate: what shows between its things is their own shadow
+            scene = Image.new("RGB", (CANVAS, CANVAS), _shadow(cutout.picture, rng))
+        side = CANVAS * rng.uniform(0.12, 0.55)
+        turn = float(rng.choice([30, 180]))
         variants = [
-            _relit(_warped(_scaled(cutout.picture, side), rng, turn=180, depth=0.25), rng)
+            _relit(
+                _warped(_scaled(cutout.picture, side), rng, turn=turn, depth=0.25),
+                rng,
+                darkest=0.5,
+            )
             for _ in range(HEAP_VARIANTS)
         ]
+        spacing = rng.uniform(0.5, 0.8) * side / CANVAS
         reach = rng.uniform(0.7, 1.3)
-        spacing = 0.62 * side / CANVAS
         rows = max(2, math.ceil(reach / spacing))
-        places = [
-            (0.5 + (column - rows / 2) * spacing, 0.5 + (row - rows / 2) * spacing)
-            for row in range(rows + 1)
-            for column in range(rows + 1)
-        ]
-        shades = [product.point(_darker(0.8)) for product in variants]
-        for across, down in places:
-            jitter = rng.normal(0, 0.25 * spacing, 2)
-            which = int(rng.integers(HEAP_VARIANTS))
-            product = shades[which] if rng.random() < 0.4 else variants[which]
-            _place(scene, product, (across + jitter[0], down + jitter[1]))
+        middle = _middle(rng, 0.1) if reach < 1 else (0.5, 0.5)
+        for row in range(rows + 1):
+            for column in range(rows + 1):
+                across, down = rng.normal(0, 0.25 * spacing, 2)
+                place = (
+                    middle[0] + (column - rows / 2) * spacing + across,
+                    middle[1] + (row - rows / 2) * spacing + down,
+                )
+                _place(scene, variants[int(rng.integers(HEAP_VARIANTS))], place)
         if rng.random() < 0.25:  # one of them in front, held or on top
             front = _warped(_scaled(cutout.picture, 1.6 * side), rng, turn=180, depth=0.3)
             _place(scene, _relit(front, rng), _middle(rng, 0.2))
@@ -227,17 +232,21 @@ def _middle(rng: np.random.Generator, spread: float) -> tuple[float, float]:
     return float(across), float(down)
 
 
-def _relit(product: Image.Image, rng: np.random.Generator) -> Image.Image:
+def _relit(product: Image.Image, rng: np.random.Generator, *, darkest: float = 0.75) -> Image.Image:
     """The product in a light of its own: its background was photographed in another."""
-    gains = rng.uniform(0.75, 1.15) * rng.uniform(0.94, 1.06, 3)
+    gains = rng.uniform(darkest, 1.15) * rng.uniform(0.96, 1.04, 3)
     levels = np.arange(256)
     table = [np.minimum(levels * gain, 255).astype(np.uint8) for gain in gains] + [levels]
     return product.point([int(level) for channel in table for level in channel])
 
 
-def _darker(gain: float) -> list[int]:
-    levels = [int(level * gain) for level in range(256)]
-    return levels * 3 + list(range(256))
+def _shadow(product: Image.Image, rng: np.random.Generator) -> tuple[int, int, int]:
+    """A dark colour of the product's own."""
+    pixels = np.asarray(product.resize((16, 16)))
+    solid = pixels[pixels[:, :, 3] > 200][:, :3]
+    mean = solid.mean(axis=0) if len(solid) else np.full(3, 128.0)
+    red, green, blue = (mean * rng.uniform(0.1, 0.45)).astype(int).tolist()
+    return red, green, blue
 
 
 def _cover(scene: Image.Image, rng: np.random.Generator) -> None:
