@@ -1,4 +1,4 @@
-"""The `pocketlens-converter` command: train, convert, evaluate, calibrate.
+"""The `pocketlens-converter` command: backbones, train, convert, evaluate, calibrate.
 
 A command parses, calls the library once, and prints; TensorFlow loads when one needs it.
 """
@@ -10,8 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pocketlens.cli import output, programs
-from pocketlens_converter import cli_calibrate, cli_convert, cli_evaluate
-from pocketlens_converter.cli_train import train
+from pocketlens_converter import (
+    cli_backbones,
+    cli_calibrate,
+    cli_convert,
+    cli_evaluate,
+    cli_train,
+)
 
 __all__ = ["app", "main"]
 
@@ -22,7 +27,8 @@ app = programs.program(
     "--out shop.keras\n"
     "pocketlens-converter convert shop.keras --catalog catalogue.csv --out shop.tflite",
 )
-app.command("train")(train)
+cli_backbones.register(app)
+cli_train.register(app)
 cli_convert.register(app)
 cli_evaluate.register(app)
 cli_calibrate.register(app)

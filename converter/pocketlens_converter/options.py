@@ -20,6 +20,10 @@ class TrainOptions:
     Attributes:
         backbone: Name in `pocketlens_converter.backbones.BACKBONES`.
         alpha: Width of the backbone, where it has one.
+        features: Layer whose output the head sees: "avg_pool" is the last one's mean over the
+            picture, "flatten" all of it (25,088 numbers of VGG16 at 224 pixels), any other the
+            mean of the layer of that name.
+        shallow: Whether a shallow branch of colours and textures stands beside the backbone.
         image_size: Side of the model's input in pixels.
         learned_scale: Side of the pictures that a pretrained backbone learns from, as a share of
             `image_size`: a part that was zoomed into looks larger than the whole will, and this
@@ -38,8 +42,8 @@ class TrainOptions:
         warm_up: Share of the schedule in which the learning rate rises.
         semi_hard_share: Share of the schedule in which the batch-hard miner leaves its place to
             the semi-hard one: from the start it collapses (benchmarks/training.py).
-        learned_layers: How many of a pretrained backbone's last layers learn; 0 trains the head
-            alone, None all but the first `frozen_share`. Its batch norms never learn.
+        learned_layers: How many of a pretrained backbone's last layers with weights learn; 0 trains
+            the head alone, None all but the first `frozen_share`. Its batch norms never learn.
         frozen_share: Share of a pretrained backbone's layers, from the input on, that stay as
             they are where `learned_layers` does not say.
         fitted_head: Whether the head of a pretrained backbone starts from the principal
@@ -57,12 +61,15 @@ class TrainOptions:
             own is left out once half of the run is over; 1 keeps all.
         synthesised_share: Share of the queries that are synthesised for products with photos;
             those without have no others.
+        held_out: Categories that are not learned from, to see how new ones fare.
         natural: Backgrounds in a batch, as products of their own, where backgrounds are given.
         averaging: Share of the running average of the weights that a step keeps.
     """
 
     backbone: str = "MobileNetV2"
     alpha: float = 1.0
+    features: str = "avg_pool"
+    shallow: bool = False
     image_size: int = 224
     learned_scale: float = 6 / 7
     dim: int = 128
@@ -91,6 +98,7 @@ class TrainOptions:
     visible_share: float = 0.5
     synthesised_share: float = 0.0
     natural: int = 2
+    held_out: tuple[str, ...] = ()
     averaging: float = 0.99
 
     def __post_init__(self) -> None:
@@ -125,8 +133,8 @@ class TrainOptions:
 
     def learned_size(self, *, is_pretrained: bool) -> int:
         """Side of the pictures to learn from, a multiple of 32 pixels where it is scaled."""
-        if not is_pretrained or self.learned_scale == 1:
-            return self.image_size
+        if not is_pretrained or self.learned_scale == 1 or self.features == "flatten":
+            return self.image_size  # what is flattened has one size only
         return max(32, 32 * round(self.image_size * self.learned_scale / 32))
 
 

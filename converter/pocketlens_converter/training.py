@@ -18,7 +18,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -26,8 +26,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens import durable_files
 from pocketlens.errors import TrainingError
-from pocketlens_converter import batches, checkpoints, models, training_pictures
+from pocketlens_converter import (
+    batches,
+    checkpoints,
+    models,
+    training_log,
+    training_pictures,
+)
 from pocketlens_converter.curriculum import Curriculum
 from pocketlens_converter.examining import Examiner
 from pocketlens_converter.heads import PICTURES as HEAD_PICTURES
@@ -35,6 +42,7 @@ from pocketlens_converter.learner import Learner
 from pocketlens_converter.options import TrainOptions
 from pocketlens_converter.synthesis.backgrounds import Backgrounds, read_backgrounds
 from pocketlens_converter.synthesis.scenes import Scenes
+from pocketlens_converter.training_log import TrainingLog
 from pocketlens_converter.training_pictures import TrainingPictures
 
 logger = logging.getLogger(__name__)
@@ -57,6 +65,7 @@ class StepReport:
         seconds: Since the run began, over all of its processes.
         waited: Seconds of it that this step waited for its batch.
         pictures: Of the batch.
+        learning_rate: Of this step.
         is_examined: Whether validation photos, if any, are searched after this step.
         recall: recall@1 of the validation photos in the first list, where they were.
     """
@@ -67,6 +76,7 @@ class StepReport:
     seconds: float
     waited: float
     pictures: int
+    learning_rate: float
     is_examined: bool = False
     recall: float | None = None
 
@@ -111,6 +121,8 @@ def train(
     weights: Path | None = None,
     validation: Path | None = None,
     backgrounds: Path | None = None,
+    logs: Path | None = None,
+    preview: Path | None = None,
     progress: Callable[[StepReport], None] = lambda report: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainingReport:
@@ -126,6 +138,8 @@ def train(
         weights: Of the backbone; None starts from random ones.
         validation: A list of photos, never learned from, that are searched in the first list.
         backgrounds: A folder of pictures of places, for synthesised queries.
+        logs: A folder for TensorBoard's event files.
+        preview: Where a sheet of the first batch goes, as PNG: what is learned from.
         progress: Called after each step.
         clock: Seconds that only grow.
 
@@ -138,7 +152,7 @@ def train(
     logger.debug("read.started lists=%d", len(lists))
     size = options.learned_size(is_pretrained=weights is not None)
     kept = round(size * batches.KEPT_SCALE)
-    pictures = training_pictures.read(lists, kept)
+    pictures = training_pictures.read(lists, kept, held_out=options.held_out)
     places = read_backgrounds(backgrounds, kept) if backgrounds else Backgrounds()
     logger.debug("read.complete pictures=%d", len(pictures.entries))
     examiner = Examiner(lists[0], validation, options.image_size) if validation else None
@@ -149,7 +163,7 @@ def train(
     learner = Learner(learned, weights=weights, proxy_products=proxies)
     curriculum = Curriculum(pictures, Scenes(places.pictures), learned)
     run = run_digest(pictures, options, weights, backgrounds=len(places.pictures))
-    checkpoint = out.with_name(f"{out.name}.checkpoint")
+    checkpoint = checkpoint_path(out)
     start = checkpoints.Progress(run, 0, 0.0)
     found = checkpoints.read(checkpoint, run)
     if found is None:
@@ -160,6 +174,11 @@ def train(
         curriculum.restore(state)
         logger.info("resuming at step %d", start.step)
 
+    log = TrainingLog(logs, logger.warning)
+    first = curriculum.batch(start.step)
+    log.batch(first)
+    if preview is not None:
+        durable_files.write_file(preview, training_log.png(first))
     losses: deque[float] = deque(maxlen=LAST_LOSSES)
     end, saved, waited, seen = start, clock(), 0.0, 0
     for report in _learned(learner, curriculum, start, clock):
@@ -171,11 +190,16 @@ def train(
             report = replace(
                 report, recall=examiner.recall(learner.averaged_model(options.image_size))
             )
+        log.step(report)
         progress(report)
         if clock() - saved >= CHECKPOINT_SECONDS:
-            checkpoints.write(checkpoint, end, {**learner.state(), **curriculum.state()})
+            state = {**learner.state(), **curriculum.state()}
+            _check_finite(state, report.step)
+            checkpoints.write(checkpoint, end, state)
             saved = clock()
 
+    log.close()
+    _check_finite(learner.state(), end.step)
     model = learner.averaged_model(options.image_size)
     spec = models.ModelSpec(options.image_size, options.image_size, options.dim)
     dropped = [str(pictures.entries[number].path) for number in curriculum.dropped]
@@ -200,10 +224,33 @@ def train(
     )
 
 
+def _check_finite(state: Mapping[str, npt.NDArray[np.generic]], step: int) -> None:
+    """A step may break the weights although its own loss was a number.
+
+    Raises:
+        TrainingError: There is a weight that is none; the last checkpoint has none such.
+    """
+    for value in state.values():
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            raise TrainingError(_diverged("A weight is no number", step))
+
+
+def _diverged(what: str, step: int) -> str:
+    return (
+        f"{what} at step {step}. Lower --learning-rate and delete the checkpoint beside the "
+        "model, which is of the last good minute and would go on at the same rate."
+    )
+
+
 def _sample(pictures: TrainingPictures, size: int, seed: int) -> npt.NDArray[np.uint8]:
     """Some of all pictures, as many as a head is fitted to."""
     order = np.random.default_rng([seed, 4]).permutation(len(pictures.entries))
     return pictures.squares(order[:HEAD_PICTURES].tolist(), size)
+
+
+def checkpoint_path(out: Path) -> Path:
+    """Where the checkpoint of a run that writes to `out` is."""
+    return out.with_name(f"{out.name}.checkpoint")
 
 
 def run_digest(
@@ -237,21 +284,27 @@ def _learned(
                 asked = clock()
                 batch = next(source)
                 waited = clock() - asked
+                learning_rate = options.learning_rate * _pace(share, options.warm_up)
                 loss = learner.learn(
                     batch,
-                    learning_rate=options.learning_rate * _pace(share, options.warm_up),
+                    learning_rate=learning_rate,
                     is_warm=share >= options.semi_hard_share,
                 )
                 step += 1
                 if not math.isfinite(loss):
-                    raise TrainingError(
-                        f"The loss is {loss} at step {step}. Lower --learning-rate."
-                    )
+                    raise TrainingError(_diverged(f"The loss is {loss}", step))
                 seconds = clock() - began
                 earlier, share = share, _share(step, seconds, options)
                 is_examined = int(share * EXAMINATIONS) > int(earlier * EXAMINATIONS)
                 yield StepReport(
-                    step, share, loss, seconds, waited, len(batch.pictures), is_examined
+                    step,
+                    share,
+                    loss,
+                    seconds,
+                    waited,
+                    len(batch.pictures),
+                    learning_rate,
+                    is_examined,
                 )
 
 

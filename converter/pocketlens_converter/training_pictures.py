@@ -16,7 +16,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Sequence, Set
+from collections.abc import Collection, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,7 @@ from PIL import Image
 from pocketlens import image_lists
 from pocketlens.errors import PictureError, TrainingError
 from pocketlens.formats.bundle import Spec
+from pocketlens.image_lists import ImageList
 from pocketlens.query import pictures as decoding
 from pocketlens_converter.synthesis.cutouts import Cutout, cut_out
 
@@ -123,31 +124,42 @@ class TrainingPictures:
         return found
 
 
-def read(lists: Sequence[Path], side: int) -> TrainingPictures:
+def read(lists: Sequence[Path], side: int, *, held_out: Collection[str] = ()) -> TrainingPictures:
     """Reads the lists and opens every picture once; one that cannot be opened is a problem.
 
     A product id means one product in all lists. Products whose pictures are all the same count as
     one, and a picture of several products that differ elsewhere is left out: it would be learned
     as a negative of what it shows.
 
+    Args:
+        lists: The catalogue first, then photos; or a single list.
+        side: Pixels of the squares that are kept.
+        held_out: Categories of which nothing is learned.
+
     Raises:
         ImageListError: A list cannot be understood.
-        TrainingError: Fewer than two products have pictures.
+        TrainingError: Fewer than two products have pictures, or a category is in no list.
     """
     found: list[_Found] = []
     problems: list[str] = []
-    for position, path in enumerate(lists):
-        listed = image_lists.read(path)
+    read_lists = [image_lists.read(path) for path in lists]
+    categories = _categories(read_lists)
+    unknown = set(held_out) - set(categories.values())
+    if unknown:
+        raise TrainingError(f"No list has the category {min(unknown)!r}. Check --hold-out.")
+    for position, (path, listed) in enumerate(zip(lists, read_lists, strict=True)):
         problems += [f"{path}: {problem}" for problem in listed.problems]
         for entry in listed.entries:
+            category = categories[entry.product_ids[0]]
+            if category in held_out:
+                continue
             try:
                 square = letterboxed(entry.path, side)
             except PictureError as exc:
                 problems.append(f"{path}, line {entry.line}: {exc} Left out.")
                 continue
-            category = listed.products[entry.product_ids[0]].category
             is_catalogue = position == 0 and len(lists) > 1
-            found.append(_Found(entry.path, entry.product_ids, category, is_catalogue, square))
+            found.append(_Found(entry.path, entry.product_ids, is_catalogue, square))
     kept, shared = _told_apart(found)
     problems += shared
     numbers = {name: number for number, name in enumerate(dict.fromkeys(each[0] for each in kept))}
@@ -166,8 +178,8 @@ def read(lists: Sequence[Path], side: int) -> TrainingPictures:
         )
         for name, each in kept
     ]
-    categories = {name: each.category for name, each in reversed(kept)}
-    pictures = TrainingPictures(entries, side, problems, [categories[name] for name in numbers])
+    of_products = [categories[name] for name in numbers]
+    pictures = TrainingPictures(entries, side, problems, of_products)
     pictures.keep([each.square for _, each in kept])
     return pictures
 
@@ -181,13 +193,21 @@ def letterboxed(path: Path, side: int) -> Pixels:
     return decoding.tensor(path, Spec("", side, side, 2))
 
 
+def _categories(lists: Sequence[ImageList]) -> dict[str, str]:
+    """Each product's category: the first that any list names."""
+    categories: dict[str, str] = {}
+    for listed in lists:
+        for name, product in listed.products.items():
+            categories[name] = categories.get(name) or product.category
+    return categories
+
+
 @dataclass(frozen=True, slots=True)
 class _Found:
     """A picture of a list, with what the list says of it."""
 
     path: Path
     products: tuple[str, ...]
-    category: str
     is_catalogue: bool
     square: Pixels
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,6 +21,7 @@ from PIL import Image
 from pocketlens.errors import TrainingError
 from pocketlens_converter import checkpoints, models
 from pocketlens_converter.backbones import build
+from pocketlens_converter.batches import Batch
 from pocketlens_converter.learner import Learner
 from pocketlens_converter.options import TrainOptions
 from pocketlens_converter.training import StepReport, train
@@ -209,6 +211,90 @@ def test_a_limit_that_is_not_reached_changes_nothing(shop: list[Path], tmp_path:
     train(shop[:2], tmp_path / "b.keras", OPTIONS, progress=unlimited.append)
 
     assert [step.share for step in slow_start.steps] == [step.share for step in unlimited]
+
+
+@pytest.mark.parametrize("loss", ["proxy", "contrastive", "n-pair"])
+def test_every_loss_takes_steps(shop: list[Path], tmp_path: Path, loss: str) -> None:
+    options = replace(OPTIONS, loss=loss, steps=40)  # type: ignore[arg-type] # one of them
+
+    report = train(shop[:2], tmp_path / "model.keras", options, validation=shop[2])
+
+    assert report.recall is not None
+    assert report.recall >= 0.4  # chance is one eighth
+
+
+def test_one_picture_a_product_is_enough_to_learn_from(shop: list[Path], tmp_path: Path) -> None:
+    seen: list[StepReport] = []
+
+    report = train(
+        shop[:1],
+        tmp_path / "model.keras",
+        replace(OPTIONS, steps=60),
+        validation=shop[2],
+        progress=seen.append,
+        logs=tmp_path / "logs",
+        preview=tmp_path / "batch.png",
+    )
+
+    assert report.recall is not None
+    assert report.recall >= 0.4
+    assert (report.pictures, report.products) == (8, 8)
+    assert np.mean([step.loss for step in seen[-10:]]) < np.mean([step.loss for step in seen[:10]])
+    assert report.pictures_per_second > 0
+    assert 0 <= report.waited_share < 1
+    with Image.open(tmp_path / "batch.png") as sheet:
+        assert sheet.height > 4 * 32
+    (events,) = (tmp_path / "logs").glob("events*")
+    assert events.stat().st_size > 1000
+
+
+def test_a_log_that_fails_does_not_end_the_run(shop: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("no folder")
+
+    report = train(shop[:2], tmp_path / "model.keras", OPTIONS, logs=tmp_path / "logs")
+
+    assert report.path.exists()
+
+
+def test_held_out_categories_are_not_learned_from(shop: list[Path], tmp_path: Path) -> None:
+    lines = shop[0].read_text().splitlines()
+    listed = shop[0].with_name("with_categories.csv")
+    rows = [f"{line},kind {number % 2}" for number, line in enumerate(lines[1:])]
+    listed.write_text("\n".join([f"{lines[0]},category", *rows]) + "\n")
+
+    report = train(
+        [listed, shop[1]], tmp_path / "model.keras", replace(OPTIONS, held_out=("kind 1",))
+    )
+
+    described = json.loads((tmp_path / "model.keras.json").read_text())
+    assert (report.products, report.pictures) == (4, 28)
+    assert described["options"]["held_out"] == ["kind 1"]
+    with pytest.raises(TrainingError, match="No list has the category 'kind 7'"):
+        train([listed, shop[1]], tmp_path / "b.keras", replace(OPTIONS, held_out=("kind 7",)))
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
+    shop: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pocketlens_converter.training.CHECKPOINT_SECONDS", 0.0)
+    learn = Learner.learn
+
+    def diverging(self: Learner, batch: Batch, **choices: Any) -> float:
+        loss = learn(self, batch, **choices)
+        if batch.step == 5:
+            self.model.weights[0].assign(np.full(self.model.weights[0].shape, np.nan))
+        return loss
+
+    monkeypatch.setattr(Learner, "learn", diverging)
+    out = tmp_path / "model.keras"
+
+    with pytest.raises(TrainingError, match=r"no number at step 6\. Lower --learning-rate"):
+        train(shop[:2], out, OPTIONS)
+
+    assert not out.exists()
+    with np.load(f"{out}.checkpoint") as kept:
+        assert json.loads(str(kept["progress"]))["step"] == 5
+        assert all(np.isfinite(kept[name]).all() for name in kept.files if name.startswith("w"))
 
 
 def test_a_damaged_checkpoint_is_named(shop: list[Path], tmp_path: Path) -> None:
