@@ -131,12 +131,13 @@ def prepare(folder: Path, scale: Scale) -> SampleShop:
 def path_of_steps(folder: Path, shop: SampleShop, scale: Scale) -> tuple[Step, ...]:
     """What is done before the search, in order."""
     model, converted = folder / "shop.keras", folder / "uncalibrated.tflite"
-    bundle, store = folder / "shop.tflite", folder / "store"
+    bundle, report, store = folder / "shop.tflite", folder / "report", folder / "store"
     places = {
         "shop": shop,
         "model": model,
         "converted": converted,
         "bundle": bundle,
+        "report": report,
         "store": store,
     }
 
@@ -164,7 +165,7 @@ def path_of_steps(folder: Path, shop: SampleShop, scale: Scale) -> tuple[Step, .
             "pocketlens-converter convert {model} --catalog {shop.catalog} "
             "--queries {shop.held_out} --out {converted}",
             reads=(CONVERTER, model),
-            makes=(converted,),
+            makes=(converted, converted.with_suffix(".receipt.json")),
         ),
         step(
             "calibrate on held-out photos",
@@ -173,6 +174,13 @@ def path_of_steps(folder: Path, shop: SampleShop, scale: Scale) -> tuple[Step, .
             f"--false-accept-rate {ERROR_RATE} --false-reject-rate {ERROR_RATE}",
             reads=(CONVERTER, converted),
             makes=(bundle,),
+        ),
+        step(
+            "report on unseen photos",
+            "pocketlens-converter evaluate {bundle} --queries {shop.queries} "
+            "--gallery {shop.catalog} --pictures {report}",
+            reads=(CONVERTER, bundle),
+            makes=(report,),
         ),
         step(
             "index the catalogue",

@@ -13,7 +13,7 @@ import typer
 
 from pocketlens import durable_files
 from pocketlens.cli import output
-from pocketlens_converter.cli_files import check_place
+from pocketlens_converter.cli_files import check_place, copy_receipt
 
 if TYPE_CHECKING:
     from pocketlens_converter.calibration import Calibrated, Pipeline
@@ -98,6 +98,7 @@ def _calibrate(
             options=options,
             progress=progress,
         )
+    copy_receipt(model, written)
     durable_files.write_file(written, done.data)
     if as_json:
         problems = [str(problem) for problem in done.problems]

@@ -13,7 +13,7 @@ import typer
 from pocketlens import durable_files
 from pocketlens.cli import output
 from pocketlens.formats.bundle import ResizeMode
-from pocketlens_converter.cli_files import check_place
+from pocketlens_converter.cli_files import check_place, receipt_page_path, receipt_path
 from pocketlens_converter.convert_options import Budgets, ConvertOptions, InputScale, Precision
 
 if TYPE_CHECKING:
@@ -159,11 +159,6 @@ def _convert(
     _show(out, converted)
 
 
-def receipt_path(bundle: Path) -> Path:
-    """Where the receipt of the bundle at `bundle` is."""
-    return bundle.with_suffix(".receipt.json")
-
-
 def _write(out: Path, converted: Converted) -> None:
     """The receipt first: a bundle is there only once everything about it is."""
     from pocketlens_converter import receipt_page
@@ -171,7 +166,7 @@ def _write(out: Path, converted: Converted) -> None:
     text = json.dumps(converted.receipt.as_json(), ensure_ascii=False, indent=2) + "\n"
     durable_files.write_file(receipt_path(out), text.encode())
     page = receipt_page.html(converted.receipt)
-    durable_files.write_file(receipt_path(out).with_suffix(".html"), page.encode())
+    durable_files.write_file(receipt_page_path(out), page.encode())
     durable_files.write_file(out, converted.data)
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens_converter import evaluation
+from pocketlens_converter.cli_files import receipt_path
 from pocketlens_converter.convert_options import InputScale
 from pocketlens_converter.embedding_models import EmbeddingModel, Progress, opened
 from pocketlens_converter.evaluation import EmbeddedLists, EvaluationLists
@@ -117,7 +118,7 @@ def _judged(model: EmbeddingModel, embedded: EmbeddedLists) -> Judged | None:
 
 def _receipt(path: Path) -> Receipt | None:
     """The receipt beside a bundle, if it is there and of this format."""
-    beside = path.with_suffix(".receipt.json")
+    beside = receipt_path(path)
     if path.suffix != ".tflite" or not beside.is_file():
         return None
     try:

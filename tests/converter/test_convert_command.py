@@ -218,6 +218,7 @@ def test_calibrate_with_out_leaves_the_bundle_as_it_was(
     shop: DrawnShop, bundle_path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "calibrated.tflite"
+    bundle_path.with_suffix(".receipt.json").write_text("{}")
 
     code = main(
         f"calibrate {bundle_path} --queries {shop.photos} --gallery {shop.catalogue} "
@@ -228,6 +229,7 @@ def test_calibrate_with_out_leaves_the_bundle_as_it_was(
     assert "false_accept_rate" in capfd.readouterr().out
     assert bundle_path.read_bytes() == tiny_bundle()
     assert bundles.decode(out.read_bytes()).calibration("device") is not None
+    assert out.with_suffix(".receipt.json").read_text() == "{}"
 
 
 def test_calibrate_takes_photos_of_absent_things(
