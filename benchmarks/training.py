@@ -28,7 +28,16 @@ SHARED = Path(os.environ.get("POCKETLENS_SHARED", ROOT.parent / "shared"))
 WEIGHTS = SHARED / "weights" / "mobilenet_v2_0.35_224_no_top.weights.h5"
 COLLAPSED = 0.05  # recall@1; drawing lots gives 0.012
 
-PLAIN = TrainOptions(alpha=0.35, image_size=96, averaging=0.0)
+# From a random head, on batches of anything: what the field's papers start from.
+PLAIN = TrainOptions(
+    alpha=0.35,
+    image_size=96,
+    averaging=0.0,
+    fitted_head=False,
+    proxy_weight=0.0,
+    neighbourhood_share=0.0,
+    mining_rounds=0,
+)
 VARIANTS = {
     "softmax": PLAIN,
     "triplet_batch_hard_from_the_start": replace(
