@@ -1,7 +1,7 @@
 # Two commands set everything up from a fresh clone: `make demo` and `make test`.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: env check test demo docs stubs lint types base tflite-runtime benchmarks dist clean
+.PHONY: env check test demo docs stubs lint types base tflite-runtime mediapipe benchmarks dist clean
 
 # The first Python that runs and is 3.11 to 3.13 (TensorFlow has no wheels beyond); or PYTHON=...
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
@@ -40,6 +40,9 @@ endef
 .venv-bench/ready: requirements/build.txt requirements/bench.txt pyproject.toml
 	$(call environment,.venv-bench,bench)
 
+.venv-mediapipe/ready: requirements/build.txt requirements/mediapipe.txt pyproject.toml
+	$(call environment,.venv-mediapipe,mediapipe)
+
 .venv-release/ready: requirements/build.txt requirements/release.txt pyproject.toml
 	$(call environment,.venv-release,release)
 
@@ -70,6 +73,10 @@ test: env tflite-runtime
 # tflite-runtime exists for Python 3.11 at most, and for numpy 1 only: an environment of its own.
 tflite-runtime:
 	@bash tools/test_tflite_runtime.sh
+
+# Bundles in MediaPipe Tasks, which is half a gigabyte: not part of `make test`.
+mediapipe: env .venv-mediapipe/ready
+	$(BIN)/python -m pytest tests/mediapipe
 
 demo: env
 	$(BIN)/python examples/demo.py
