@@ -19,7 +19,7 @@ from pocketlens import Match, Product, SearchResult, Verdict, image_lists
 from pocketlens.products import Image as CatalogueImage
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-STEPS = 5  # before the search
+STEPS = 6  # before the search
 
 
 def example(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
