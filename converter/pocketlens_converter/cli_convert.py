@@ -83,6 +83,14 @@ def _convert(
         str,
         typer.Option("--precision", help="int8, weight-int8, float16, float32 or int16x8."),
     ] = "int8",
+    adapting_steps: Annotated[
+        int,
+        typer.Option(
+            "--adapt",
+            metavar="STEPS",
+            help="Where int8 breaks a budget, fine-tune the model in simulated int8 first.",
+        ),
+    ] = 0,
     falls_back: Annotated[
         bool,
         typer.Option(
@@ -129,6 +137,7 @@ def _convert(
         input_scale=None if input_scale is None else InputScale.parse(input_scale),
         resize_mode=cast("ResizeMode | None", resize),  # one of them: checked above
         precision=cast("Precision", precision),
+        adapting_steps=adapting_steps,
         falls_back=falls_back,
         budgets=Budgets(
             top1_agreement=min_agreement,

@@ -17,33 +17,39 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 import pocketlens
-from pocketlens import image_lists
 from pocketlens.errors import BudgetBroken, TrainingError
 from pocketlens.formats.bundle import Bundle, GoldenExample, Spec
 from pocketlens.image_lists import Entry, Problem
 from pocketlens.query import runtimes
-from pocketlens_converter import float_models, galleries, golden, latency, metrics, operators
+from pocketlens_converter import (
+    augmentation,
+    float_models,
+    galleries,
+    golden,
+    latency,
+    metrics,
+    operators,
+)
 from pocketlens_converter.bundling import bundle_bytes
+from pocketlens_converter.conversion_lists import ConversionLists, ListEmbeddings
 from pocketlens_converter.convert_options import ConvertOptions, Precision
 from pocketlens_converter.embedding_models import (
     Embedded,
     EmbeddingModel,
     Progress,
-    embed_entries,
     float_embedding,
     read_tensors,
 )
 from pocketlens_converter.evaluation import (
-    EmbeddedLists,
-    EvaluationLists,
     compare,
-    embed_lists,
     search_lists,
 )
 from pocketlens_converter.float_models import FloatModel
 from pocketlens_converter.quantization import quantize
+from pocketlens_converter.quantization_aware import adapted
 from pocketlens_converter.receipt import (
     Attempt,
     Fidelity,
@@ -54,6 +60,7 @@ from pocketlens_converter.receipt import (
 )
 
 DEFAULTS = ConvertOptions()
+VARIANTS = 3  # of a picture, that fine-tuning sees beside it
 MAX_TENSOR_BYTES = 1 << 30  # of the pictures that quantization looks at, which are held at once
 
 
@@ -115,7 +122,7 @@ def convert(
         ImageListError: A list is wrong.
         TrainingError: No picture of a list can be read.
     """
-    lists = _Lists.read(catalogue, queries, distractors, options)
+    lists = ConversionLists.read(catalogue, queries, distractors, options)
     model = float_models.load(path, image_size=options.image_size, input_scale=options.input_scale)
     original = float_embedding(model)
     original = replace(original, spec=_spec(original.spec, options))
@@ -124,99 +131,22 @@ def convert(
         model=model,
         seen=seen,
         float_size_bytes=len(quantize(model, seen, precision="float32")),
-        embedded=_Embeddings.by(original, lists, progress),
+        embedded=ListEmbeddings.by(original, lists, progress),
     )
     given_up: list[Attempt] = []
-    for precision in options.precisions():
-        converted = _converted(source, original.spec, precision, lists, options, progress)
+    for precision, steps in options.attempts():
+        tflite = _quantized(source, precision, steps, options, progress)
+        made = _Made(tflite, precision, steps)
+        converted = _converted(made, source, original.spec, lists, options, progress)
         losses = broken(converted.receipt, options.budgets)
         if not losses:
             return replace(converted, receipt=replace(converted.receipt, given_up=tuple(given_up)))
-        given_up.append(Attempt(precision, losses))
-    tried = "; ".join(f"{each.precision}: {each.losses()}" for each in given_up)
+        given_up.append(Attempt(precision, steps, losses))
+    tried = "; ".join(f"{each}: {each.losses()}" for each in given_up)
     raise BudgetBroken(
         f"No bundle was made of {path}, it would lose more than is allowed. {tried}. Allow more, "
         "or train a model that loses less."
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _Lists:
-    """The pictures that a conversion looks at, chosen by the seed.
-
-    Attributes:
-        shown: Of the catalogue: what the bundle carries embeddings of.
-        others: Distractors; empty where none are given.
-        searched: All photos and all they are searched in; None where no photos are given.
-    """
-
-    shown: tuple[Entry, ...]
-    others: tuple[Entry, ...]
-    searched: EvaluationLists | None
-    problems: tuple[Problem, ...]
-
-    @classmethod
-    def read(
-        cls,
-        catalogue: Path,
-        queries: Path | None,
-        distractors: Path | None,
-        options: ConvertOptions,
-    ) -> _Lists:
-        rng = np.random.default_rng(options.seed)
-        problems: list[Problem] = []
-
-        def chosen(path: Path | None, at_most: int) -> tuple[Entry, ...]:
-            if path is None:
-                return ()
-            read = image_lists.read(path)
-            problems.extend(read.problems)
-            if not read.entries:
-                raise TrainingError(
-                    f"Expected pictures in {path}. Received none that exist: {read.problems[0]}"
-                )
-            picked = rng.permutation(len(read.entries))[:at_most]
-            return tuple(read.entries[index] for index in sorted(picked))
-
-        shown = chosen(catalogue, options.embeddings)
-        others = chosen(distractors, options.distractors)
-        if queries is None:
-            return cls(shown, others, None, tuple(problems))
-        read = EvaluationLists.read(queries, catalogue, distractors)
-        return cls(shown, others, read, read.problems)
-
-
-@dataclass(frozen=True, slots=True)
-class _Embeddings:
-    """What one model makes of the lists.
-
-    Attributes:
-        shown: The catalogue pictures of `_Lists.shown`.
-        gallery: float32 (n, dim): what photos are searched in, distractors included.
-        searched: Photos and all they are searched in; None where no photos are given.
-        problems: Pictures that could not be read or embedded.
-    """
-
-    shown: Embedded
-    gallery: npt.NDArray[np.float32]
-    searched: EmbeddedLists | None
-    problems: tuple[Problem, ...]
-
-    @classmethod
-    def by(cls, model: EmbeddingModel, lists: _Lists, progress: Progress) -> _Embeddings:
-        shown = embed_entries(model, lists.shown, stage="embedding catalogue", progress=progress)
-        if lists.searched is not None:
-            found = embed_lists(model, lists.searched, progress=progress)
-            problems = (*shown.problems, *found.gallery.problems, *found.asked.problems)
-            unique = tuple(dict.fromkeys(problems))
-            return cls(shown, found.gallery.embeddings, found, unique)
-        if not lists.others:
-            return cls(shown, shown.embeddings, None, shown.problems)
-        others = embed_entries(
-            model, lists.others, stage="embedding distractors", progress=progress
-        )
-        gallery = np.concatenate([shown.embeddings, others.embeddings])
-        return cls(shown, gallery, None, (*shown.problems, *others.problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,26 +163,74 @@ class _Source:
     model: FloatModel
     seen: npt.NDArray[np.uint8]
     float_size_bytes: int
-    embedded: _Embeddings
+    embedded: ListEmbeddings
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """A .tflite in one precision, after some steps of fine-tuning."""
+
+    tflite: bytes
+    precision: Precision
+    adapted_steps: int
+
+
+def _quantized(
+    source: _Source,
+    precision: Precision,
+    steps: int,
+    options: ConvertOptions,
+    progress: Progress,
+) -> bytes:
+    """The model in one precision; what rounding costs is made up for by steps or by biases."""
+    progress(f"converting to {precision}", 0, 1)
+    if steps and source.model.keras_model is not None:
+        pictures = _varied(source.seen, options.seed)
+        told = f"adapting to {precision}"
+        with adapted(
+            source.model.keras_model,
+            pictures,
+            steps=steps,
+            seed=options.seed,
+            progress=lambda done, total: progress(told, done, total),
+        ):
+            tflite = quantize(source.model, source.seen, precision=precision, corrects_means=False)
+    else:
+        tflite = quantize(
+            source.model, source.seen, precision=precision, corrects_means=options.corrects_means
+        )
+    progress(f"converting to {precision}", 1, 1)
+    return tflite
+
+
+def _varied(pictures: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint8]:
+    """The pictures, and as they would look in photos: what the device will see, too."""
+    rng = np.random.default_rng(seed)
+    varied = [
+        np.asarray(
+            augmentation.photo(Image.fromarray(picture), rng, picture.shape[1]).resize(
+                (picture.shape[1], picture.shape[0])
+            )
+        )
+        for _ in range(VARIANTS)
+        for picture in pictures
+    ]
+    return np.concatenate([pictures, np.stack(varied)])
 
 
 def _converted(
+    made: _Made,
     source: _Source,
     spec: Spec,
-    precision: Precision,
-    lists: _Lists,
+    lists: ConversionLists,
     options: ConvertOptions,
     progress: Progress,
 ) -> Converted:
-    """The bundle in one precision, whatever it loses."""
-    progress(f"converting to {precision}", 0, 1)
-    tflite = quantize(
-        source.model, source.seen, precision=precision, corrects_means=options.corrects_means
-    )
-    progress(f"converting to {precision}", 1, 1)
+    """The bundle of what was made, whatever it loses."""
+    tflite = made.tflite
     runtime = runtimes.interpreter(tflite, accelerator="cpu", threads=1)
     candidate = _QuantizedEmbedding(runtime, spec)
-    embedded = _Embeddings.by(candidate, lists, progress)
+    embedded = ListEmbeddings.by(candidate, lists, progress)
     rng = np.random.default_rng(options.seed)
     asked = None
     if embedded.searched is not None:
@@ -276,7 +254,8 @@ def _converted(
     receipt = Receipt(
         model=spec.name,
         float_model_sha256=source.model.sha256.hex(),
-        precision=precision,
+        precision=made.precision,
+        adapted_steps=made.adapted_steps,
         quantized_with=len(source.seen),
         size_bytes=len(data),
         float_size_bytes=source.float_size_bytes,
@@ -292,7 +271,7 @@ def _converted(
 
 
 def _compared(
-    wanted: _Embeddings, found: _Embeddings, bundle: Bundle, rng: np.random.Generator
+    wanted: ListEmbeddings, found: ListEmbeddings, bundle: Bundle, rng: np.random.Generator
 ) -> tuple[Fidelity, Search | None]:
     """What the quantized model keeps of the float model, in embeddings and in searches."""
     if wanted.searched is None or found.searched is None:
@@ -362,7 +341,9 @@ def _golden_examples(
     return tuple(golden.example(model, entry.path) for entry in chosen)
 
 
-def _golden_bound(embedded: _Embeddings, asked: npt.NDArray[np.float32] | None, seed: int) -> float:
+def _golden_bound(
+    embedded: ListEmbeddings, asked: npt.NDArray[np.float32] | None, seed: int
+) -> float:
     rng = np.random.default_rng(seed)
     queries = golden.imagined_queries(embedded.shown.embeddings, rng) if asked is None else asked
     return golden.bound(queries, embedded.gallery, rng)

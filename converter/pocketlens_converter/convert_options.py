@@ -100,6 +100,8 @@ class ConvertOptions:
         distractors: Distractors that drift is measured against, at most.
         golden_examples: Pictures that every runtime is checked with.
         precision: How weights and activations are kept.
+        adapting_steps: Where int8 breaks a budget: steps of quantization-aware fine-tuning, after
+            which int8 is tried once more; 0 for none.
         falls_back: Whether the next safer precision is taken where a budget is broken.
         budgets: What may be lost.
         corrects_means: Whether biases make up for rounded weights (`weight_rounding`).
@@ -118,6 +120,7 @@ class ConvertOptions:
     distractors: int = 2000
     golden_examples: int = 3
     precision: Precision = "int8"
+    adapting_steps: int = 0
     falls_back: bool = True
     budgets: Budgets = field(default_factory=Budgets)
     corrects_means: bool = True
@@ -128,14 +131,22 @@ class ConvertOptions:
             raise ModelUnsupported(
                 f"Expected an image size of 8 to 2,048 pixels. Received {self.image_size}."
             )
+        if self.adapting_steps < 0:
+            raise ModelUnsupported(
+                f"Expected 0 or more steps of fine-tuning. Received {self.adapting_steps}."
+            )
         if self.precision not in get_args(Precision):
             raise ModelUnsupported(
                 f"Expected a precision of {', '.join(get_args(Precision))}. "
                 f"Received {self.precision}."
             )
 
-    def precisions(self) -> tuple[Precision, ...]:
-        """What is tried, in this order."""
-        if not self.falls_back or self.precision not in SAFER:
-            return (self.precision,)
-        return SAFER[SAFER.index(self.precision) :]
+    def attempts(self) -> tuple[tuple[Precision, int], ...]:
+        """What is tried, in this order: a precision and the steps of fine-tuning before it."""
+        tried: tuple[Precision, ...] = (self.precision,)
+        if self.falls_back and self.precision in SAFER:
+            tried = SAFER[SAFER.index(self.precision) :]
+        plain = [(precision, 0) for precision in tried]
+        if self.adapting_steps and self.precision == "int8":
+            plain.insert(1, ("int8", self.adapting_steps))
+        return tuple(plain)

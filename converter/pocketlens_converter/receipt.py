@@ -80,10 +80,15 @@ class Broken:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """A precision that was tried and given up."""
+    """A precision that was tried, after steps of fine-tuning, and given up."""
 
     precision: Precision
+    adapted_steps: int
     broken: tuple[Broken, ...]
+
+    def __str__(self) -> str:
+        adapted = f" after {self.adapted_steps:,} steps of fine-tuning"
+        return self.precision + (adapted if self.adapted_steps else "")
 
     def losses(self) -> str:
         """The broken budgets, for people."""
@@ -98,6 +103,7 @@ class Receipt:
         model: Name of the model.
         float_model_sha256: Hex; "" where the float model was a folder.
         precision: Of the bundle.
+        adapted_steps: Of quantization-aware fine-tuning before it; 0 for none.
         given_up: Smaller precisions that broke a budget.
         quantized_with: Pictures that ranges were taken from.
         size_bytes, float_size_bytes: Of the bundle, and of the same model in float32.
@@ -113,6 +119,7 @@ class Receipt:
     model: str
     float_model_sha256: str
     precision: Precision
+    adapted_steps: int
     quantized_with: int
     size_bytes: int
     float_size_bytes: int
@@ -143,7 +150,11 @@ class Receipt:
         fields["fidelity"] = Fidelity(**fields["fidelity"])
         fields["latency_ms"] = {int(each): ms for each, ms in fields["latency_ms"].items()}
         fields["given_up"] = tuple(
-            Attempt(each["precision"], tuple(Broken(**loss) for loss in each["broken"]))
+            Attempt(
+                each["precision"],
+                each["adapted_steps"],
+                tuple(Broken(**loss) for loss in each["broken"]),
+            )
             for each in fields["given_up"]
         )
         if fields["search"] is not None:

@@ -31,7 +31,7 @@ def sections(receipt: Receipt) -> list[str]:
 def gave_up(receipt: Receipt) -> list[str]:
     """A line for each precision that broke a budget."""
     return [
-        f"{attempt.precision} was given up, it breaks a budget: {attempt.losses()}. "
+        f"{attempt} was given up, it breaks a budget: {attempt.losses()}. "
         f"The bundle is in {receipt.precision}."
         for attempt in receipt.given_up
     ]
@@ -41,6 +41,7 @@ def _what(receipt: Receipt) -> str:
     share = receipt.size_bytes / receipt.float_size_bytes
     rows = [
         ["precision", receipt.precision],
+        ["steps of fine-tuning in int8", f"{receipt.adapted_steps:,}"],
         ["size", f"{receipt.size_bytes:,} bytes, {share:.0%} of float32"],
         ["ranges taken from", f"{receipt.quantized_with:,} pictures"],
         ["float model, SHA-256", receipt.float_model_sha256 or "unknown (a folder)"],

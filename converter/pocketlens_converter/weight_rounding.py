@@ -67,28 +67,33 @@ def _correct_in_place(model: Any, batch: Any) -> None:
         shift.assign(shift.numpy() + missing)
         return output + missing
 
-    with _watched(shifted, remember):
+    with watched(shifted, remember):
         model(batch, training=False)
     for layer in model._flatten_layers(include_self=False):
         _round_in_place(layer)
-    with _watched(shifted, correct):
+    with watched(shifted, correct):
         model(batch, training=False)
 
 
-def _round_in_place(layer: Any) -> None:
+def axes_of(layer: Any) -> tuple[int, ...] | None:
+    """Axes of a layer's kernel that share a scale in int8; None for one without weights."""
     import keras
 
     if isinstance(layer, keras.layers.DepthwiseConv2D):  # a kind of neither Conv2D nor Dense
-        axes: tuple[int, ...] = (0, 1)
-    elif isinstance(layer, keras.layers.Conv2D) and not isinstance(
+        return (0, 1)
+    if isinstance(layer, keras.layers.Conv2D) and not isinstance(
         layer, keras.layers.Conv2DTranspose
     ):
-        axes = (0, 1, 2)
-    elif isinstance(layer, keras.layers.Dense):
-        axes = (0,)
-    else:
-        return
-    layer.kernel.assign(rounded(layer.kernel.numpy(), axes))
+        return (0, 1, 2)
+    if isinstance(layer, keras.layers.Dense):
+        return (0,)
+    return None
+
+
+def _round_in_place(layer: Any) -> None:
+    axes = axes_of(layer)
+    if axes is not None:
+        layer.kernel.assign(rounded(layer.kernel.numpy(), axes))
 
 
 def _shift(layer: Any) -> Any:
@@ -108,13 +113,20 @@ def _mean(output: Any) -> npt.NDArray[np.float32]:
 
 
 @contextmanager
-def _watched(layers: list[Any], watch: Callable[[Any, Any], Any]) -> Iterator[None]:
-    """Meanwhile `watch(layer, output)` sees each layer's output before its activation.
+def watched(
+    layers: list[Any], watch: Callable[[Any, Any], Any], *, before_activation: bool = True
+) -> Iterator[None]:
+    """Meanwhile `watch(layer, output)` sees each layer's output.
 
     What `watch` returns goes on in its place.
+
+    Args:
+        layers: Of a Keras model.
+        watch: See above.
+        before_activation: Whether a layer with an activation of its own shows what goes into it.
     """
     for layer in layers:
-        layer.call = _watched_call(layer, layer.call, watch)
+        layer.call = _watched_call(layer, layer.call, watch, before_activation=before_activation)
     try:
         yield
     finally:
@@ -123,13 +135,17 @@ def _watched(layers: list[Any], watch: Callable[[Any, Any], Any]) -> Iterator[No
 
 
 def _watched_call(
-    layer: Any, call: Callable[..., Any], watch: Callable[[Any, Any], Any]
+    layer: Any,
+    call: Callable[..., Any],
+    watch: Callable[[Any, Any], Any],
+    *,
+    before_activation: bool,
 ) -> Callable[..., Any]:
     import keras
 
-    def watched(*args: Any, **kwargs: Any) -> Any:
+    def seen(*args: Any, **kwargs: Any) -> Any:
         activation = getattr(layer, "activation", None)
-        if activation is None:
+        if activation is None or not before_activation:
             return watch(layer, call(*args, **kwargs))
         layer.activation = keras.activations.linear
         try:
@@ -137,4 +153,4 @@ def _watched_call(
         finally:
             layer.activation = activation
 
-    return watched
+    return seen

@@ -107,6 +107,18 @@ def test_a_safer_precision_is_taken_and_said(shop: DrawnShop, model: Path) -> No
     assert "given up" in receipt_page.html(receipt)
 
 
+def test_int8_is_adapted_and_tried_again_before_it_is_given_up(
+    shop: DrawnShop, model: Path
+) -> None:
+    options = ConvertOptions(budgets=replace(ANYTHING, cosine_p01=0.999999), adapting_steps=3)
+
+    receipt = conversion.convert(model, catalogue=shop.catalogue, options=options).receipt
+
+    tried = [(attempt.precision, attempt.adapted_steps) for attempt in receipt.given_up]
+    assert tried[:3] == [("int8", 0), ("int8", 3), ("weight-int8", 0)]
+    assert "int8 after 3 steps of fine-tuning was given up" in receipt_page.gave_up(receipt)[1]
+
+
 def test_without_a_fall_back_or_an_end_there_is_no_bundle(
     shop: DrawnShop, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
