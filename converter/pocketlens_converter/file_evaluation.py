@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from pocketlens.formats.bundle import Bundle
 from pocketlens_converter import evaluation
 from pocketlens_converter.cli_files import receipt_path
 from pocketlens_converter.convert_options import InputScale
@@ -71,11 +72,13 @@ def evaluate_files(
     """
     embedded: list[EmbeddedLists] = []
     judgements: list[Judged | None] = []
+    receipts: list[Receipt | None] = []
     for path in paths:
         with _opened(path, facts) as model:
             found = evaluation.embed_lists(model, lists, progress=_named(progress, path.name))
             embedded.append(found)
             judgements.append(_judged(model, found))
+            receipts.append(_receipt(path, model.bundle))
     evaluations = [evaluation.search_lists(each) for each in embedded]
     comparison = None
     if len(evaluations) > 1:
@@ -90,7 +93,7 @@ def evaluate_files(
             for floor in FLOORS
         ],
         judged=judgements[0],
-        receipt=_receipt(paths[0]),
+        receipt=receipts[0],
     )
 
 
@@ -116,15 +119,17 @@ def _judged(model: EmbeddingModel, embedded: EmbeddedLists) -> Judged | None:
     return judged(embedded, found, calibration, model.bundle.spec.duplicate_cosine)
 
 
-def _receipt(path: Path) -> Receipt | None:
-    """The receipt beside a bundle, if it is there and of this format."""
+def _receipt(path: Path, bundle: Bundle | None) -> Receipt | None:
+    """The receipt beside a bundle, if it is there, of this format, and of the same float model."""
     beside = receipt_path(path)
-    if path.suffix != ".tflite" or not beside.is_file():
+    if bundle is None or not beside.is_file():
         return None
     try:
-        return Receipt.from_json(json.loads(beside.read_text()))
+        receipt = Receipt.from_json(json.loads(beside.read_text()))
     except (ValueError, TypeError, KeyError):
         return None
+    is_its = receipt.float_model_sha256 == bundle.float_model_sha256.hex()
+    return receipt if is_its else None
 
 
 def _digest(path: Path) -> bytes:

@@ -65,6 +65,20 @@ def test_receipt_is_read_back_as_it_was(reported: Reported) -> None:
     assert Receipt.from_json(value) == reported.receipt
 
 
+def test_a_receipt_of_another_model_is_left_out(
+    shop: DrawnShop, bundle: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "shop.tflite"
+    copy.write_bytes(bundle.read_bytes())
+    value = json.loads(bundle.with_suffix(".receipt.json").read_text())
+    value["float_model_sha256"] = "00" * 32
+    copy.with_suffix(".receipt.json").write_text(json.dumps(value))
+
+    found = evaluate_files([copy], EvaluationLists.read(shop.photos, shop.catalogue))
+
+    assert found.receipt is None
+
+
 def test_command_writes_page_and_pictures(
     shop: DrawnShop, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
