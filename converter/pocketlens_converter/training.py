@@ -26,15 +26,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens import durable_files
 from pocketlens.errors import TrainingError
 from pocketlens_converter import (
     batches,
     checkpoints,
     models,
-    training_log,
     training_pictures,
 )
+from pocketlens_converter.backbones import IMAGENET
 from pocketlens_converter.curriculum import Curriculum
 from pocketlens_converter.examining import Examiner
 from pocketlens_converter.heads import PICTURES as HEAD_PICTURES
@@ -174,11 +173,8 @@ def train(
         curriculum.restore(state)
         logger.info("resuming at step %d", start.step)
 
-    log = TrainingLog(logs, logger.warning)
-    first = curriculum.batch(start.step)
-    log.batch(first)
-    if preview is not None:
-        durable_files.write_file(preview, training_log.png(first))
+    log = TrainingLog(logs, preview, logger.warning)
+    log.begin(lambda: curriculum.batch(start.step))
     losses: deque[float] = deque(maxlen=LAST_LOSSES)
     end, saved, waited, seen = start, clock(), 0.0, 0
     for report in _learned(learner, curriculum, start, clock):
@@ -262,7 +258,8 @@ def run_digest(
     for entry in pictures.entries:
         digest.update(f"{entry.path}\0{entry.product}\0{entry.slot}\n".encode())
     if weights is not None:
-        digest.update(hashlib.sha256(weights.read_bytes()).digest())
+        named = weights.name.encode() if weights == IMAGENET else weights.read_bytes()
+        digest.update(hashlib.sha256(named).digest())
     return digest.hexdigest()
 
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from PIL import Image
 from tensorboardX import SummaryWriter
 
+from pocketlens import durable_files
 from pocketlens_converter.batches import Batch
 
 if TYPE_CHECKING:
@@ -33,17 +34,22 @@ GAP = 4  # pixels between pictures of a sheet
 
 
 class TrainingLog:
-    """Writes scalars of every step and a sheet of the first batch; without a folder, nothing."""
+    """Writes scalars of every step and a sheet of the first batch, where it is told to."""
 
     def __init__(
-        self, folder: Path | None, warn: Callable[[str], None] = lambda text: None
+        self,
+        folder: Path | None = None,
+        preview: Path | None = None,
+        warn: Callable[[str], None] = lambda text: None,
     ) -> None:
         """Opens the log.
 
         Args:
             folder: Of event files; None for none.
+            preview: Where the sheet goes as a PNG; None for nowhere.
             warn: Told once, if logging fails.
         """
+        self._preview = preview
         self._writer: SummaryWriter | None = None
         self._warn = warn
         if folder is not None:
@@ -66,12 +72,16 @@ class TrainingLog:
             for name, value in scalars.items():
                 self._writer.add_scalar(name, value, report.step)
 
-    def batch(self, batch: Batch) -> None:
-        """A sheet of what is learned from."""
-        if self._writer is None:
+    def begin(self, first_batch: Callable[[], Batch]) -> None:
+        """A sheet of what is learned from; `first_batch` is only made if it is looked at."""
+        if self._writer is None and self._preview is None:
             return
         with self._harmless():
-            self._writer.add_image("batch", sheet(batch), batch.step, dataformats="HWC")
+            batch = first_batch()
+            if self._preview is not None:
+                durable_files.write_file(self._preview, png(batch))
+            if self._writer is not None:
+                self._writer.add_image("batch", sheet(batch), batch.step, dataformats="HWC")
 
     def close(self) -> None:
         """Writes what is left."""
@@ -86,7 +96,7 @@ class TrainingLog:
         except Exception as exc:  # whatever it is: a log is never worth a run
             logger.debug("log.failed", exc_info=True)
             self._writer = None
-            self._warn(f"The TensorBoard log failed and is left: {exc}")
+            self._warn(f"The log of the run failed and is left: {exc}")
 
 
 def sheet(batch: Batch) -> npt.NDArray[np.uint8]:
