@@ -52,7 +52,7 @@ class Learner:
         self.model = backbones.build(options, weights)
         self._is_pretrained = weights is not None
         self._keeps_statistics = backbones.has_batch_statistics(self.model)
-        self._optimizer = keras.optimizers.Adam(options.learning_rate, global_clipnorm=CLIP_NORM)
+        self._optimizer = keras.optimizers.Adam(global_clipnorm=CLIP_NORM)
         self._optimizer.build(self.model.trainable_variables)
         self._proxy_products = tf.constant(list(proxy_products), tf.int32)
         self._proxies = tf.Variable(tf.zeros((len(proxy_products), options.dim)))

@@ -13,6 +13,9 @@ Loss = Literal["softmax", "proxy", "triplet", "contrastive", "n-pair"]
 Miner = Literal["batch-hard", "semi-hard"]
 
 
+PHOTO_RATE, SYNTHESIS_RATE = 4e-4, 1.5e-4
+
+
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
     """How a model is trained. Defaults were measured: docs/training.md.
@@ -38,7 +41,9 @@ class TrainOptions:
         seed: Of weights, batches and augmentation.
         products: Products a batch (P).
         pictures: Pictures a product in a batch (K), the catalogue picture among them.
-        learning_rate: Of Adam, at its highest.
+        learning_rate: Of Adam, at its highest; None takes `PHOTO_RATE` where most products have
+            photos, `SYNTHESIS_RATE` where most queries are synthesised: drawn photos teach less,
+            and what the backbone knew is forgotten sooner.
         warm_up: Share of the schedule in which the learning rate rises.
         semi_hard_share: Share of the schedule in which the batch-hard miner leaves its place to
             the semi-hard one: from the start it collapses (benchmarks/training.py).
@@ -80,7 +85,7 @@ class TrainOptions:
     seed: int = 0
     products: int = 16
     pictures: int = 4
-    learning_rate: float = 4e-4
+    learning_rate: float | None = None
     warm_up: float = 0.05
     semi_hard_share: float = 0.3
     learned_layers: int | None = None
@@ -112,7 +117,8 @@ class TrainOptions:
         _check(self.seed >= 0, "seed of 0 or more", self.seed)
         _check(self.products >= 2, "2 or more products a batch", self.products)
         _check(self.pictures >= 2, "2 or more pictures a product", self.pictures)
-        _check(self.learning_rate > 0, "learning rate above 0", self.learning_rate)
+        rate = self.learning_rate
+        _check(rate is None or rate > 0, "learning rate above 0", rate)
         _check(0 <= self.warm_up < 1, "warm-up of 0 up to 1", self.warm_up)
         _check(0 <= self.semi_hard_share <= 1, "semi-hard share of 0 to 1", self.semi_hard_share)
         learned = self.learned_layers
@@ -130,6 +136,12 @@ class TrainOptions:
             share = getattr(self, f"{name}_share")
             _check(0 <= share <= 1, f"{name} share of 0 to 1", share)
         _check(0 <= self.averaging < 1, "averaging of 0 up to 1", self.averaging)
+
+    def rate(self, photo_share: float) -> float:
+        """The learning rate at its highest; `photo_share` of the products have photos."""
+        if self.learning_rate is not None:
+            return self.learning_rate
+        return PHOTO_RATE if photo_share >= 0.5 else SYNTHESIS_RATE
 
     def learned_size(self, *, is_pretrained: bool) -> int:
         """Side of the pictures to learn from, a multiple of 32 pixels where it is scaled."""

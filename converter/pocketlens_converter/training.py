@@ -155,7 +155,8 @@ def train(
     places = read_backgrounds(backgrounds, kept) if backgrounds else Backgrounds()
     logger.debug("read.complete pictures=%d", len(pictures.entries))
     examiner = Examiner(lists[0], validation, options.image_size) if validation else None
-    learned = replace(options, image_size=size)
+    rate = options.rate(pictures.photo_share)
+    learned = replace(options, image_size=size, learning_rate=rate)
     shown = [number for of_product in pictures.catalogue for number in of_product]
     shown.sort(key=lambda number: pictures.entries[number].slot)
     proxies = [pictures.entries[number].product for number in shown]
@@ -200,7 +201,11 @@ def train(
     spec = models.ModelSpec(options.image_size, options.image_size, options.dim)
     dropped = [str(pictures.entries[number].path) for number in curriculum.dropped]
     training = {"steps": end.step, "seconds": round(end.seconds, 1), "run": run}
-    facts = {"options": asdict(options), "training": training, "dropped": dropped}
+    facts = {
+        "options": {**asdict(options), "learning_rate": rate},
+        "training": training,
+        "dropped": dropped,
+    }
     models.save(model, out, spec, facts=facts)
     checkpoint.unlink(missing_ok=True)
     seconds = max(end.seconds - start.seconds, 1e-9)
@@ -281,7 +286,7 @@ def _learned(
                 asked = clock()
                 batch = next(source)
                 waited = clock() - asked
-                learning_rate = options.learning_rate * _pace(share, options.warm_up)
+                learning_rate = options.rate(1.0) * _pace(share, options.warm_up)
                 loss = learner.learn(
                     batch,
                     learning_rate=learning_rate,

@@ -87,6 +87,11 @@ class TrainingPictures:
         self._squares: dict[int, Pixels] = {}
         self._cutouts: dict[int, Cutout] = {}
 
+    @property
+    def photo_share(self) -> float:
+        """Share of the products that have photos."""
+        return sum(bool(numbers) for numbers in self.photos) / self.product_count
+
     def keep(self, squares: Sequence[Pixels]) -> None:
         """Keeps decoded pictures, one an entry, in memory as far as they fit."""
         self._squares = dict(enumerate(squares[: self._fitting]))

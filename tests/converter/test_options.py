@@ -43,6 +43,11 @@ def test_what_cannot_be_is_refused_with_what_was_received(
         TrainOptions(**changes)  # type: ignore[arg-type] # wrong ones, on purpose
 
 
+def test_the_learning_rate_follows_from_what_is_learned_from() -> None:
+    assert TrainOptions().rate(photo_share=1.0) > TrainOptions().rate(photo_share=0.0)
+    assert TrainOptions(learning_rate=1e-3).rate(photo_share=0.0) == 1e-3
+
+
 @pytest.mark.parametrize(
     ("image_size", "learned"), [(224, 192), (192, 160), (160, 128), (96, 96), (32, 32)]
 )
