@@ -30,12 +30,10 @@ class Cutout:
     Attributes:
         picture: RGBA, cropped to the product.
         ground: What it was cut out of; a "lifestyle" cutout is the whole picture.
-        size: Its longer side as a share of the catalogue picture's.
     """
 
     picture: Image.Image
     ground: Ground
-    size: float
 
 
 def cut_out(picture: Image.Image) -> Cutout:
@@ -54,9 +52,8 @@ def cut_out(picture: Image.Image) -> Cutout:
             if LEAST_SHARE <= share <= MOST_SHARE:
                 whole = picture.convert("RGBA")
                 whole.putalpha(mask)
-                cut = whole.crop(box)
-                return Cutout(cut, kind, max(cut.size) / max(picture.size))
-    return Cutout(picture.convert("RGBA"), "lifestyle", 1.0)
+                return Cutout(whole.crop(box), kind)
+    return Cutout(picture.convert("RGBA"), "lifestyle")
 
 
 def _mask(picture: Image.Image) -> Image.Image:

@@ -26,6 +26,11 @@ from pocketlens_converter.synthesis.cutouts import Cutout
 # Scenes are put together at this size and resized once: what a cutout's own pixels are worth.
 CANVAS = 256
 HEAP_VARIANTS = 6  # differently turned copies that a heap is made of
+QUARTER_TURNS = (
+    Image.Transpose.ROTATE_90,
+    Image.Transpose.ROTATE_180,
+    Image.Transpose.ROTATE_270,
+)
 SKIN = ((224, 172, 140), (198, 134, 96), (141, 85, 54), (92, 58, 40), (240, 200, 176))
 
 
@@ -128,31 +133,22 @@ class Scenes:
             return self._background(rng)
         if others and kind < 0.85:
             return self._other_products(others, rng)
-        colour = tuple(int(level) for level in rng.integers(20, 256, 3))
-        return Image.new("RGB", (CANVAS, CANVAS), colour)
+        return _plain(rng)
 
     def _background(self, rng: np.random.Generator) -> Image.Image:
         picture = self.backgrounds[int(rng.integers(len(self.backgrounds)))]
         picture = augmentation.zoom(picture, rng, size=CANVAS, smallest_area=0.1)
         picture = augmentation.flip(picture, rng)
-        return (
-            picture.transpose(Image.Transpose(int(rng.integers(2, 5))))
-            if (rng.random() < 0.5)
-            else picture
-        )
+        if rng.random() < 0.5:
+            picture = picture.transpose(QUARTER_TURNS[int(rng.integers(len(QUARTER_TURNS)))])
+        return picture
 
     def _other_products(self, others: Sequence[Cutout], rng: np.random.Generator) -> Image.Image:
-        scene = (
-            self._background(rng)
-            if self.backgrounds
-            else Image.new(
-                "RGB", (CANVAS, CANVAS), tuple(int(level) for level in rng.integers(20, 200, 3))
-            )
-        )
+        """Rows of others, a few kinds of them, a little out of focus."""
+        scene = self._background(rng) if self.backgrounds else _plain(rng)
         side = CANVAS * rng.uniform(0.25, 0.5)
         chosen = [others[int(rng.integers(len(others)))] for _ in range(3)]
         products = [_relit(_scaled(each.picture, side), rng) for each in chosen]
-        across = 0.0
         for row in range(math.ceil(CANVAS / side) + 1):
             product = products[int(rng.integers(len(products)))]
             across = rng.uniform(-0.1, 0.1)
@@ -162,6 +158,11 @@ class Scenes:
                 _place(scene, product, (across, row * side / CANVAS))
                 across += max(0.1, product.width / CANVAS)
         return scene.filter(ImageFilter.GaussianBlur(rng.uniform(0, 2.5)))
+
+
+def _plain(rng: np.random.Generator) -> Image.Image:
+    red, green, blue = rng.integers(20, 256, 3).tolist()
+    return Image.new("RGB", (CANVAS, CANVAS), (red, green, blue))
 
 
 def _scaled(picture: Image.Image, longest: float) -> Image.Image:
