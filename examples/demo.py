@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from contact_sheet import Row, draw
 from remembered_steps import RememberedSteps, Step
 from rich.console import Console
 from rich.progress import track
@@ -35,6 +34,8 @@ from rich.table import Table
 import pocketlens
 from pocketlens import SearchResult, Verdict, image_lists
 from pocketlens.testing import SampleShop, ShopSize, make_sample_shop
+from pocketlens_converter import contact_sheets
+from pocketlens_converter.contact_sheets import Found, Row
 
 ROOT = Path(__file__).resolve().parent.parent
 SDK, CONVERTER = ROOT / "sdk" / "pocketlens", ROOT / "converter" / "pocketlens_converter"
@@ -292,9 +293,10 @@ def show_picture(
     rows = []
     for asked in sample(present, absent, shop):
         matches = tuple(
-            (
+            Found(
                 pictures[match.image.id],
-                f"{match.product.title}\ncosine {match.similarity:.2f}",
+                match.product.title,
+                match.similarity,
                 match.product.id == asked.product_id,
             )
             for match in asked.found.matches
@@ -302,7 +304,7 @@ def show_picture(
         verdict = asked.found.verdict.name
         says = f"{asked.product_id or 'absent'}\n{verdict}"
         rows.append(Row(asked.photo, says, matches))
-    draw(rows).save(path)
+    path.write_bytes(contact_sheets.png([("Unseen photos, and what was found", rows)], columns=2))
     print(f"picture: {os.path.relpath(path)}")
 
 

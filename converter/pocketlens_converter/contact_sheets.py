@@ -45,28 +45,31 @@ class Row:
     found: tuple[Found, ...]
 
 
-def png(groups: Sequence[tuple[str, Sequence[Row]]]) -> bytes:
+def png(groups: Sequence[tuple[str, Sequence[Row]]], *, columns: int = 1) -> bytes:
     """The sheet as a PNG.
 
     Args:
         groups: Headings, and the rows below each.
+        columns: Into which the rows of a group are dealt, from top to bottom.
     """
     widest = max((len(row.found) for _, rows in groups for row in rows), default=1)
-    line = SIDE + TEXT + GAP
-    height = sum(TEXT + line * len(rows) for _, rows in groups) + GAP
-    sheet = Image.new("RGB", ((1 + widest) * (SIDE + GAP) + 3 * GAP, height), "white")
+    width, line = (1 + widest) * (SIDE + GAP) + 3 * GAP, SIDE + TEXT + GAP
+    down = [-(-len(rows) // columns) for _, rows in groups]
+    height = sum(TEXT + line * each for each in down) + GAP
+    sheet = Image.new("RGB", (columns * width, height), "white")
     draw = ImageDraw.Draw(sheet)
     top = GAP
-    for heading, rows in groups:
+    for (heading, rows), lines in zip(groups, down, strict=True):
         draw.text((GAP, top), heading, fill=(20, 20, 20), font=ImageFont.load_default(16))
         top += TEXT
-        for row in rows:
-            _place(sheet, row.photo, row.says, (GAP, top), PLAIN)
+        for number, row in enumerate(rows):
+            left, level = number // lines * width, top + number % lines * line
+            _place(sheet, row.photo, row.says, (left + GAP, level), PLAIN)
             for rank, found in enumerate(row.found):
-                corner = (3 * GAP + (1 + rank) * (SIDE + GAP), top)
+                corner = (left + 3 * GAP + (1 + rank) * (SIDE + GAP), level)
                 says = f"{_cut(found.name)}\n{found.similarity:.3f}"
                 _place(sheet, found.picture, says, corner, RIGHT if found.is_right else WRONG)
-            top += line
+        top += line * lines
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return file.getvalue()
