@@ -20,6 +20,7 @@ from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+from pocketlens_converter.allocation import keep_freed_memory
 from pocketlens_converter.options import TrainOptions
 from pocketlens_converter.training import train
 
@@ -68,6 +69,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few steps only: under a minute")
     parser.add_argument("--json", type=Path, help="write figures and goals to this file")
     arguments = parser.parse_args()
+    keep_freed_memory()
     steps = 10 if arguments.quick else 300
     if arguments.quick:
         print(f"QUICK: {steps} steps a loss show that it runs, not how well it learns")

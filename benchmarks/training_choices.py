@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import folds
 
+from pocketlens_converter.allocation import keep_freed_memory
 from pocketlens_converter.embedding_models import opened
 from pocketlens_converter.evaluation import EvaluationLists, evaluate
 from pocketlens_converter.options import TrainOptions
@@ -116,6 +117,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="four steps of two choices")
     parser.add_argument("--json", type=Path, help=f"results, gone on with (full: {RESULTS.name})")
     arguments = parser.parse_args()
+    keep_freed_memory()
     steps = QUICK_STEPS if arguments.quick else STEPS
     names = arguments.only or list(CHOICES)
     if arguments.quick:

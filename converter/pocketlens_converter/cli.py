@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pocketlens.cli import output, programs
 from pocketlens_converter import (
+    allocation,
     cli_backbones,
     cli_calibrate,
     cli_convert,
@@ -36,4 +37,5 @@ cli_calibrate.register(app)
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the command and returns its exit code (see `pocketlens.cli.output.run`)."""
+    allocation.keep_freed_memory()
     return output.run(app, arguments)
