@@ -50,6 +50,15 @@ def _evaluate(
         Path | None,
         typer.Option("--against", metavar="OTHER", help="Another model, to compare with."),
     ] = None,
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hold-out",
+            metavar="CATEGORY",
+            help="Tell the figures of this category apart, which was not learned from; "
+            "may be repeated.",
+        ),
+    ] = None,
     image_size: Annotated[
         int | None,
         typer.Option("--image-size", help="Side of the input, for a model that leaves it open."),
@@ -90,7 +99,7 @@ def _evaluate(
     if pictures is not None and pictures.is_file():
         raise TrainingError(f"Expected a folder for --pictures. Received the file {pictures}.")
     from pocketlens_converter import report
-    from pocketlens_converter.evaluation import EvaluationLists
+    from pocketlens_converter.evaluation import EvaluationLists, held_apart
     from pocketlens_converter.file_evaluation import ModelFacts, evaluate_files
 
     lists = EvaluationLists.read(queries, gallery, distractors)
@@ -108,7 +117,8 @@ def _evaluate(
             seed=SEED,
             progress=progress,
         )
-    value = _as_json(reported)
+    apart = held_apart(reported.evaluations[0], hold_out) if hold_out else {}
+    value = _as_json(reported) | ({"held_apart": apart} if apart else {})
     not_drawn = () if pictures is None else report.write(pictures, reported)
     for problem in not_drawn:
         typer.secho(f"warning: {problem}", err=True)
@@ -120,6 +130,11 @@ def _evaluate(
         durable_files.write_file(result, text.encode())
     output.say_problems(reported.evaluations[0].problems)
     _show(reported)
+    if apart:
+        names = list(reported.evaluations[0].figures)
+        rows = [[name, *(f"{of[name]:.4g}" for of in apart.values())] for name in names]
+        output.show("")
+        output.show_table(["", *apart], rows)
     if pictures is not None:
         output.show(f"report: {pictures / report.PAGE}")
 

@@ -12,6 +12,7 @@ counted.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -243,6 +244,24 @@ def search_lists(embedded: EmbeddedLists) -> Evaluation:
         outcomes=outcomes,
         problems=(*lists.problems, *gallery.problems, *asked.problems),
     )
+
+
+def held_apart(evaluation: Evaluation, categories: Collection[str]) -> dict[str, dict[str, float]]:
+    """Figures of the photos of `categories` ("held out") and of all others ("others").
+
+    What was held out of a training (`train --hold-out`) tells how a product fares that the shop
+    takes up tomorrow. A group without photos is left out.
+
+    Raises:
+        TrainingError: The gallery's products that photos show are of no such category.
+    """
+    outcomes = evaluation.outcomes
+    unknown = set(categories) - set(outcomes.categories)
+    if unknown:
+        raise TrainingError(f"No photo is of the category {min(unknown)!r}. Check --hold-out.")
+    is_held_out = np.array([each in categories for each in outcomes.categories])
+    groups = {"held out": is_held_out, "others": ~is_held_out}
+    return {name: _figures(outcomes, of) for name, of in groups.items() if of.any()}
 
 
 def compare(one: Evaluation, other: Evaluation, rng: np.random.Generator) -> Comparison:

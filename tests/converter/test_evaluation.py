@@ -16,7 +16,7 @@ from tests.making.models import DIM, SIZE, DrawnShop, draw_shop, keras_file, tin
 from pocketlens.errors import TrainingError
 from pocketlens.formats.bundle import Bundle, Spec
 from pocketlens_converter import embedding_models, file_evaluation
-from pocketlens_converter.evaluation import EvaluationLists, compare, evaluate
+from pocketlens_converter.evaluation import EvaluationLists, compare, evaluate, held_apart
 from pocketlens_converter.float_models import unit_rows
 
 
@@ -81,6 +81,20 @@ def test_figures_of_categories_average_to_the_whole(shop: DrawnShop) -> None:
     for name in ("recall@1", "mAP", "distance_accuracy"):
         parts = [each[name] * each["photos"] for each in found.by_category.values()]
         assert sum(parts) / 36 == pytest.approx(found.figures[name], abs=1e-6)
+
+
+def test_held_out_categories_are_told_apart_from_the_others(shop: DrawnShop) -> None:
+    found = evaluate(MeanColours(noise=1.0), EvaluationLists.read(shop.photos, shop.catalogue))
+
+    apart = held_apart(found, ["kind 1"])
+
+    assert apart == {
+        "held out": found.by_category["kind 1"],
+        "others": found.by_category["kind 0"],
+    }
+    assert held_apart(found, ["kind 0", "kind 1"]) == {"held out": found.figures}
+    with pytest.raises(TrainingError, match="No photo is of the category 'kind 7'"):
+        held_apart(found, ["kind 0", "kind 7"])
 
 
 def test_within_its_category_a_product_is_found_at_least_as_often(shop: DrawnShop) -> None:
