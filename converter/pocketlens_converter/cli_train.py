@@ -114,6 +114,14 @@ def _train(
             rich_help_panel=NETWORK,
         ),
     ] = "",
+    trained_share: Annotated[
+        float | None,
+        typer.Option(
+            help="Of the weights that are saved; the rest is what the run started from. Without, "
+            "1, or 0.7 where most queries are synthesised.",
+            rich_help_panel=NETWORK,
+        ),
+    ] = DEFAULTS.trained_share,
     image_size: Annotated[
         int, typer.Option(help="Side of the model's input, pixels.", rich_help_panel=NETWORK)
     ] = DEFAULTS.image_size,
@@ -210,6 +218,7 @@ def _train(
         visible_share=visible,
         held_out=tuple(hold_out or ()),
         learning_rate=learning_rate,
+        trained_share=trained_share,
     )
     if preview is not None:
         check_place(preview)

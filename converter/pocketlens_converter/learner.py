@@ -57,6 +57,7 @@ class Learner:
         self._proxy_products = tf.constant(list(proxy_products), tf.int32)
         self._proxies = tf.Variable(tf.zeros((len(proxy_products), options.dim)))
         self._averages = [tf.Variable(weight.value) for weight in self.model.weights]
+        self._starts = [tf.Variable(weight.value) for weight in self.model.weights]
         self._steps = {
             is_warm: tf.function(lambda *inputs, warm=is_warm: self._step(*inputs, is_warm=warm))
             for is_warm in (False, True)
@@ -71,8 +72,9 @@ class Learner:
         """
         if self._is_pretrained and self.options.fitted_head:
             heads.fit_head(self.model, shop, self.options.seed)
-        for average, weight in zip(self._averages, self.model.weights, strict=True):
-            average.assign(weight.value)
+        for known in (self._averages, self._starts):
+            for variable, weight in zip(known, self.model.weights, strict=True):
+                variable.assign(weight.value)
         if len(catalogue):
             self._proxies.assign(models.embed(self.model, catalogue))
 
@@ -91,11 +93,15 @@ class Learner:
     def averaged_model(self, image_size: int) -> keras.Model:
         """A model of its own with the running average of the weights: steadier than the last.
 
+        It is mixed with what the run started from, as `trained_share` says.
+
         Args:
             image_size: Side of its input in pixels, which may differ from what is learned from.
         """
         model = backbones.build(replace(self.options, image_size=image_size), None)
-        model.set_weights([average.numpy() for average in self._averages])
+        share = self.options.trained_share or 1.0
+        pairs = zip(self._averages, self._starts, strict=True)
+        model.set_weights([share * new.numpy() + (1 - share) * old.numpy() for new, old in pairs])
         return model
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -111,6 +117,7 @@ class Learner:
         groups = {
             "weight": [weight.value for weight in self.model.weights],
             "average": self._averages,
+            "start": self._starts,
             "proxy": [self._proxies],
             "optimizer": [variable.value for variable in self._optimizer.variables],
         }

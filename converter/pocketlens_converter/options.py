@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
 from pocketlens.errors import TrainingError
@@ -14,6 +14,7 @@ Miner = Literal["batch-hard", "semi-hard"]
 
 
 PHOTO_RATE, SYNTHESIS_RATE = 4e-4, 1.5e-4
+SYNTHESIS_SHARE = 0.7
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class TrainOptions:
         held_out: Categories that are not learned from, to see how new ones fare.
         natural: Backgrounds in a batch, as products of their own, where backgrounds are given.
         averaging: Share of the running average of the weights that a step keeps.
+        trained_share: Share of the trained weights in those that are saved; the rest are the ones
+            that the run started from (Wortsman et al., "Robust fine-tuning of zero-shot models",
+            2022). None takes all of the trained ones where most products have photos or nothing
+            was pretrained, and `SYNTHESIS_SHARE` elsewhere: what drawn photos taught holds for
+            drawn ones first.
     """
 
     backbone: str = "MobileNetV2"
@@ -105,6 +111,7 @@ class TrainOptions:
     natural: int = 2
     held_out: tuple[str, ...] = ()
     averaging: float = 0.99
+    trained_share: float | None = None
 
     def __post_init__(self) -> None:
         _check(32 <= self.image_size <= 1024, "image size of 32 to 1,024", self.image_size)
@@ -136,12 +143,23 @@ class TrainOptions:
             share = getattr(self, f"{name}_share")
             _check(0 <= share <= 1, f"{name} share of 0 to 1", share)
         _check(0 <= self.averaging < 1, "averaging of 0 up to 1", self.averaging)
+        trained = self.trained_share
+        _check(trained is None or 0 < trained <= 1, "trained share above 0, up to 1", trained)
 
-    def rate(self, photo_share: float) -> float:
-        """The learning rate at its highest; `photo_share` of the products have photos."""
-        if self.learning_rate is not None:
-            return self.learning_rate
-        return PHOTO_RATE if photo_share >= 0.5 else SYNTHESIS_RATE
+    def resolved(self, photo_share: float, *, is_pretrained: bool) -> TrainOptions:
+        """With the learning rate and the trained share that None stands for.
+
+        Args:
+            photo_share: Share of the products that have photos.
+            is_pretrained: Whether the run starts from weights that know something.
+        """
+        has_photos = photo_share >= 0.5
+        rate, share = self.learning_rate, self.trained_share
+        if rate is None:
+            rate = PHOTO_RATE if has_photos else SYNTHESIS_RATE
+        if share is None:
+            share = 1.0 if has_photos or not is_pretrained else SYNTHESIS_SHARE
+        return replace(self, learning_rate=rate, trained_share=share)
 
     def learned_size(self, *, is_pretrained: bool) -> int:
         """Side of the pictures to learn from, a multiple of 32 pixels where it is scaled."""

@@ -38,7 +38,7 @@ from pocketlens_converter.curriculum import Curriculum
 from pocketlens_converter.examining import Examiner
 from pocketlens_converter.heads import PICTURES as HEAD_PICTURES
 from pocketlens_converter.learner import Learner
-from pocketlens_converter.options import TrainOptions
+from pocketlens_converter.options import PHOTO_RATE, TrainOptions
 from pocketlens_converter.synthesis.backgrounds import Backgrounds, read_backgrounds
 from pocketlens_converter.synthesis.scenes import Scenes
 from pocketlens_converter.training_log import TrainingLog
@@ -155,8 +155,8 @@ def train(
     places = read_backgrounds(backgrounds, kept) if backgrounds else Backgrounds()
     logger.debug("read.complete pictures=%d", len(pictures.entries))
     examiner = Examiner(lists[0], validation, options.image_size) if validation else None
-    rate = options.rate(pictures.photo_share)
-    learned = replace(options, image_size=size, learning_rate=rate)
+    resolved = options.resolved(pictures.photo_share, is_pretrained=weights is not None)
+    learned = replace(resolved, image_size=size)
     shown = [number for of_product in pictures.catalogue for number in of_product]
     shown.sort(key=lambda number: pictures.entries[number].slot)
     proxies = [pictures.entries[number].product for number in shown]
@@ -202,7 +202,7 @@ def train(
     dropped = [str(pictures.entries[number].path) for number in curriculum.dropped]
     training = {"steps": end.step, "seconds": round(end.seconds, 1), "run": run}
     facts = {
-        "options": {**asdict(options), "learning_rate": rate},
+        "options": asdict(resolved),
         "training": training,
         "dropped": dropped,
     }
@@ -276,6 +276,7 @@ def _learned(
 ) -> Iterator[StepReport]:
     """Takes steps until the schedule is over; the time between two of them counts too."""
     options = learner.options
+    highest = options.learning_rate or PHOTO_RATE
     began = clock() - start.seconds
     step, share = start.step, _share(start.step, start.seconds, options)
     while share < 1:
@@ -286,7 +287,7 @@ def _learned(
                 asked = clock()
                 batch = next(source)
                 waited = clock() - asked
-                learning_rate = options.rate(1.0) * _pace(share, options.warm_up)
+                learning_rate = highest * _pace(share, options.warm_up)
                 loss = learner.learn(
                     batch,
                     learning_rate=learning_rate,

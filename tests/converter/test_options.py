@@ -32,6 +32,7 @@ from pocketlens_converter.options import TrainOptions
         ({"in_class": -1}, "negatives of the class"),
         ({"visible_share": 1.5}, "visible share of 0 to 1"),
         ({"learned_layers": -1}, "learned layers"),
+        ({"trained_share": 0.0}, "trained share above 0, up to 1"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_was_received(
@@ -43,9 +44,19 @@ def test_what_cannot_be_is_refused_with_what_was_received(
         TrainOptions(**changes)  # type: ignore[arg-type] # wrong ones, on purpose
 
 
-def test_the_learning_rate_follows_from_what_is_learned_from() -> None:
-    assert TrainOptions().rate(photo_share=1.0) > TrainOptions().rate(photo_share=0.0)
-    assert TrainOptions(learning_rate=1e-3).rate(photo_share=0.0) == 1e-3
+def test_learning_rate_and_trained_share_follow_from_what_is_learned_from() -> None:
+    photos = TrainOptions().resolved(1.0, is_pretrained=True)
+    drawn = TrainOptions().resolved(0.0, is_pretrained=True)
+    nothing_known = TrainOptions().resolved(0.0, is_pretrained=False)
+    given = TrainOptions(learning_rate=1e-3, trained_share=0.25)
+
+    assert photos.learning_rate is not None
+    assert drawn.learning_rate is not None
+    assert photos.learning_rate > drawn.learning_rate
+    assert photos.trained_share == nothing_known.trained_share == 1.0
+    assert drawn.trained_share is not None
+    assert 0 < drawn.trained_share < 1
+    assert given.resolved(0.0, is_pretrained=True) == given
 
 
 @pytest.mark.parametrize(

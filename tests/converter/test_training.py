@@ -124,6 +124,31 @@ def test_the_averaged_model_takes_another_size_with_the_same_weights() -> None:
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_what_is_saved_is_mixed_with_what_the_run_started_from() -> None:
+    batch = Batch(
+        0,
+        np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3)).astype(np.uint8),
+        np.array([0, 0, 1, 1], np.int32),
+        np.array([0, -1, 1, -1], np.int32),
+    )
+    started = Learner(OPTIONS, weights=None).model.get_weights()
+
+    def learned(share: float) -> list[np.ndarray[Any, Any]]:
+        options = replace(OPTIONS, trained_share=share)
+        learner = Learner(options, weights=None, proxy_products=[0, 1])
+        learner.begin(batch.pictures[::2], batch.pictures)
+        learner.learn(batch, learning_rate=1e-2, is_warm=True)
+        resumed = Learner(options, weights=None, proxy_products=[0, 1])
+        resumed.restore(learner.state())
+        return list(resumed.averaged_model(32).get_weights())
+
+    whole, half = learned(1.0), learned(0.5)
+
+    assert any(not np.array_equal(new, old) for new, old in zip(whole, started, strict=True))
+    for mixed, new, old in zip(half, whole, started, strict=True):
+        np.testing.assert_allclose(mixed, 0.5 * new + 0.5 * old, rtol=1e-5, atol=1e-6)
+
+
 RUN = """
 import sys, itertools
 from pathlib import Path
