@@ -22,7 +22,7 @@ from PIL import Image
 from pocketlens_converter import augmentation
 from pocketlens_converter.negatives import Composition
 from pocketlens_converter.options import TrainOptions
-from pocketlens_converter.synthesis.scenes import Scenes
+from pocketlens_converter.synthesis.scenes import Scenes, several
 from pocketlens_converter.training_pictures import TrainingPictures
 
 # Pictures are kept this much larger than the model's input, so that a zoomed part is still sharp.
@@ -30,6 +30,8 @@ KEPT_SCALE = 1.5
 BATCHES_AHEAD = 4
 BYSTANDERS = 8  # other products that scenes of a batch may have around theirs
 NO_SLOT = -1
+# Of the catalogue pictures of products without photos: those that show several of the product.
+SEVERAL_SHARE = 0.3
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,9 @@ class _Maker:
         if shown:
             number = int(self._rng.choice(shown))
             slot = self._pictures.entries[number].slot
-            self._add(self._changed(number, augmentation.catalogue_picture), product, slot)
+            shows_several = not photos and self._rng.random() < SEVERAL_SHARE
+            of_catalogue = self._several if shows_several else self._shown
+            self._add(of_catalogue(number), product, slot)
             missing -= 1
         drawn: list[int] = []
         for _ in range(missing):
@@ -143,6 +147,16 @@ class _Maker:
         for _ in range(2):
             view = augmentation.photo(background, self._rng, self._size)
             self._add(view, self._pictures.product_count + number, NO_SLOT)
+
+    def _shown(self, number: int) -> Image.Image:
+        return self._changed(number, augmentation.catalogue_picture)
+
+    def _several(self, number: int) -> Image.Image:
+        cutout = self._pictures.cutout(number)
+        if cutout.ground == "lifestyle":
+            return self._shown(number)
+        picture = augmentation.flip(several(cutout, self._rng, self._size), self._rng)
+        return augmentation.light(picture, self._rng, strength=0.15)
 
     def _changed(
         self,

@@ -3,9 +3,9 @@
     scenes = Scenes(read_backgrounds(folder, 288).pictures)
     picture = scenes.query(cutout, others, rng, size)
 
-A scene is one of three that shoppers stand before: the product alone (held, or lying somewhere),
-a shelf of its like, or a heap of many. The cutout is warped in perspective, turned, scaled and
-partly covered; then the whole is lit, blurred and compressed as a phone would do it.
+A scene is one of four that shoppers stand before: the product alone (held, or lying somewhere), a
+shelf of its like, a pile of some, or a heap of many. The cutout is warped in perspective, turned,
+scaled and partly covered; then the whole is lit, blurred and compressed as a phone would do it.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -16,16 +16,24 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFilter
 
 from pocketlens_converter import augmentation
 from pocketlens_converter.synthesis.camera import taken
 from pocketlens_converter.synthesis.cutouts import Cutout
+from pocketlens_converter.synthesis.placing import (
+    CANVAS,
+    VARIANTS,
+    middle_of,
+    pile,
+    place,
+    relit,
+    scaled,
+    warped,
+)
 
-# Scenes are put together at this size and resized once: what a cutout's own pixels are worth.
-CANVAS = 256
-HEAP_VARIANTS = 6  # differently turned copies that a heap is made of
+# How often each kind of scene is drawn, of cutouts (benchmarks/synthesis.py compares them).
+SHARES = {"alone": 0.42, "shelf": 0.16, "pile": 0.32, "heap": 0.1}
 QUARTER_TURNS = (
     Image.Transpose.ROTATE_90,
     Image.Transpose.ROTATE_180,
@@ -56,23 +64,35 @@ class Scenes:
             rng: Where the chances come from.
             size: Pixels a side of what is returned.
         """
-        kind = rng.random()
-        if cutout.ground == "lifestyle" or kind < 0.45:
-            scene = self._alone(cutout, others, rng)
-        elif kind < 0.6:
-            scene = self._shelf(cutout, others, rng)
-        else:
-            scene = self._heap(cutout, others, rng)
-        scene = scene.resize((size, size), Image.Resampling.BILINEAR)
-        return taken(scene, rng)
+        drawn = int(np.searchsorted(np.cumsum(list(SHARES.values())), rng.random(), side="right"))
+        kind = "alone" if cutout.ground == "lifestyle" else list(SHARES)[drawn]
+        return self.query_of(kind, cutout, others, rng, size)
+
+    def query_of(
+        self,
+        kind: str,
+        cutout: Cutout,
+        others: Sequence[Cutout],
+        rng: np.random.Generator,
+        size: int,
+    ) -> Image.Image:
+        """A photo of a scene of `kind`, one of `SHARES`; the rest as of `query`."""
+        make = {
+            "alone": self._alone,
+            "shelf": self._shelf,
+            "pile": self._pile,
+            "heap": self._heap,
+        }[kind]
+        scene = make(cutout, others, rng)
+        return taken(scene.resize((size, size), Image.Resampling.BILINEAR), rng)
 
     def _alone(
         self, cutout: Cutout, others: Sequence[Cutout], rng: np.random.Generator
     ) -> Image.Image:
         scene = self._ground(others, rng)
         longest = CANVAS * rng.uniform(0.4, 1.15)
-        product = _warped(_scaled(cutout.picture, longest), rng, turn=40, depth=0.3)
-        _place(scene, _relit(product, rng), _middle(rng, 0.15))
+        product = warped(scaled(cutout.picture, longest), rng, turn=40, depth=0.3)
+        place(scene, relit(product, rng), middle_of(rng, 0.15))
         if rng.random() < 0.4:
             _cover(scene, rng)
         return scene
@@ -83,13 +103,28 @@ class Scenes:
         """Facings of the product side by side, others left and right of them or above."""
         scene = self._ground(others, rng)
         height = CANVAS * rng.uniform(0.45, 1.0)
-        product = _relit(_warped(_scaled(cutout.picture, height), rng, turn=10, depth=0.25), rng)
+        product = relit(warped(scaled(cutout.picture, height), rng, turn=10, depth=0.25), rng)
         count = int(rng.integers(2, 5))
         step = product.width * rng.uniform(0.8, 1.1)
-        across, down = _middle(rng, 0.15)
+        across, down = middle_of(rng, 0.15)
         for number in range(count):
             offset = (number - (count - 1) / 2) * step / CANVAS
-            _place(scene, product, (across + offset, down))
+            place(scene, product, (across + offset, down))
+        return scene
+
+    def _pile(
+        self, cutout: Cutout, others: Sequence[Cutout], rng: np.random.Generator
+    ) -> Image.Image:
+        """Two to seven, or up to twenty, of which most can be seen whole.
+
+        To a pretrained network a drawn pile is nearer to photos of heaps than a drawn heap is: of
+        many copies it sees the pattern.
+        """
+        count = int(rng.integers(2, 8) if rng.random() < 0.7 else rng.integers(8, 20))
+        is_on_white = rng.random() < 0.15
+        scene = _white() if is_on_white else self._ground(others, rng)
+        reach, crowding = rng.uniform(0.7, 1.15), rng.uniform(0.9, 1.5)
+        pile(scene, cutout.picture, count, rng, reach=reach, crowding=crowding)
         return scene
 
     def _heap(
@@ -102,28 +137,28 @@ class Scenes:
         side = CANVAS * rng.uniform(0.12, 0.55)
         turn = float(rng.choice([30, 180]))
         variants = [
-            _relit(
-                _warped(_scaled(cutout.picture, side), rng, turn=turn, depth=0.25),
+            relit(
+                warped(scaled(cutout.picture, side), rng, turn=turn, depth=0.25),
                 rng,
                 darkest=0.5,
             )
-            for _ in range(HEAP_VARIANTS)
+            for _ in range(VARIANTS)
         ]
         spacing = rng.uniform(0.5, 0.8) * side / CANVAS
         reach = rng.uniform(0.7, 1.3)
         rows = max(2, math.ceil(reach / spacing))
-        middle = _middle(rng, 0.1) if reach < 1 else (0.5, 0.5)
+        middle = middle_of(rng, 0.1) if reach < 1 else (0.5, 0.5)
         for row in range(rows + 1):
             for column in range(rows + 1):
                 across, down = rng.normal(0, 0.25 * spacing, 2)
-                place = (
+                spot = (
                     middle[0] + (column - rows / 2) * spacing + across,
                     middle[1] + (row - rows / 2) * spacing + down,
                 )
-                _place(scene, variants[int(rng.integers(HEAP_VARIANTS))], place)
+                place(scene, variants[int(rng.integers(VARIANTS))], spot)
         if rng.random() < 0.25:  # one of them in front, held or on top
-            front = _warped(_scaled(cutout.picture, 1.6 * side), rng, turn=180, depth=0.3)
-            _place(scene, _relit(front, rng), _middle(rng, 0.2))
+            front = warped(scaled(cutout.picture, 1.6 * side), rng, turn=180, depth=0.3)
+            place(scene, relit(front, rng), middle_of(rng, 0.2))
         return scene
 
     def _ground(self, others: Sequence[Cutout], rng: np.random.Generator) -> Image.Image:
@@ -148,97 +183,41 @@ class Scenes:
         scene = self._background(rng) if self.backgrounds else _plain(rng)
         side = CANVAS * rng.uniform(0.25, 0.5)
         chosen = [others[int(rng.integers(len(others)))] for _ in range(3)]
-        products = [_relit(_scaled(each.picture, side), rng) for each in chosen]
+        products = [relit(scaled(each.picture, side), rng) for each in chosen]
         for row in range(math.ceil(CANVAS / side) + 1):
             product = products[int(rng.integers(len(products)))]
             across = rng.uniform(-0.1, 0.1)
             while across < 1.1:
                 if rng.random() < 0.3:
                     product = products[int(rng.integers(len(products)))]
-                _place(scene, product, (across, row * side / CANVAS))
+                place(scene, product, (across, row * side / CANVAS))
                 across += max(0.1, product.width / CANVAS)
         return scene.filter(ImageFilter.GaussianBlur(rng.uniform(0, 2.5)))
+
+
+def several(cutout: Cutout, rng: np.random.Generator, size: int) -> Image.Image:
+    """Two to six of the product on white: how many are shown does not tell products apart.
+
+    Catalogues show some products in numbers, and photos of heaps would all be taken for those.
+
+    Args:
+        cutout: The product.
+        rng: Where the chances come from.
+        size: Pixels a side.
+    """
+    scene = _white()
+    count = int(rng.integers(2, 7))
+    pile(scene, cutout.picture, count, rng, reach=0.9, crowding=rng.uniform(0.8, 1.1))
+    return scene.resize((size, size), Image.Resampling.BILINEAR)
+
+
+def _white() -> Image.Image:
+    return Image.new("RGB", (CANVAS, CANVAS), augmentation.GROUND)
 
 
 def _plain(rng: np.random.Generator) -> Image.Image:
     red, green, blue = rng.integers(20, 256, 3).tolist()
     return Image.new("RGB", (CANVAS, CANVAS), (red, green, blue))
-
-
-def _scaled(picture: Image.Image, longest: float) -> Image.Image:
-    factor = longest / max(picture.size)
-    width, height = (max(2, round(side * factor)) for side in picture.size)
-    return picture.resize((width, height), Image.Resampling.BILINEAR, reducing_gap=2.0)
-
-
-def _warped(
-    picture: Image.Image, rng: np.random.Generator, *, turn: float, depth: float
-) -> Image.Image:
-    """Seen from another side: turned by up to `turn` degrees, corners moved as in perspective.
-
-    Args:
-        picture: RGBA.
-        rng: Where the chances come from.
-        turn: Degrees, to either side.
-        depth: How much nearer a corner can be than the others: 0.3 moves it by 30 % of a side.
-    """
-    width, height = picture.size
-    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)], float)
-    centre = np.array([width / 2, height / 2])
-    squeeze = 1 - np.abs(rng.normal(0, depth / 2, 2)).clip(0, 0.6)
-    moved = (corners - centre) * squeeze * (1 + rng.uniform(-depth, depth, (4, 1)) / 2)
-    angle = math.radians(rng.uniform(-turn, turn))
-    cos, sin = math.cos(angle), math.sin(angle)
-    moved = moved @ np.array([(cos, sin), (-sin, cos)])
-    moved -= moved.min(axis=0)
-    right, bottom = np.ceil(moved.max(axis=0)).clip(2, 2 * CANVAS).astype(int).tolist()
-    return picture.transform(
-        (right, bottom),
-        Image.Transform.PERSPECTIVE,
-        homography(moved, corners),
-        Image.Resampling.BILINEAR,
-        fillcolor=(0, 0, 0, 0),
-    )
-
-
-def homography(
-    points: npt.NDArray[np.float64], images: npt.NDArray[np.float64]
-) -> tuple[float, ...]:
-    """The perspective that maps four points to four others.
-
-    Args:
-        points: float64 (4, 2), no three on a line.
-        images: The same, where each is mapped to.
-
-    Returns:
-        (a, b, c, d, e, f, g, h): x' = (ax + by + c) / (gx + hy + 1), y' likewise with d, e, f.
-    """
-    rows = []
-    for (x, y), (across, down) in zip(points, images, strict=True):
-        rows.append([x, y, 1, 0, 0, 0, -across * x, -across * y])
-        rows.append([0, 0, 0, x, y, 1, -down * x, -down * y])
-    solved = np.linalg.lstsq(np.array(rows), images.ravel(), rcond=None)[0]
-    return tuple(float(value) for value in solved)
-
-
-def _place(scene: Image.Image, product: Image.Image, middle: tuple[float, float]) -> None:
-    """Pastes `product` with its middle at `middle`, shares of the scene."""
-    left = round(middle[0] * scene.width - product.width / 2)
-    top = round(middle[1] * scene.height - product.height / 2)
-    scene.paste(product, (left, top), product)
-
-
-def _middle(rng: np.random.Generator, spread: float) -> tuple[float, float]:
-    across, down = 0.5 + rng.normal(0, spread / 1.5, 2).clip(-2 * spread, 2 * spread)
-    return float(across), float(down)
-
-
-def _relit(product: Image.Image, rng: np.random.Generator, *, darkest: float = 0.75) -> Image.Image:
-    """The product in a light of its own: its background was photographed in another."""
-    gains = rng.uniform(darkest, 1.15) * rng.uniform(0.96, 1.04, 3)
-    levels = np.arange(256)
-    table = [np.minimum(levels * gain, 255).astype(np.uint8) for gain in gains] + [levels]
-    return product.point([int(level) for channel in table for level in channel])
 
 
 def _shadow(product: Image.Image, rng: np.random.Generator) -> tuple[int, int, int]:

@@ -16,7 +16,8 @@ from pocketlens.errors import TrainingError
 from pocketlens_converter.synthesis import backgrounds
 from pocketlens_converter.synthesis.camera import taken
 from pocketlens_converter.synthesis.cutouts import Cutout, cut_out
-from pocketlens_converter.synthesis.scenes import Scenes, homography
+from pocketlens_converter.synthesis.placing import homography, pile
+from pocketlens_converter.synthesis.scenes import Scenes, several
 
 
 def product(colour: tuple[int, int, int], size: tuple[int, int] = (120, 160)) -> Cutout:
@@ -62,6 +63,29 @@ def test_tiny_and_long_cutouts_make_scenes_too() -> None:
     for seed in range(20):
         picture = Scenes(GREY).query(long, [GREEN], np.random.default_rng(seed), 48)
         assert picture.size == (48, 48)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 19])
+def test_a_pile_shows_so_many_copies(count: int) -> None:
+    dot = Image.new("RGBA", (20, 20), (200, 30, 30, 255))
+    scene = Image.new("RGB", (256, 256), (255, 255, 255))
+
+    pile(scene, dot, count, np.random.default_rng(1), reach=0.9, crowding=0.3)
+
+    red = np.asarray(scene)[:, :, 1] < 128
+    side = 0.3 * 0.9 * 256 / np.sqrt(count)
+    assert 0.4 * count * side**2 <= np.count_nonzero(red) <= 1.4 * count * side**2
+    assert not red[0].any()  # all of it is in the picture
+
+
+def test_several_on_white_are_more_of_the_same() -> None:
+    pictures = [np.asarray(several(GREEN, np.random.default_rng(n), 64), int) for n in range(8)]
+
+    for picture in pictures:
+        is_green = picture[:, :, 1] > picture[:, :, [0, 2]].max(axis=2) + 15
+        assert is_green.mean() > 0.15
+        assert (picture[[0, 0, -1, -1], [0, -1, 0, -1]] == 255).all()
+    assert len({picture.tobytes() for picture in pictures}) == 8
 
 
 def test_a_phone_changes_a_scene_but_not_its_size() -> None:
