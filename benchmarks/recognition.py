@@ -9,8 +9,9 @@
 - absent: ten draws of 20 products that neither training nor gallery has; thresholds are fitted on
   a fifth of photo_train held out of that training, and measured on photo_val.
 
-$POCKETLENS_SHARED names the folder that has data and weights (by default ../shared). Parts that
-are done are kept in the JSON file and not made again.
+$POCKETLENS_SHARED names the folder that has data and weights (by default ../shared). Parts that are
+done are kept in the JSON file, each with the commit it was made at, and not made again; with
+--models, a run that was stopped goes on in the middle of a part: the whole takes hours.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -40,6 +41,7 @@ from pocketlens.formats.bundle import Calibration
 from pocketlens.query.verdict import judge
 from pocketlens.results import Verdict
 from pocketlens_converter import conversion, report
+from pocketlens_converter.allocation import keep_freed_memory
 from pocketlens_converter.bundle_calibration import CalibrationLists, calibrated_bundle
 from pocketlens_converter.calibration import CalibrationOptions
 from pocketlens_converter.embedding_models import opened
@@ -63,7 +65,7 @@ WEIGHTS = SHARED / "weights" / "mobilenet_v2_1.0_224_no_top.weights.h5"
 
 DRAWS, ABSENT_PRODUCTS, FOLD = 10, 20, 0
 KEPT = 0.95  # of true matches
-GROCERY = TrainOptions()
+GROCERY = TrainOptions(steps=2000, dim=256)
 CATALOGUE_ALONE = TrainOptions(steps=1800, pictures=3, dim=256)
 OF_A_DRAW = TrainOptions(steps=400, image_size=192)
 Figures = dict[str, Any]
@@ -225,6 +227,10 @@ def one_draw(folder: Path, number: int, scale: Scale) -> dict[str, float]:
     without = frozenset(rows[each]["product_id"] for each in drawn)
     place = folder / f"draw_{number}"
     place.mkdir(exist_ok=True)
+    done = place / "figures.json"
+    if done.exists():
+        kept_figures: dict[str, float] = json.loads(done.read_text())
+        return kept_figures
     shown = place / "catalog.csv"
     folds.write(
         shown,
@@ -255,6 +261,7 @@ def one_draw(folder: Path, number: int, scale: Scale) -> dict[str, float]:
             f"true_matches_{name}": photos,
             f"absent_photos_{name}": strangers,
         }
+    done.write_text(json.dumps(figures))
     print(f"  draw {number}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
     return figures
 
@@ -339,6 +346,13 @@ def goals(figures: Figures) -> list[dict[str, object]]:
     ]
 
 
+def commit() -> str:
+    """That is checked out."""
+    command = ["git", "rev-parse", "HEAD"]  # whichever git is used here
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    return found.stdout.strip()
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", choices=PARTS, help="some of the parts, made anew")
@@ -346,6 +360,7 @@ def main() -> None:
     parser.add_argument("--models", type=Path, help="keep the models in this folder")
     parser.add_argument("--json", type=Path, help="write figures and goals to this file")
     arguments = parser.parse_args()
+    keep_freed_memory()
     figures: Figures = {}
     if arguments.json and arguments.json.exists():
         figures = json.loads(arguments.json.read_text())["figures"]
@@ -362,16 +377,10 @@ def main() -> None:
             began = time.perf_counter()
             figures[name] = PARTS[name](folder, scale)
             figures[name]["minutes"] = (time.perf_counter() - began) / 60
+            figures[name]["commit"] = commit()
             print(name, json.dumps(figures[name], indent=2), flush=True)
             if arguments.json:
-                commit = subprocess.run(
-                    ["git", "rev-parse", "HEAD"],  # whichever git is used here
-                    cwd=ROOT,
-                    capture_output=True,
-                    text=True,
-                    check=False,
-                ).stdout.strip()
-                value = {"commit": commit, "figures": figures, "goals": goals(figures)}
+                value = {"figures": figures, "goals": goals(figures)}
                 arguments.json.write_text(json.dumps(value, indent=2) + "\n")
     for goal in goals(figures):
         print("reached" if goal["met"] else "MISSED ", goal["name"], goal["value"], goal["goal"])
