@@ -39,7 +39,7 @@ from pocketlens_converter.allocation import keep_freed_memory
 from pocketlens_converter.options import TrainOptions
 from pocketlens_converter.synthesis.backgrounds import read_backgrounds
 from pocketlens_converter.synthesis.cutouts import Cutout, cut_out
-from pocketlens_converter.synthesis.scenes import SHARES, Scenes
+from pocketlens_converter.synthesis.scenes import OF_OTHERS, Scenes
 from pocketlens_converter.training_pictures import letterboxed
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -134,7 +134,7 @@ def main() -> None:
     places = read_backgrounds(SHARED / "data" / "wardrobe" / "images", SIDE)
     scenes = Scenes(places.pictures)
     found = {"catalogue": compared(shown, taken, owners)}
-    for kind in SHARES:
+    for kind in OF_OTHERS:
         made = queries(kind, cutouts, scenes, max(2, QUERIES // every))
         rows = seen([np.asarray(each) for of_product in made for each in of_product])
         means = rows.reshape(len(cutouts), -1, rows.shape[1]).mean(axis=1)

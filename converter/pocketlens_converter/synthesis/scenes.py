@@ -32,8 +32,11 @@ from pocketlens_converter.synthesis.placing import (
     warped,
 )
 
-# How often each kind of scene is drawn, of cutouts (benchmarks/synthesis.py compares them).
-SHARES = {"alone": 0.42, "shelf": 0.16, "pile": 0.32, "heap": 0.1}
+# How often each kind of scene is drawn (benchmarks/synthesis.py compares them). Boxes and bottles
+# are held or stand side by side; what has another shape may also lie in numbers.
+OF_BOXES = {"alone": 0.6, "shelf": 0.4}
+OF_OTHERS = {"alone": 0.35, "shelf": 0.1, "pile": 0.45, "heap": 0.1}
+OF_PICTURES = {"alone": 1.0}  # that cannot be cut out
 QUARTER_TURNS = (
     Image.Transpose.ROTATE_90,
     Image.Transpose.ROTATE_180,
@@ -64,8 +67,10 @@ class Scenes:
             rng: Where the chances come from.
             size: Pixels a side of what is returned.
         """
-        drawn = int(np.searchsorted(np.cumsum(list(SHARES.values())), rng.random(), side="right"))
-        kind = "alone" if cutout.ground == "lifestyle" else list(SHARES)[drawn]
+        shares = OF_BOXES if cutout.is_box else OF_OTHERS
+        if cutout.ground == "lifestyle":
+            shares = OF_PICTURES
+        kind = str(rng.choice(list(shares), p=list(shares.values())))
         return self.query_of(kind, cutout, others, rng, size)
 
     def query_of(
@@ -76,7 +81,7 @@ class Scenes:
         rng: np.random.Generator,
         size: int,
     ) -> Image.Image:
-        """A photo of a scene of `kind`, one of `SHARES`; the rest as of `query`."""
+        """A photo of a scene of `kind`, one of `OF_OTHERS`; the rest as of `query`."""
         make = {
             "alone": self._alone,
             "shelf": self._shelf,
@@ -162,13 +167,13 @@ class Scenes:
         return scene
 
     def _ground(self, others: Sequence[Cutout], rng: np.random.Generator) -> Image.Image:
-        """What is behind: a real background, a shelf of other products, or a plain colour."""
-        kind = rng.random()
-        if self.backgrounds and kind < 0.55:
+        """What is behind: a shelf of other products or a real background.
+
+        A plain colour only where there is neither: to the network it is far from any photo.
+        """
+        if self.backgrounds and (not others or rng.random() < 0.4):
             return self._background(rng)
-        if others and kind < 0.85:
-            return self._other_products(others, rng)
-        return _plain(rng)
+        return self._other_products(others, rng) if others else _plain(rng)
 
     def _background(self, rng: np.random.Generator) -> Image.Image:
         picture = self.backgrounds[int(rng.integers(len(self.backgrounds)))]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -46,11 +47,12 @@ def test_queries_are_sized_and_decided_by_the_seed(places: list[Image.Image]) ->
     assert (first != other).any()
 
 
-def test_queries_show_the_product() -> None:
+@pytest.mark.parametrize("thing", [GREEN, replace(GREEN, is_box=False)], ids=["box", "other"])
+def test_queries_show_the_product(thing: Cutout) -> None:
     scenes = Scenes(GREY)
     greener = []
     for seed in range(60):
-        picture = np.asarray(scenes.query(GREEN, [], np.random.default_rng(seed), 64), int)
+        picture = np.asarray(scenes.query(thing, [], np.random.default_rng(seed), 64), int)
         is_green = picture[:, :, 1] > picture[:, :, [0, 2]].max(axis=2) + 15
         greener.append(is_green.mean())
 
