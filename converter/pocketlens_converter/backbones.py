@@ -59,7 +59,6 @@ BACKBONES: dict[str, Backbone] = {
     "MobileNetV3LargeMinimalistic": Backbone(
         "MobileNetV3Large", "levels", has_alpha=True, arguments=_MINIMAL
     ),
-    "EfficientNetB0": Backbone("EfficientNetB0", "levels"),
     "EfficientNetV2B0": Backbone("EfficientNetV2B0", "levels"),
     "EfficientNetV2S": Backbone("EfficientNetV2S", "levels"),
     "NASNetMobile": Backbone("NASNetMobile", "signed"),
@@ -228,10 +227,12 @@ def _load_imagenet(backbone: keras.Model, options: TrainOptions) -> None:
             **dict(known.arguments),
         )
     except Exception as exc:  # whatever the network, the cache or Keras raise
+        chosen = {"include_top": False, **width, **dict(known.arguments)}
+        call = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
         raise TrainingError(
             f"The weights of {options.backbone} cannot be fetched: {str(exc).splitlines()[0]}. "
             "On a machine with a network, save them: keras.applications."
-            f"{known.make}(include_top=False).save_weights('{known.make}.weights.h5'), and give "
+            f"{known.make}({call}).save_weights('{known.make}.weights.h5'), and give "
             f"the file: --weights {known.make}.weights.h5"
         ) from exc
     backbone.set_weights(given.get_weights())

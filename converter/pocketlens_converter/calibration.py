@@ -175,6 +175,10 @@ def _folds(
             f"Received {len(present)} photos of {len(np.unique(groups[present]))} products. Give "
             "more photos, 200 or better."
         )
+    is_stranger = ~np.isin(np.arange(len(groups)), present)
+    if len(np.unique(groups[is_stranger])) < FOLDS:  # every fold's rest needs some to be fitted on
+        apart = groups.max() + 1 + np.arange(len(groups))
+        groups = np.where(is_stranger, apart, groups)
     numbers, places = np.unique(groups, return_inverse=True)
     # The present ones are dealt out first, so that every fold has some.
     shuffled = rng.permutation(len(numbers))

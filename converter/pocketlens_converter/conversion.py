@@ -20,7 +20,7 @@ import numpy.typing as npt
 from PIL import Image
 
 import pocketlens
-from pocketlens.errors import BudgetBroken, TrainingError
+from pocketlens.errors import BudgetBroken, ModelUnsupported, TrainingError
 from pocketlens.formats.bundle import Bundle, GoldenExample, Spec
 from pocketlens.image_lists import Entry, Problem
 from pocketlens.query import runtimes
@@ -118,12 +118,22 @@ def convert(
 
     Raises:
         BundleError: The model cannot become a bundle.
+        ModelUnsupported: Fine-tuning was asked for of a model without layers.
         BudgetBroken: Every precision that was allowed loses too much.
         ImageListError: A list is wrong.
-        TrainingError: No picture of a list can be read.
+        TrainingError: No picture of a list can be read, or a budget has no photos to measure it.
     """
+    if options.budgets.asks_for_photos and queries is None:
+        raise TrainingError(
+            "A budget of recall or agreement is measured on photos. Give some: --queries LIST."
+        )
     lists = ConversionLists.read(catalogue, queries, distractors, options)
     model = float_models.load(path, image_size=options.image_size, input_scale=options.input_scale)
+    if options.adapting_steps and model.keras_model is None:
+        raise ModelUnsupported(
+            f"Fine-tuning needs layers, which the SavedModel {path} does not have. Give the "
+            ".keras file, or leave --adapt out."
+        )
     original = float_embedding(model)
     original = replace(original, spec=_spec(original.spec, options))
     seen = _quantization_tensors(lists.shown, original.spec, options.catalogue_pictures)

@@ -80,6 +80,13 @@ class Budgets:
     size_bytes: int | None = None
     latency_ms: float | None = None
 
+    @property
+    def asks_for_photos(self) -> bool:
+        """Whether a budget beyond the defaults can only be measured on photos."""
+        agreement = self.top1_agreement
+        is_default = agreement is None or agreement == type(self)().top1_agreement
+        return self.recall_loss is not None or not is_default
+
 
 @dataclass(frozen=True, slots=True)
 class ConvertOptions:
@@ -134,6 +141,10 @@ class ConvertOptions:
         if self.adapting_steps < 0:
             raise ModelUnsupported(
                 f"Expected 0 or more steps of fine-tuning. Received {self.adapting_steps}."
+            )
+        if self.adapting_steps and self.precision != "int8":
+            raise ModelUnsupported(
+                f"Fine-tuning is for int8. Received {self.precision}; leave --adapt out."
             )
         if self.precision not in get_args(Precision):
             raise ModelUnsupported(

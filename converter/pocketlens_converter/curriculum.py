@@ -50,7 +50,8 @@ class Curriculum:
 
     def is_due(self, share: float) -> bool:
         """Whether a mining round should come first, `share` of the schedule being over."""
-        return int(share * self._options.mining_rounds) > self.round
+        rounds = self._options.mining_rounds
+        return rounds > 0 and int(share * rounds) > self.round
 
     def mine(self, model: keras.Model, share: float) -> None:
         """Looks at the set with the current network; half way also for photos to leave out."""

@@ -68,7 +68,7 @@ class CachedEmbedding:
 
 @contextmanager
 def cached(
-    model: EmbeddingModel, folder: Path, digest: bytes, layer: str = ""
+    model: EmbeddingModel, folder: Path, digest: bytes, choices: str = ""
 ) -> Iterator[EmbeddingModel]:
     """`model`, with a cache in `folder`, which is made if it is missing.
 
@@ -76,13 +76,13 @@ def cached(
         model: What embeds.
         folder: Of all caches.
         digest: Of the model's file.
-        layer: Whose features they are; "" for the output.
+        choices: What else decides the embeddings: the layer, the scale of the input.
 
     Raises:
         TrainingError: The cache is no such file.
         StoreReadOnly: The folder cannot be written to.
     """
-    key = hashlib.sha256(digest + layer.encode()).hexdigest()[:32]
+    key = hashlib.sha256(digest + choices.encode()).hexdigest()[:32]
     path = folder / f"features-{key}.sqlite"
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -105,7 +105,8 @@ def _opened(path: Path, facts: ModelFacts) -> Iterator[EmbeddingModel]:
         if facts.cache is None:
             yield model
             return
-        with cached(model, facts.cache, _digest(path), facts.layer) as remembering:
+        choices = f"{facts.layer} {facts.image_size} {facts.input_scale}"
+        with cached(model, facts.cache, _digest(path), choices) as remembering:
             yield remembering
 
 

@@ -60,8 +60,11 @@ class Composition:
         anchor = int(rng.choice(len(self.categories), p=self._weights))
         near = self._others(anchor) if self.nearest is None else self.nearest[anchor]
         is_alike = self.categories[near] == self.categories[anchor]
-        chosen = [anchor, *_drawn(near[is_alike], options.in_class, rng)]
-        chosen += _drawn(near[~is_alike], options.out_of_class, rng)
+        # A batch too small for both kinds has those of other classes first: they are few.
+        outside = min(options.out_of_class, count - 1)
+        inside = min(options.in_class, count - 1 - outside)
+        chosen = [anchor, *_drawn(near[is_alike], inside, rng)]
+        chosen += _drawn(near[~is_alike], outside, rng)
         # A class may be too small: the nearest of others take the places, then anything.
         for pool in (near, self._others(anchor)):
             left = np.setdiff1d(pool, chosen)

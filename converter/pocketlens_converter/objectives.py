@@ -23,6 +23,8 @@ from pocketlens_converter.miners.semi_hard import semi_hard
 from pocketlens_converter.miners.triplets import positive_pairs, same_product
 from pocketlens_converter.options import TrainOptions
 
+PROXIES_MISSING = "The proxy loss needs catalogue pictures: give them as the first of two lists."
+
 
 class Labels(NamedTuple):
     """Whose pictures those of a batch are.
@@ -96,9 +98,7 @@ def proxy_objective(
         TrainingError: There are no catalogue pictures.
     """
     if proxies is None:
-        raise TrainingError(
-            "The proxy loss needs catalogue pictures: give them as the first of two lists."
-        )
+        raise TrainingError(PROXIES_MISSING)
     similarities = distances.cosines(embeddings, proxies.embeddings)
     asking = ops.where(labels.slots < 0, labels.products, -1)
     return proxy_softmax(similarities, asking, proxies.products, options.temperature)

@@ -90,11 +90,11 @@ def simulate(
             is_whole = step == 0
             size = max(LEAST_PRODUCTS, len(right) >> step)
             drawn = others if is_whole else rng.permutation(others)[:size]
-            if len(drawn) == 0 or (not is_whole and len(drawn) < size):
+            if not is_whole and len(drawn) < size:
                 continue  # the gallery is too small to be made smaller
             kept = np.zeros(len(right), np.bool_)
             kept[drawn] = True
-            if leaves_out or not right.any():
+            if len(drawn) and (leaves_out or not right.any()):
                 first = finder.first_match(similarities[photo], kept)
                 found.append((*first[:2], len(drawn), False, False, is_whole, photo))
             if not right.any():

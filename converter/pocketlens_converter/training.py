@@ -38,6 +38,7 @@ from pocketlens_converter.curriculum import Curriculum
 from pocketlens_converter.examining import Examiner
 from pocketlens_converter.heads import PICTURES as HEAD_PICTURES
 from pocketlens_converter.learner import Learner
+from pocketlens_converter.objectives import PROXIES_MISSING
 from pocketlens_converter.options import PHOTO_RATE, TrainOptions
 from pocketlens_converter.synthesis.backgrounds import Backgrounds, read_backgrounds
 from pocketlens_converter.synthesis.scenes import Scenes
@@ -159,6 +160,8 @@ def train(
     learned = replace(resolved, image_size=size)
     shown = [number for of_product in pictures.catalogue for number in of_product]
     shown.sort(key=lambda number: pictures.entries[number].slot)
+    if options.loss == "proxy" and not shown:
+        raise TrainingError(PROXIES_MISSING)
     proxies = [pictures.entries[number].product for number in shown]
     learner = Learner(learned, weights=weights, proxy_products=proxies)
     curriculum = Curriculum(pictures, Scenes(places.pictures), learned)
@@ -175,27 +178,27 @@ def train(
         logger.info("resuming at step %d", start.step)
 
     log = TrainingLog(logs, preview, logger.warning)
-    log.begin(lambda: curriculum.batch(start.step))
     losses: deque[float] = deque(maxlen=LAST_LOSSES)
     end, saved, waited, seen = start, clock(), 0.0, 0
-    for report in _learned(learner, curriculum, start, clock):
-        losses.append(report.loss)
-        waited += report.waited
-        seen += report.pictures
-        end = checkpoints.Progress(run, report.step, report.seconds)
-        if examiner and report.is_examined:
-            report = replace(
-                report, recall=examiner.recall(learner.averaged_model(options.image_size))
-            )
-        log.step(report)
-        progress(report)
-        if clock() - saved >= CHECKPOINT_SECONDS:
-            state = {**learner.state(), **curriculum.state()}
-            _check_finite(state, report.step)
-            checkpoints.write(checkpoint, end, state)
-            saved = clock()
+    with closing(log):
+        log.begin(lambda: curriculum.batch(start.step))
+        for report in _learned(learner, curriculum, start, clock):
+            losses.append(report.loss)
+            waited += report.waited
+            seen += report.pictures
+            end = checkpoints.Progress(run, report.step, report.seconds)
+            if examiner and report.is_examined:
+                report = replace(
+                    report, recall=examiner.recall(learner.averaged_model(options.image_size))
+                )
+            log.step(report)
+            progress(report)
+            if clock() - saved >= CHECKPOINT_SECONDS:
+                state = {**learner.state(), **curriculum.state()}
+                _check_finite(state, report.step)
+                checkpoints.write(checkpoint, end, state)
+                saved = clock()
 
-    log.close()
     _check_finite(learner.state(), end.step)
     model = learner.averaged_model(options.image_size)
     spec = models.ModelSpec(options.image_size, options.image_size, options.dim)
@@ -331,5 +334,7 @@ def _pace(share: float, warm_up: float) -> float:
 def _check_out(out: Path) -> None:
     if out.suffix != ".keras":
         raise TrainingError(f"Expected a name that ends in .keras. Received {out}.")
+    if out.is_dir():
+        raise TrainingError(f"Expected a file to write. {out} is a folder.")
     if not out.parent.is_dir():
         raise TrainingError(f"There is no folder {out.parent}. Make it first.")

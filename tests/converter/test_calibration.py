@@ -186,6 +186,15 @@ def test_with_photos_of_absent_things_no_product_is_left_out() -> None:
     assert set(found.photo[found.is_present].tolist()) == {2, 3, 4}
 
 
+def test_in_a_gallery_of_one_product_its_photos_are_only_searched_as_present() -> None:
+    queries, shown, gallery = shop_of(1, photos=5)
+
+    found = simulate(queries, shown, gallery, 0.97, np.random.default_rng(0))
+
+    assert found.is_present.tolist() == found.is_right.tolist() == [True] * 5
+    assert found.products.tolist() == [1] * 5
+
+
 # --- the calibration -----------------------------------------------------------------------------
 
 
@@ -263,6 +272,18 @@ def test_no_photo_of_a_product_is_fitted_and_measured_on() -> None:
 
     assert by_product.calibration.intercept == by_photo.calibration.intercept
     assert by_product != by_photo  # the folds, and only they, differ
+
+
+def test_photos_of_a_single_absent_thing_are_enough_to_calibrate() -> None:
+    queries, shown, gallery = shop_of(60, photos=200)
+    shown[:40] = False
+    found = simulate(queries, shown, gallery, 0.97, np.random.default_rng(0), leaves_out=False)
+    groups = np.where(shown.any(axis=1), shown.argmax(axis=1), 60)
+
+    calibration = calibrate(found, groups, CalibrationOptions()).calibration
+
+    assert calibration.absent_photos == 40
+    assert 0 < calibration.no_match_threshold <= calibration.match_threshold <= 1
 
 
 def test_too_few_photos_or_products_are_told() -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -57,6 +58,12 @@ def test_a_photo_without_its_product_is_invisible(
 
     names = [pictures.entries[number].path.name for number in found.invisible]
     assert names == ["0-3.png"]
+
+
+def test_without_mining_rounds_none_is_ever_due(pictures: TrainingPictures) -> None:
+    curriculum = Curriculum(pictures, Scenes(), replace(OPTIONS, mining_rounds=0))
+
+    assert not any(curriculum.is_due(share) for share in (0.0, 0.5, 1.0))
 
 
 def test_photos_are_dropped_half_way_and_stay_so_after_a_restart(

@@ -38,6 +38,16 @@ def test_a_neighbourhood_has_the_negatives_that_were_asked_for() -> None:
         assert len(products) - alike == 2
 
 
+def test_a_small_batch_keeps_its_negatives_of_other_classes() -> None:
+    categories = np.repeat(np.arange(4), 40)
+    options = TrainOptions(products=16, neighbourhood_share=1.0, in_class=15, out_of_class=3)
+
+    for step in range(20):
+        products = Composition(categories).products(step, options)
+        assert len(products) == 16
+        assert np.count_nonzero(categories[products] != categories[products[0]]) == 3
+
+
 def test_a_mined_neighbourhood_is_drawn_from_the_nearest() -> None:
     nearest = np.array([np.delete(np.arange(40), n)[:20] for n in range(40)])
     composition = Composition(np.zeros(40, np.int64), nearest)

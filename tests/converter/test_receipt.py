@@ -10,15 +10,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.making.models import DrawnShop, draw_shop, keras_file
+from tests.making.models import DrawnShop, draw_shop, keras_file, tiny_model
 
-from pocketlens.errors import BudgetBroken
+from pocketlens.errors import BudgetBroken, ModelUnsupported, TrainingError
 from pocketlens.formats import bundle as bundles
 from pocketlens_converter import conversion, receipt_page
 from pocketlens_converter.cli import main
 from pocketlens_converter.conversion import Converted
-from pocketlens_converter.convert_options import Budgets, ConvertOptions
+from pocketlens_converter.convert_options import Budgets, ConvertOptions, InputScale
 from pocketlens_converter.receipt import broken
+from pocketlens_converter.silence import silenced
 
 ANYTHING = Budgets(top1_agreement=None, cosine_mean=None)
 
@@ -117,6 +118,28 @@ def test_int8_is_adapted_and_tried_again_before_it_is_given_up(
     tried = [(attempt.precision, attempt.adapted_steps) for attempt in receipt.given_up]
     assert tried[:3] == [("int8", 0), ("int8", 3), ("weight-int8", 0)]
     assert "int8 after 3 steps of fine-tuning was given up" in receipt_page.gave_up(receipt)[1]
+
+
+@pytest.mark.parametrize("budgets", [Budgets(recall_loss=0.01), Budgets(top1_agreement=0.99)])
+def test_a_budget_that_needs_photos_is_refused_without_any(
+    shop: DrawnShop, model: Path, budgets: Budgets
+) -> None:
+    with pytest.raises(TrainingError, match="--queries"):
+        conversion.convert(model, catalogue=shop.catalogue, options=ConvertOptions(budgets=budgets))
+
+
+def test_fine_tuning_is_refused_where_it_would_do_nothing(shop: DrawnShop, tmp_path: Path) -> None:
+    with pytest.raises(ModelUnsupported, match="for int8"):
+        ConvertOptions(precision="float16", adapting_steps=10)
+
+    with silenced():
+        tiny_model(scales=False).export(tmp_path / "saved", verbose=False)
+    with pytest.raises(ModelUnsupported, match="--adapt"):
+        conversion.convert(
+            tmp_path / "saved",
+            catalogue=shop.catalogue,
+            options=ConvertOptions(adapting_steps=10, input_scale=InputScale(-1, 1)),
+        )
 
 
 def test_without_a_fall_back_or_an_end_there_is_no_bundle(
