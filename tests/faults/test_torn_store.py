@@ -19,7 +19,13 @@ import numpy as np
 import pytest
 from tests.making.shops import Shop, make_shop
 
-from pocketlens.errors import BundleError, PocketLensError, StoreError, StoreNotFound
+from pocketlens.errors import (
+    BundleError,
+    PocketLensError,
+    StoreCorrupt,
+    StoreError,
+    StoreNotFound,
+)
 from pocketlens.formats import bundle as bundles
 from pocketlens.indexing import index
 from pocketlens.store import database, installs
@@ -235,6 +241,11 @@ def outcome(directory: Path, old: object) -> str:
     try:
         facts_and_more = answers(directory)
     except StoreNotFound:
+        return "none"
+    except StoreCorrupt:
+        # Killed before the first CURRENT, behind the install that it would have named: there is no
+        # store either, and the error says what makes one.
+        assert not (directory / "CURRENT").exists()
         return "none"
     if facts_and_more == old:
         return "old"
