@@ -65,7 +65,7 @@ WEIGHTS = SHARED / "weights" / "mobilenet_v2_1.0_224_no_top.weights.h5"
 
 DRAWS, ABSENT_PRODUCTS, FOLD = 10, 20, 0
 KEPT = 0.95  # of true matches
-GROCERY = TrainOptions(steps=2000, dim=256)
+GROCERY = TrainOptions()
 CATALOGUE_ALONE = TrainOptions(steps=1800, pictures=3, dim=256)
 OF_A_DRAW = TrainOptions(steps=400, image_size=192)
 Figures = dict[str, Any]
