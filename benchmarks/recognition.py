@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -227,10 +227,14 @@ def one_draw(folder: Path, number: int, scale: Scale) -> dict[str, float]:
     without = frozenset(rows[each]["product_id"] for each in drawn)
     place = folder / f"draw_{number}"
     place.mkdir(exist_ok=True)
+    made_by = {"commit": commit(), "options": asdict(replace(scale.draw, seed=number))}
     done = place / "figures.json"
     if done.exists():
-        kept_figures: dict[str, float] = json.loads(done.read_text())
-        return kept_figures
+        record = json.loads(done.read_text())
+        # Not those of other code, nor of a quick run.
+        if record["made_by"] == json.loads(json.dumps(made_by)):
+            earlier: dict[str, float] = record["figures"]
+            return earlier
     shown = place / "catalog.csv"
     folds.write(
         shown,
@@ -261,7 +265,7 @@ def one_draw(folder: Path, number: int, scale: Scale) -> dict[str, float]:
             f"true_matches_{name}": photos,
             f"absent_photos_{name}": strangers,
         }
-    done.write_text(json.dumps(figures))
+    done.write_text(json.dumps({"made_by": made_by, "figures": figures}))
     print(f"  draw {number}: " + ", ".join(f"{k} {v:.3g}" for k, v in figures.items()), flush=True)
     return figures
 
@@ -347,8 +351,8 @@ def goals(figures: Figures) -> list[dict[str, object]]:
 
 
 def commit() -> str:
-    """That is checked out."""
-    command = ["git", "rev-parse", "HEAD"]  # whichever git is used here
+    """What is checked out, with "-dirty" behind it where files differ."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     return found.stdout.strip()
 
