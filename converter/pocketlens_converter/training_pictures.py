@@ -13,10 +13,9 @@ synthesised from it.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from collections import Counter
-from collections.abc import Collection, Sequence, Set
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,6 +28,7 @@ from pocketlens.errors import PictureError, TrainingError
 from pocketlens.formats.bundle import Spec
 from pocketlens.image_lists import ImageList
 from pocketlens.query import pictures as decoding
+from pocketlens_converter import duplicates
 from pocketlens_converter.synthesis.cutouts import Cutout, cut_out
 
 Pixels = npt.NDArray[np.uint8]
@@ -75,7 +75,6 @@ class TrainingPictures:
         self.side = side
         self.problems = problems
         self.product_count = 1 + max(entry.product for entry in entries)
-        self.slot_count = 1 + max(entry.slot for entry in entries)
         names = list(categories) or [""] * self.product_count
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         self.categories = np.array([numbers[name] for name in names], np.int64)
@@ -83,24 +82,26 @@ class TrainingPictures:
         self.catalogue: list[list[int]] = [[] for _ in range(self.product_count)]
         for number, entry in enumerate(self.entries):
             (self.photos if entry.slot < 0 else self.catalogue)[entry.product].append(number)
-        self._fitting = MEMORY_BYTES // (3 * side * side)
+        self._fitting = _fitting(side)
         self._squares: dict[int, Pixels] = {}
         self._cutouts: dict[int, Cutout] = {}
 
-    @property
-    def photo_share(self) -> float:
-        """Share of the products that have photos."""
-        return sum(bool(numbers) for numbers in self.photos) / self.product_count
+    def keep(self, squares: Mapping[int, Pixels]) -> None:
+        """Keeps decoded pictures, by number of their entry."""
+        self._squares = dict(squares)
 
-    def keep(self, squares: Sequence[Pixels]) -> None:
-        """Keeps decoded pictures, one an entry, in memory as far as they fit."""
-        self._squares = dict(enumerate(squares[: self._fitting]))
+    def leave_out(self, numbers: Set[int]) -> set[int]:
+        """Takes photos out of those that are drawn, except a product's last one.
 
-    def leave_out(self, numbers: Set[int]) -> None:
-        """Takes photos out of those that are drawn, except a product's last one."""
+        Returns:
+            Those that were taken out.
+        """
+        left_out: set[int] = set()
         for product, photos in enumerate(self.photos):
-            kept = [number for number in photos if number not in numbers]
-            self.photos[product] = kept or photos[:1]
+            kept = [number for number in photos if number not in numbers] or photos[:1]
+            left_out |= set(photos) - set(kept)
+            self.photos[product] = kept
+        return left_out
 
     def square(self, number: int) -> Image.Image:
         """Picture `number`, RGB, `side` x `side` pixels, on white."""
@@ -146,6 +147,7 @@ def read(lists: Sequence[Path], side: int, *, held_out: Collection[str] = ()) ->
         TrainingError: Fewer than two products have pictures, or a category is in no list.
     """
     found: list[_Found] = []
+    thumbnails: list[Pixels] = []
     problems: list[str] = []
     read_lists = [image_lists.read(path) for path in lists]
     categories = _categories(read_lists)
@@ -164,8 +166,12 @@ def read(lists: Sequence[Path], side: int, *, held_out: Collection[str] = ()) ->
                 problems.append(f"{path}, line {entry.line}: {exc} Left out.")
                 continue
             is_catalogue = position == 0 and len(lists) > 1
-            found.append(_Found(entry.path, entry.product_ids, is_catalogue, square))
-    kept, shared = _told_apart(found)
+            is_kept = len(found) < _fitting(side)
+            found.append(
+                _Found(entry.path, entry.product_ids, is_catalogue, square if is_kept else None)
+            )
+            thumbnails.append(duplicates.thumbnail(square))
+    kept, shared = _told_apart(found, thumbnails)
     problems += shared
     numbers = {name: number for number, name in enumerate(dict.fromkeys(each[0] for each in kept))}
     if len(numbers) < 2:
@@ -185,8 +191,39 @@ def read(lists: Sequence[Path], side: int, *, held_out: Collection[str] = ()) ->
     ]
     of_products = [categories[name] for name in numbers]
     pictures = TrainingPictures(entries, side, problems, of_products)
-    pictures.keep([each.square for _, each in kept])
+    pictures.keep(
+        {number: each.square for number, (_, each) in enumerate(kept) if each.square is not None}
+    )
     return pictures
+
+
+def photo_share(lists: Sequence[Path], held_out: Collection[str] = ()) -> float:
+    """Share of the products in image lists that have photos; no picture is opened.
+
+    Args:
+        lists: As `read` takes them.
+        held_out: Categories whose products do not count.
+
+    Raises:
+        ImageListError: A list cannot be understood.
+    """
+    read_lists = [image_lists.read(path) for path in lists]
+    categories = _categories(read_lists)
+    counts = Counter(
+        name
+        for listed in read_lists
+        for entry in listed.entries
+        for name in entry.product_ids
+        if categories[name] not in held_out
+    )
+    photographed = {
+        name
+        for listed in read_lists[1:] or read_lists
+        for entry in listed.entries
+        for name in entry.product_ids
+        if counts[name] > 1
+    }
+    return len(photographed) / max(1, len(counts))
 
 
 def letterboxed(path: Path, side: int) -> Pixels:
@@ -196,6 +233,11 @@ def letterboxed(path: Path, side: int) -> Pixels:
         PictureError: It cannot be used as a picture.
     """
     return decoding.tensor(path, Spec("", side, side, 2))
+
+
+def _fitting(side: int) -> int:
+    """Squares of that side that are kept in memory at most."""
+    return MEMORY_BYTES // (3 * side * side)
 
 
 def _categories(lists: Sequence[ImageList]) -> dict[str, str]:
@@ -209,30 +251,36 @@ def _categories(lists: Sequence[ImageList]) -> dict[str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Found:
-    """A picture of a list, with what the list says of it."""
+    """A picture of a list, with what the list says of it; `square` is None where none fits."""
 
     path: Path
     products: tuple[str, ...]
     is_catalogue: bool
-    square: Pixels
+    square: Pixels | None
 
 
-def _told_apart(found: Sequence[_Found]) -> tuple[list[tuple[str, _Found]], list[str]]:
+def _told_apart(
+    found: Sequence[_Found], thumbnails: Sequence[Pixels]
+) -> tuple[list[tuple[str, _Found]], list[str]]:
     """Each picture with the one product that it is learned as, and what was left out.
 
-    One picture is one content: the same file twice, or under two names, is one.
+    One picture is one content: saved twice, under two names or in two qualities, it is one.
     """
-    contents = [hashlib.sha256(each.square.tobytes()).digest() for each in found]
-    shown: dict[bytes, set[str]] = {}
-    pictures: dict[str, set[bytes]] = {}
+    contents = duplicates.first_alike(np.stack(thumbnails)).tolist() if found else []
+    shown: dict[int, set[str]] = {}
+    pictures: dict[str, set[int]] = {}
     for content, each in zip(contents, found, strict=True):
         shown.setdefault(content, set()).update(each.products)
         for product in each.products:
             pictures.setdefault(product, set()).add(content)
-    first_alike: dict[frozenset[bytes], str] = {}
+    first_alike: dict[frozenset[int], str] = {}
     alike = {name: first_alike.setdefault(frozenset(of), name) for name, of in pictures.items()}
     kept: list[tuple[str, _Found]] = []
-    problems: list[str] = []
+    problems = [
+        f"{name} and {first} have the same pictures: they are learned as one product."
+        for name, first in alike.items()
+        if name != first
+    ]
     for content, each in zip(contents, found, strict=True):
         names = sorted({alike[name] for name in shown[content]})
         if len(names) == 1:

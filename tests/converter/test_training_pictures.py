@@ -58,6 +58,35 @@ def test_products_whose_pictures_are_all_the_same_are_one(tmp_path: Path) -> Non
     assert [entry.product for entry in pictures.entries] == [0, 0, 1]
 
 
+def test_a_picture_saved_twice_in_other_qualities_is_one(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    patches = rng.integers(0, 256, (2, 6, 6, 3)).astype(np.uint8)
+    same, other = (Image.fromarray(each).resize((96, 96)) for each in patches)
+    same.save(tmp_path / "a.png")
+    same.save(tmp_path / "b.jpg", quality=75)
+    same.save(tmp_path / "c.jpg", quality=90)
+    other.save(tmp_path / "d.png")
+    rows = ["image,product_id", "a.png,a", "b.jpg,b", "c.jpg,c", "d.png,d"]
+    (tmp_path / "c.csv").write_text("\n".join(rows) + "\n")
+
+    pictures = training_pictures.read([tmp_path / "c.csv"], 96)
+
+    assert [entry.product for entry in pictures.entries] == [0, 0, 0, 1]
+
+
+def test_only_as_many_pictures_are_held_as_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    listed = write_list(tmp_path, "c", [(f"{n}.png", f"{n}", 20 * n) for n in range(6)])
+    whole = training_pictures.read([listed], 32).squares(range(6), 32)
+    monkeypatch.setattr(training_pictures, "MEMORY_BYTES", 2 * 3 * 32 * 32)
+
+    pictures = training_pictures.read([listed], 32)
+
+    assert len(pictures._squares) == 2
+    np.testing.assert_array_equal(pictures.squares(range(6), 32), whole)
+
+
 def test_a_picture_of_products_that_differ_elsewhere_is_left_out(tmp_path: Path) -> None:
     shown = write_list(
         tmp_path,
@@ -94,11 +123,11 @@ def test_what_is_left_out_is_drawn_no_more_but_a_last_photo_stays(tmp_path: Path
     photos = write_list(
         tmp_path,
         "p",
-        [("a1.png", "a", 1), ("a2.png", "a", 2), ("b1.png", "b", 3), ("b2.png", "b", 4)],
+        [("a1.png", "a", 10), ("a2.png", "a", 20), ("b1.png", "b", 30), ("b2.png", "b", 40)],
     )
     pictures = training_pictures.read([photos], 32)
 
-    pictures.leave_out({0, 2, 3})
+    assert pictures.leave_out({0, 2, 3}) == {0, 3}
 
     assert pictures.photos == [[1], [2]]
 
@@ -108,7 +137,7 @@ def test_squares_are_the_same_kept_or_decoded_anew(tmp_path: Path) -> None:
     pictures = training_pictures.read([shown], 32)
     kept = pictures.squares([1, 0], 16)
 
-    pictures.keep([])
+    pictures.keep({})
 
     np.testing.assert_array_equal(pictures.squares([1, 0], 16), kept)
     assert kept.shape == (2, 16, 16, 3)
