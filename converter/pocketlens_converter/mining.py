@@ -11,6 +11,7 @@ sees no trace of their product, although it recognises it elsewhere, are named, 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import keras
@@ -63,7 +64,7 @@ def mined(
         for number in rng.permutation(of_product)[:at_most].tolist()
     ]
     numbers = np.array(sorted(chosen), np.int64)
-    embeddings = _embedded(model, pictures, numbers)
+    embeddings = embedded(model, pictures, numbers.tolist()).astype(np.float64)
     owners = np.array([pictures.entries[number].product for number in numbers])
     sums = np.zeros((pictures.product_count, embeddings.shape[1]))
     np.add.at(sums, owners, embeddings)
@@ -73,15 +74,16 @@ def mined(
     )
 
 
-def _embedded(
-    model: keras.Model, pictures: TrainingPictures, numbers: npt.NDArray[np.int64]
-) -> npt.NDArray[np.float64]:
+def embedded(
+    model: keras.Model, pictures: TrainingPictures, numbers: Sequence[int]
+) -> npt.NDArray[np.float32]:
+    """Embeddings (n, dim) of 1 or more pictures, of which a part at a time is held in memory."""
     size = model.inputs[0].shape[1]
     rows = [
-        models.embed(model, pictures.squares(part.tolist(), size))
-        for part in np.array_split(numbers, -(-len(numbers) // ROWS_AT_ONCE))
+        models.embed(model, pictures.squares(numbers[start : start + ROWS_AT_ONCE], size))
+        for start in range(0, len(numbers), ROWS_AT_ONCE)
     ]
-    return np.concatenate(rows).astype(np.float64)
+    return np.concatenate(rows)
 
 
 def _nearest(centres: npt.NDArray[np.float64], pool: int) -> npt.NDArray[np.int64]:
@@ -91,7 +93,10 @@ def _nearest(centres: npt.NDArray[np.float64], pool: int) -> npt.NDArray[np.int6
         cosines = centres[start : start + ROWS_AT_ONCE] @ centres.T
         rows = np.arange(len(cosines))
         cosines[rows, start + rows] = -np.inf  # itself
-        nearest[start : start + len(cosines)] = np.argsort(-cosines, axis=1)[:, :count]
+        near = np.argpartition(-cosines, count - 1, axis=1)[:, :count]
+        near.sort(axis=1)  # of equals the first: what is drawn must not depend on the machine
+        order = np.argsort(-np.take_along_axis(cosines, near, axis=1), axis=1, kind="stable")
+        nearest[start : start + len(cosines)] = np.take_along_axis(near, order, axis=1)
     return nearest
 
 

@@ -64,9 +64,14 @@ class Composition:
         outside = min(options.out_of_class, count - 1)
         inside = min(options.in_class, count - 1 - outside)
         chosen = [anchor, *_drawn(near[is_alike], inside, rng)]
-        chosen += _drawn(near[~is_alike], outside, rng)
+        # The nearest of a large class may all be its own: then any of another class.
+        others = self._others(anchor)
+        elsewhere = others[self.categories[others] != self.categories[anchor]]
+        strangers = _drawn(near[~is_alike], outside, rng)
+        left = np.setdiff1d(elsewhere, strangers)
+        chosen += [*strangers, *_drawn(left, outside - len(strangers), rng)]
         # A class may be too small: the nearest of others take the places, then anything.
-        for pool in (near, self._others(anchor)):
+        for pool in (near, others):
             left = np.setdiff1d(pool, chosen)
             chosen += _drawn(left, count - len(chosen), rng)
         return chosen[:count]

@@ -60,10 +60,31 @@ def test_a_photo_without_its_product_is_invisible(
     assert names == ["0-3.png"]
 
 
-def test_without_mining_rounds_none_is_ever_due(pictures: TrainingPictures) -> None:
+def test_without_mining_rounds_none_is_due_at_first(pictures: TrainingPictures) -> None:
     curriculum = Curriculum(pictures, Scenes(), replace(OPTIONS, mining_rounds=0))
 
-    assert not any(curriculum.is_due(share) for share in (0.0, 0.5, 1.0))
+    assert not any(curriculum.is_due(share) for share in (0.0, 0.25, 0.49))
+
+
+@pytest.mark.parametrize("rounds", [0, 1])
+def test_photos_are_looked_at_half_way_however_few_the_rounds(
+    colours: keras.Model, pictures: TrainingPictures, rounds: int
+) -> None:
+    curriculum = Curriculum(pictures, Scenes(), replace(OPTIONS, mining_rounds=rounds))
+    if rounds:
+        curriculum.mine(colours, 0.0)
+
+    assert curriculum.is_due(0.5)
+    curriculum.mine(colours, 0.5)
+
+    assert len(curriculum.dropped) == 1
+    assert not any(curriculum.is_due(share) for share in (0.5, 0.75, 1.0))
+
+
+def test_nothing_is_looked_for_where_all_photos_are_to_stay(pictures: TrainingPictures) -> None:
+    everything = replace(OPTIONS, mining_rounds=0, visible_share=1.0)
+
+    assert not Curriculum(pictures, Scenes(), everything).is_due(0.5)
 
 
 def test_photos_are_dropped_half_way_and_stay_so_after_a_restart(

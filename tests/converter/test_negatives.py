@@ -48,6 +48,15 @@ def test_a_small_batch_keeps_its_negatives_of_other_classes() -> None:
         assert np.count_nonzero(categories[products] != categories[products[0]]) == 3
 
 
+def test_a_pool_of_one_class_leaves_no_batch_without_another() -> None:
+    categories = np.repeat(np.arange(2), 40)
+    nearest = np.array([np.delete(np.arange(40), n % 40)[:20] + 40 * (n // 40) for n in range(80)])
+
+    for step in range(20):
+        products = Composition(categories, nearest).products(step, NEIGHBOURS)
+        assert np.count_nonzero(categories[products] != categories[products[0]]) == 2
+
+
 def test_a_mined_neighbourhood_is_drawn_from_the_nearest() -> None:
     nearest = np.array([np.delete(np.arange(40), n)[:20] for n in range(40)])
     composition = Composition(np.zeros(40, np.int64), nearest)
