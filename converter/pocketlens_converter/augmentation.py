@@ -18,15 +18,20 @@ GROUND = (255, 255, 255)
 
 
 def zoom(
-    picture: Image.Image, rng: np.random.Generator, *, size: int, smallest_area: float
+    picture: Image.Image,
+    rng: np.random.Generator,
+    *,
+    size: int,
+    smallest_area: float,
+    stretch: float = 4 / 3,
 ) -> Image.Image:
     """A random part of `picture`, some `smallest_area` of it or more, scaled to `size` pixels.
 
-    Its sides differ by a third at most (one that would be too long is cut), as in "Going deeper
-    with convolutions" (2014), section 6.
+    Its sides differ by `stretch` at most (one that would be too long is cut); a third is what
+    "Going deeper with convolutions" (2014), section 6, has.
     """
     area = rng.uniform(smallest_area, 1.0)
-    aspect = math.exp(rng.uniform(math.log(3 / 4), math.log(4 / 3)))
+    aspect = math.exp(rng.uniform(-math.log(stretch), math.log(stretch)))
     side = picture.width
     width = min(side, side * math.sqrt(area * aspect))
     height = min(side, side * math.sqrt(area / aspect))
@@ -72,28 +77,36 @@ def blur(picture: Image.Image, rng: np.random.Generator, *, radius: float) -> Im
     return picture.filter(ImageFilter.GaussianBlur(rng.uniform(0, radius)))
 
 
-def photo(picture: Image.Image, rng: np.random.Generator, size: int) -> Image.Image:
+def photo(
+    picture: Image.Image, rng: np.random.Generator, size: int, strength: float = 1.0
+) -> Image.Image:
     """A shopper's photo as it might also have been taken.
 
     Args:
         picture: RGB, square.
         rng: Where the chances come from.
         size: Pixels a side of what is returned.
+        strength: Of everything but the mirroring, 0 to 1.4.
     """
-    picture = zoom(picture, rng, size=size, smallest_area=0.3)
-    picture = rotate(flip(picture, rng), rng, degrees=20)
-    picture = tint(light(picture, rng, strength=0.3), rng, strength=0.08)
-    return blur(picture, rng, radius=1.5)
+    smallest, stretch = 1 - 0.7 * strength, (4 / 3) ** strength
+    picture = zoom(picture, rng, size=size, smallest_area=smallest, stretch=stretch)
+    picture = rotate(flip(picture, rng), rng, degrees=20 * strength)
+    picture = tint(light(picture, rng, strength=0.3 * strength), rng, strength=0.08 * strength)
+    return blur(picture, rng, radius=1.5 * strength)
 
 
-def catalogue_picture(picture: Image.Image, rng: np.random.Generator, size: int) -> Image.Image:
+def catalogue_picture(
+    picture: Image.Image, rng: np.random.Generator, size: int, strength: float = 1.0
+) -> Image.Image:
     """A catalogue picture, changed less: it is searched as it is, never from another side.
 
     Args:
         picture: RGB, square.
         rng: Where the chances come from.
         size: Pixels a side of what is returned.
+        strength: Of everything but the mirroring, 0 to 1.4.
     """
-    picture = zoom(picture, rng, size=size, smallest_area=0.6)
-    picture = rotate(flip(picture, rng), rng, degrees=10)
-    return light(picture, rng, strength=0.15)
+    smallest, stretch = 1 - 0.4 * strength, (4 / 3) ** strength
+    picture = zoom(picture, rng, size=size, smallest_area=smallest, stretch=stretch)
+    picture = rotate(flip(picture, rng), rng, degrees=10 * strength)
+    return light(picture, rng, strength=0.15 * strength)

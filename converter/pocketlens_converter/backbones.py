@@ -95,6 +95,16 @@ def build(options: TrainOptions, weights: Path | None) -> keras.Model:
     return keras.Model(pictures, embeddings, name="embedder")
 
 
+def learned_size(options: TrainOptions, *, is_pretrained: bool) -> int:
+    """Side of the pictures to learn from, a multiple of 32 pixels where it is scaled."""
+    size = options.image_size
+    if not is_pretrained or options.learned_scale == 1 or options.features == "flatten":
+        return size  # what is flattened has one size only
+    scaled = max(32, 32 * round(size * options.learned_scale / 32))
+    known = BACKBONES.get(options.backbone)
+    return size if known is not None and scaled < known.least_size else scaled
+
+
 def has_batch_statistics(model: keras.Model) -> bool:
     """Whether a batch norm of `build`'s model learns: it must be called with training=True."""
     backbone = next(layer for layer in model.layers if isinstance(layer, keras.Model))
@@ -205,11 +215,15 @@ def _load(backbone: keras.Model, weights: Path, options: TrainOptions) -> None:
         raise TrainingError(f"There is no file of weights at {weights}. Check --weights.")
     try:
         backbone.load_weights(weights)
-    except (ValueError, OSError, KeyError) as exc:
+    except (ValueError, TypeError, OSError, KeyError, AttributeError, RuntimeError) as exc:
         raise TrainingError(
             f"Expected weights of {options.backbone} (alpha {options.alpha:g}, without its top). "
-            f"Received {weights}, which does not fit: {str(exc).splitlines()[0]}"
+            f"Received {weights}, which does not fit: {_first_line(exc)}"
         ) from exc
+
+
+def _first_line(exc: Exception) -> str:
+    return next(iter(str(exc).splitlines()), type(exc).__name__)
 
 
 def _load_imagenet(backbone: keras.Model, options: TrainOptions) -> None:
@@ -230,7 +244,7 @@ def _load_imagenet(backbone: keras.Model, options: TrainOptions) -> None:
         chosen = {"include_top": False, **width, **dict(known.arguments)}
         call = ", ".join(f"{name}={value!r}" for name, value in chosen.items())
         raise TrainingError(
-            f"The weights of {options.backbone} cannot be fetched: {str(exc).splitlines()[0]}. "
+            f"The weights of {options.backbone} cannot be fetched: {_first_line(exc)}. "
             "On a machine with a network, save them: keras.applications."
             f"{known.make}({call}).save_weights('{known.make}.weights.h5'), and give "
             f"the file: --weights {known.make}.weights.h5"

@@ -64,10 +64,10 @@ def make(
     products of their own, two views of each: natural pictures, lest the network forget them.
     """
     rng = np.random.default_rng([options.seed, 1, step])
-    maker = _Maker(pictures, scenes, options.image_size, rng)
+    maker = _Maker(pictures, scenes, options, rng)
     products = composition.products(step, options)
     for product in products:
-        maker.add_product(product, products, options)
+        maker.add_product(product, products)
     for background in scenes.drawn(options.natural, rng):
         maker.add_background(background)
     return Batch(
@@ -103,11 +103,16 @@ class _Maker:
     """Collects the pictures of one batch."""
 
     def __init__(
-        self, pictures: TrainingPictures, scenes: Scenes, size: int, rng: np.random.Generator
+        self,
+        pictures: TrainingPictures,
+        scenes: Scenes,
+        options: TrainOptions,
+        rng: np.random.Generator,
     ) -> None:
         self._pictures = pictures
         self._scenes = scenes
-        self._size = size
+        self._options = options
+        self._size = options.image_size
         self._rng = rng
         self._others = rng.integers(0, pictures.product_count, BYSTANDERS).tolist()
         self._alike: list[int] = []
@@ -115,7 +120,7 @@ class _Maker:
         self.products: list[int] = []
         self.slots: list[int] = []
 
-    def add_product(self, product: int, batch: Sequence[int], options: TrainOptions) -> None:
+    def add_product(self, product: int, batch: Sequence[int]) -> None:
         """One catalogue picture of `product` if there is any, then queries.
 
         What stands around it in a synthesised one is half of the `batch`, which in a
@@ -124,7 +129,7 @@ class _Maker:
         others = [each for each in batch if each != product]
         self._alike = self._rng.permutation(others)[: BYSTANDERS // 2].tolist()
         shown, photos = self._pictures.catalogue[product], self._pictures.photos[product]
-        missing = options.pictures
+        missing = self._options.pictures
         if shown:
             number = int(self._rng.choice(shown))
             slot = self._pictures.entries[number].slot
@@ -134,7 +139,7 @@ class _Maker:
             missing -= 1
         drawn: list[int] = []
         for _ in range(missing):
-            if shown and (not photos or self._rng.random() < options.synthesised_share):
+            if shown and (not photos or self._rng.random() < self._options.synthesised_share):
                 self._add(self._synthesised(int(self._rng.choice(shown))), product, NO_SLOT)
                 continue
             # Where there are too few photos, some come twice; augmentation tells them apart.
@@ -161,9 +166,10 @@ class _Maker:
     def _changed(
         self,
         number: int,
-        effect: Callable[[Image.Image, np.random.Generator, int], Image.Image],
+        effect: Callable[[Image.Image, np.random.Generator, int, float], Image.Image],
     ) -> Image.Image:
-        return effect(self._pictures.square(number), self._rng, self._size)
+        square = self._pictures.square(number)
+        return effect(square, self._rng, self._size, self._options.augmentation)
 
     def _synthesised(self, number: int) -> Image.Image:
         others = [

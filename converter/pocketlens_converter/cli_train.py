@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, cast, get_args
 
@@ -14,8 +15,9 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from pocketlens.cli import output
+from pocketlens.errors import PictureError
 from pocketlens_converter.cli_files import check_place
-from pocketlens_converter.options import Loss, Miner, TrainOptions
+from pocketlens_converter.options import Loss, Miner, TrainOptions, suited
 from pocketlens_converter.silence import tensorflow
 
 if TYPE_CHECKING:
@@ -73,17 +75,17 @@ def _train(
     preview: Annotated[
         Path | None, typer.Option(metavar="FILE.png", help="Write a sheet of the first batch.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Batches to learn from.")] = DEFAULTS.steps,
+    steps: Annotated[
+        int | None,
+        typer.Option(help="Batches to learn from [default: 1400; without photos 600]."),
+    ] = None,
     minutes: Annotated[
         float | None, typer.Option(help="End after this time although steps are left.")
     ] = DEFAULTS.minutes,
     learning_rate: Annotated[
         float | None,
-        typer.Option(
-            help="Of Adam, at its highest; without, 4e-4, or 1.5e-4 where most queries are "
-            "synthesised."
-        ),
-    ] = DEFAULTS.learning_rate,
+        typer.Option(help="Of Adam, at its highest [default: 4e-4; without photos 1.5e-4]."),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Of everything random.")] = DEFAULTS.seed,
     backbone: Annotated[
         str,
@@ -117,17 +119,33 @@ def _train(
     trained_share: Annotated[
         float | None,
         typer.Option(
-            help="Of the weights that are saved; the rest is what the run started from. Without, "
-            "1, or 0.7 where most queries are synthesised.",
+            help="Of the weights that are saved; the rest is what the run started from "
+            "[default: 1; without photos 0.5].",
             rich_help_panel=NETWORK,
         ),
-    ] = DEFAULTS.trained_share,
+    ] = None,
     image_size: Annotated[
-        int, typer.Option(help="Side of the model's input, pixels.", rich_help_panel=NETWORK)
-    ] = DEFAULTS.image_size,
+        int | None,
+        typer.Option(
+            help="Side of the model's input, pixels [default: 224; without photos 288].",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
+    learned_scale: Annotated[
+        float | None,
+        typer.Option(
+            help="Side of the pictures that a pretrained backbone learns from, as a share of that "
+            "[default: 6/7; without photos 7/9].",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
     dim: Annotated[
-        int, typer.Option(help="Numbers of an embedding.", rich_help_panel=NETWORK)
-    ] = DEFAULTS.dim,
+        int | None,
+        typer.Option(
+            help="Numbers of an embedding [default: 128; without photos 256].",
+            rich_help_panel=NETWORK,
+        ),
+    ] = None,
     loss: Annotated[
         str, typer.Option(help=", ".join(get_args(Loss)) + ".", rich_help_panel=LOSS)
     ] = DEFAULTS.loss,
@@ -150,8 +168,12 @@ def _train(
         int, typer.Option(help="Products a batch.", rich_help_panel=BATCHES)
     ] = DEFAULTS.products,
     pictures: Annotated[
-        int, typer.Option(help="Pictures a product.", rich_help_panel=BATCHES)
-    ] = DEFAULTS.pictures,
+        int | None,
+        typer.Option(
+            help="Pictures a product in a batch [default: 4; without photos 3].",
+            rich_help_panel=BATCHES,
+        ),
+    ] = None,
     in_class: Annotated[
         int,
         typer.Option(help="Negatives of a pair's own category.", rich_help_panel=BATCHES),
@@ -177,6 +199,13 @@ def _train(
             help="Share of synthesised queries of products with photos.", rich_help_panel=BATCHES
         ),
     ] = DEFAULTS.synthesised_share,
+    augmentation: Annotated[
+        float,
+        typer.Option(
+            help="How much pictures are changed, 0 to 1.4; 0 mirrors them only.",
+            rich_help_panel=BATCHES,
+        ),
+    ] = DEFAULTS.augmentation,
     visible: Annotated[
         float,
         typer.Option(
@@ -188,37 +217,48 @@ def _train(
 ) -> None:
     """Train an embedding model on a catalogue and photos of its products.
 
-    Products without photos are learned from queries that are synthesised from their one picture. A
-    run that was killed goes on when the same command is given again.
+    Products without photos are learned from queries that are synthesised from their one picture;
+    where most are such and --weights are given, some defaults are others. A run that was killed
+    goes on when the same command is given again.
     """
-    options = TrainOptions(
+    chosen = {
+        "steps": steps,
+        "learning_rate": learning_rate,
+        "trained_share": trained_share,
+        "image_size": image_size,
+        "learned_scale": learned_scale,
+        "dim": dim,
+        "pictures": pictures,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    from pocketlens_converter.training_pictures import photo_share
+
+    base = suited(photo_share(lists, hold_out or ()), is_pretrained=weights is not None)
+    options = replace(
+        base,
+        **given,  # type: ignore[arg-type]  # each of its own type, by its name
         backbone=backbone,
         alpha=alpha,
         features=features,
         shallow=shallow,
-        learned_layers=_learned_layers(learn),
-        image_size=image_size,
-        dim=dim,
+        learned_layers=_learned_layers(learn, is_pretrained=weights is not None),
         loss=cast(Loss, loss),  # checked by TrainOptions
         miner=cast(Miner, miner),
         margin=margin,
         temperature=temperature,
         proxy_weight=proxy_weight,
-        steps=steps,
         minutes=minutes,
         seed=seed,
         products=products,
-        pictures=pictures,
         in_class=in_class,
         out_of_class=out_of_class,
         neighbourhood_share=neighbourhoods,
         mining_pool=mining_pool,
         mining_rounds=mining_rounds,
         synthesised_share=synthesised,
+        augmentation=augmentation,
         visible_share=visible,
         held_out=tuple(hold_out or ()),
-        learning_rate=learning_rate,
-        trained_share=trained_share,
     )
     if preview is not None:
         check_place(preview)
@@ -226,6 +266,10 @@ def _train(
     from pocketlens_converter import training
 
     console = Console(stderr=True)
+
+    def told(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     with _shown_progress(console) as progress:
         try:
             report = training.train(
@@ -237,27 +281,24 @@ def _train(
                 backgrounds=backgrounds,
                 logs=logs,
                 preview=preview,
+                told=told,
                 progress=progress,
             )
+        except PictureError:  # it could be read at first
+            told("Put the picture back, and the same command goes on; without it, it starts anew.")
+            raise
         except KeyboardInterrupt:
             if training.checkpoint_path(out).exists():
                 console.print("The same command goes on from the last minute's checkpoint.")
             raise
-    for problem in report.problems:
-        console.print(problem, markup=False, highlight=False, soft_wrap=True)
     for path in report.dropped:
-        console.print(
-            f"{path} shows nothing of its product. Left out half way.",
-            markup=False,
-            highlight=False,
-            soft_wrap=True,
-        )
+        told(f"{path} shows nothing of its product. Left out half way.")
     typer.echo(_summary(report))
 
 
-def _learned_layers(text: str) -> int | None:
-    """How many last layers `--learn` means; None for the default."""
-    known = {"": None, "head": 0, "all": EVERY_LAYER}
+def _learned_layers(text: str, *, is_pretrained: bool) -> int | None:
+    """How many last layers `--learn` means; None for the default, which is all of a random one."""
+    known = {"": None, "head": 0, "all": EVERY_LAYER if is_pretrained else None}
     if text in known:
         return known[text]
     if not text.isdecimal():

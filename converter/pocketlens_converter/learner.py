@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from pocketlens_converter import backbones, heads, models
+from pocketlens_converter import backbones, heads
 from pocketlens_converter.batches import Batch
 from pocketlens_converter.objectives import Labels, Proxies, objective
 from pocketlens_converter.options import TrainOptions
@@ -63,11 +63,10 @@ class Learner:
             for is_warm in (False, True)
         }
 
-    def begin(self, catalogue: Pixels, shop: Pixels) -> None:
+    def begin(self, shop: Pixels) -> None:
         """Starts from the shop's pictures, before the first step.
 
         Args:
-            catalogue: uint8 (m, size, size, 3), in order of slots.
             shop: uint8 (n, size, size, 3): some of all pictures, n of 2 or more.
         """
         if self._is_pretrained and self.options.fitted_head:
@@ -75,8 +74,10 @@ class Learner:
         for known in (self._averages, self._starts):
             for variable, weight in zip(known, self.model.weights, strict=True):
                 variable.assign(weight.value)
-        if len(catalogue):
-            self._proxies.assign(models.embed(self.model, catalogue))
+
+    def show(self, catalogue: npt.NDArray[np.float32]) -> None:
+        """Takes embeddings (m, dim) of the catalogue pictures, in order of slots, as proxies."""
+        self._proxies.assign(catalogue)
 
     def learn(self, batch: Batch, *, learning_rate: float, is_warm: bool) -> float:
         """Takes one step; returns its loss."""
@@ -99,9 +100,11 @@ class Learner:
             image_size: Side of its input in pixels, which may differ from what is learned from.
         """
         model = backbones.build(replace(self.options, image_size=image_size), None)
-        share = self.options.trained_share or 1.0
+        share = self.options.trained_share
         pairs = zip(self._averages, self._starts, strict=True)
-        model.set_weights([share * new.numpy() + (1 - share) * old.numpy() for new, old in pairs])
+        model.set_weights(
+            [new.numpy() + (1 - share) * (old.numpy() - new.numpy()) for new, old in pairs]
+        )
         return model
 
     def state(self) -> dict[str, npt.NDArray[np.generic]]:
@@ -153,7 +156,8 @@ class Learner:
             tf.gather_nd(slots, shown)[:, None], tf.gather_nd(embeddings, shown)
         )
         for average, weight in zip(self._averages, self.model.weights, strict=True):
-            average.assign(kept_share * average + (1.0 - kept_share) * weight.value)
+            # In this form what does not change stays the same to the last bit.
+            average.assign(weight.value + kept_share * (average - weight.value))
         return loss
 
     def _catalogue(self) -> Proxies | None:

@@ -12,6 +12,8 @@ made elsewhere, the size is the model's own and pictures are letterboxed on whit
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import secrets
 from collections.abc import Mapping
@@ -60,6 +62,7 @@ def save(model: keras.Model, path: Path, spec: ModelSpec, *, facts: Mapping[str,
         StoreFull: The disk has no room.
         StoreReadOnly: The folder cannot be written to.
     """
+    _sweep(path)
     temporary = path.with_name(f".{secrets.token_hex(4)}.{path.name}")
     try:
         try:
@@ -69,10 +72,17 @@ def save(model: keras.Model, path: Path, spec: ModelSpec, *, facts: Mapping[str,
             raise durable_files.translated(exc, path) from exc
     finally:
         temporary.unlink(missing_ok=True)
-    description = {"format": 1, "input": asdict(spec), **facts}
+    sha256 = hashlib.sha256(data).hexdigest()
+    description = {"format": 1, "input": asdict(spec), "sha256": sha256, **facts}
     text = json.dumps(description, indent=2, sort_keys=True) + "\n"
     durable_files.write_file(description_path(path), text.encode())
     durable_files.write_file(path, data)
+
+
+def _sweep(path: Path) -> None:
+    """Deletes what a run that was killed while it saved has left beside `path`."""
+    for left_behind in path.parent.glob(f".{'[0-9a-f]' * 8}.{glob.escape(path.name)}"):
+        left_behind.unlink(missing_ok=True)
 
 
 def load(path: Path) -> tuple[keras.Model, ModelSpec]:
@@ -133,11 +143,15 @@ def _spec(path: Path, *, height: int, width: int, dim: int) -> ModelSpec:
     if not described.exists():
         return ModelSpec(height, width, dim)
     try:
-        spec = ModelSpec(**json.loads(described.read_text())["input"])
+        description = json.loads(described.read_text())
+        spec = ModelSpec(**description["input"])
+        # Killed between the two files, a run leaves its description beside an earlier model.
+        sha256 = description.get("sha256")
     except (ValueError, TypeError, KeyError) as exc:
         raise ModelUnsupported(
             f"{described} does not describe a model. Delete it to use defaults."
         ) from exc
-    if (spec.height, spec.width, spec.dim) != (height, width, dim):
+    is_its = sha256 in (None, hashlib.sha256(path.read_bytes()).hexdigest())
+    if not is_its or (spec.height, spec.width, spec.dim) != (height, width, dim):
         raise ModelUnsupported(f"{described} belongs to another model than {path}. Delete it.")
     return spec

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
 from pocketlens.errors import TrainingError
@@ -13,13 +13,16 @@ Loss = Literal["softmax", "proxy", "triplet", "contrastive", "n-pair"]
 Miner = Literal["batch-hard", "semi-hard"]
 
 
-PHOTO_RATE, SYNTHESIS_RATE = 4e-4, 1.5e-4
-SYNTHESIS_SHARE = 0.7
+def _check(is_right: bool, expected: str, received: object) -> None:
+    if not is_right:
+        raise TrainingError(f"Expected {expected}. Received {received}.")
 
 
 @dataclass(frozen=True, slots=True)
 class TrainOptions:
-    """How a model is trained. Defaults were measured: docs/training.md.
+    """How a model is trained. Defaults, for products with photos, were measured: docs/training.md.
+
+    `CATALOGUE_ALONE` is for products without.
 
     Attributes:
         backbone: Name in `pocketlens_converter.backbones.BACKBONES`.
@@ -42,9 +45,7 @@ class TrainOptions:
         seed: Of weights, batches and augmentation.
         products: Products a batch (P).
         pictures: Pictures a product in a batch (K), the catalogue picture among them.
-        learning_rate: Of Adam, at its highest; None takes `PHOTO_RATE` where most products have
-            photos, `SYNTHESIS_RATE` where most queries are synthesised: drawn photos teach less,
-            and what the backbone knew is forgotten sooner.
+        learning_rate: Of Adam, at its highest.
         warm_up: Share of the schedule in which the learning rate rises.
         semi_hard_share: Share of the schedule in which the batch-hard miner leaves its place to
             the semi-hard one: from the start it collapses (benchmarks/training.py).
@@ -67,14 +68,14 @@ class TrainOptions:
             own is left out once half of the run is over; 1 keeps all.
         synthesised_share: Share of the queries that are synthesised for products with photos;
             those without have no others.
+        augmentation: How much photos and catalogue pictures are changed before they are learned
+            from, 0 to 1.4: 1 is what is described in `augmentation`, 0 mirrors them only.
         held_out: Categories that are not learned from, to see how new ones fare.
         natural: Backgrounds in a batch, as products of their own, where backgrounds are given.
         averaging: Share of the running average of the weights that a step keeps.
         trained_share: Share of the trained weights in those that are saved; the rest are the ones
             that the run started from (Wortsman et al., "Robust fine-tuning of zero-shot models",
-            2022). None takes all of the trained ones where most products have photos or nothing
-            was pretrained, and `SYNTHESIS_SHARE` elsewhere: what drawn photos taught holds for
-            drawn ones first.
+            2022).
     """
 
     backbone: str = "MobileNetV2"
@@ -91,7 +92,7 @@ class TrainOptions:
     seed: int = 0
     products: int = 16
     pictures: int = 4
-    learning_rate: float | None = None
+    learning_rate: float = 4e-4
     warm_up: float = 0.05
     semi_hard_share: float = 0.3
     learned_layers: int | None = None
@@ -108,10 +109,11 @@ class TrainOptions:
     mining_rounds: int = 4
     visible_share: float = 0.5
     synthesised_share: float = 0.0
+    augmentation: float = 1.0
     natural: int = 2
     held_out: tuple[str, ...] = ()
     averaging: float = 0.99
-    trained_share: float | None = None
+    trained_share: float = 1.0
 
     def __post_init__(self) -> None:
         _check(32 <= self.image_size <= 1024, "image size of 32 to 1,024", self.image_size)
@@ -124,8 +126,7 @@ class TrainOptions:
         _check(self.seed >= 0, "seed of 0 or more", self.seed)
         _check(self.products >= 2, "2 or more products a batch", self.products)
         _check(self.pictures >= 2, "2 or more pictures a product", self.pictures)
-        rate = self.learning_rate
-        _check(rate is None or rate > 0, "learning rate above 0", rate)
+        _check(self.learning_rate > 0, "learning rate above 0", self.learning_rate)
         _check(0 <= self.warm_up < 1, "warm-up of 0 up to 1", self.warm_up)
         _check(0 <= self.semi_hard_share <= 1, "semi-hard share of 0 to 1", self.semi_hard_share)
         learned = self.learned_layers
@@ -142,32 +143,29 @@ class TrainOptions:
         for name in ("frozen", "neighbourhood", "visible", "synthesised"):
             share = getattr(self, f"{name}_share")
             _check(0 <= share <= 1, f"{name} share of 0 to 1", share)
+        strength = self.augmentation
+        _check(0 <= strength <= 1.4, "augmentation of 0 to 1.4", strength)
         _check(0 <= self.averaging < 1, "averaging of 0 up to 1", self.averaging)
         trained = self.trained_share
-        _check(trained is None or 0 < trained <= 1, "trained share above 0, up to 1", trained)
-
-    def resolved(self, photo_share: float, *, is_pretrained: bool) -> TrainOptions:
-        """With the learning rate and the trained share that None stands for.
-
-        Args:
-            photo_share: Share of the products that have photos.
-            is_pretrained: Whether the run starts from weights that know something.
-        """
-        has_photos = photo_share >= 0.5
-        rate, share = self.learning_rate, self.trained_share
-        if rate is None:
-            rate = PHOTO_RATE if has_photos else SYNTHESIS_RATE
-        if share is None:
-            share = 1.0 if has_photos or not is_pretrained else SYNTHESIS_SHARE
-        return replace(self, learning_rate=rate, trained_share=share)
-
-    def learned_size(self, *, is_pretrained: bool) -> int:
-        """Side of the pictures to learn from, a multiple of 32 pixels where it is scaled."""
-        if not is_pretrained or self.learned_scale == 1 or self.features == "flatten":
-            return self.image_size  # what is flattened has one size only
-        return max(32, 32 * round(self.image_size * self.learned_scale / 32))
+        _check(0 < trained <= 1, "trained share above 0, up to 1", trained)
 
 
-def _check(is_right: bool, expected: str, received: object) -> None:
-    if not is_right:
-        raise TrainingError(f"Expected {expected}. Received {received}.")
+# Drawn photos teach less than real ones, and what the backbone knew is forgotten sooner: a short
+# run at a low rate, half of whose weights are kept, of large pictures.
+CATALOGUE_ALONE = TrainOptions(
+    image_size=288,
+    learned_scale=7 / 9,
+    dim=256,
+    steps=600,
+    pictures=3,
+    learning_rate=1.5e-4,
+    trained_share=0.5,
+)
+
+
+def suited(photo_share: float, *, is_pretrained: bool) -> TrainOptions:
+    """The options for lists of which `photo_share` of the products have photos.
+
+    A network that knows nothing yet has nothing to forget, whatever it learns from.
+    """
+    return TrainOptions() if photo_share >= 0.5 or not is_pretrained else CATALOGUE_ALONE

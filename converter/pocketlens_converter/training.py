@@ -23,13 +23,16 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+import keras
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.errors import TrainingError
+from pocketlens.errors import PictureError, TrainingError
 from pocketlens_converter import (
+    backbones,
     batches,
     checkpoints,
+    mining,
     models,
     training_pictures,
 )
@@ -39,7 +42,7 @@ from pocketlens_converter.examining import Examiner
 from pocketlens_converter.heads import PICTURES as HEAD_PICTURES
 from pocketlens_converter.learner import Learner
 from pocketlens_converter.objectives import PROXIES_MISSING
-from pocketlens_converter.options import PHOTO_RATE, TrainOptions
+from pocketlens_converter.options import TrainOptions
 from pocketlens_converter.synthesis.backgrounds import Backgrounds, read_backgrounds
 from pocketlens_converter.synthesis.scenes import Scenes
 from pocketlens_converter.training_log import TrainingLog
@@ -123,6 +126,7 @@ def train(
     backgrounds: Path | None = None,
     logs: Path | None = None,
     preview: Path | None = None,
+    told: Callable[[str], None] = lambda problem: None,
     progress: Callable[[StepReport], None] = lambda report: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> TrainingReport:
@@ -140,24 +144,40 @@ def train(
         backgrounds: A folder of pictures of places, for synthesised queries.
         logs: A folder for TensorBoard's event files.
         preview: Where a sheet of the first batch goes, as PNG: what is learned from.
+        told: Called before the first step with what was left out of the lists, and with what the
+            options ask for and the lists do not have.
         progress: Called after each step.
         clock: Seconds that only grow.
 
     Raises:
         ImageListError: A list cannot be understood.
         TrainingError: The lists, weights or options do not make a run, or the loss is no number.
+        PictureError: A picture that could be read cannot be any more; the last checkpoint stays.
         StoreFull: The disk has no room; the last checkpoint stays.
     """
     _check_out(out)
+    if options.learned_layers is not None and weights is None:
+        raise TrainingError(
+            "Layers may stay as they are only where they know something: give --weights, or leave "
+            "--learn out."
+        )
     logger.debug("read.started lists=%d", len(lists))
-    size = options.learned_size(is_pretrained=weights is not None)
+    size = backbones.learned_size(options, is_pretrained=weights is not None)
     kept = round(size * batches.KEPT_SCALE)
     pictures = training_pictures.read(lists, kept, held_out=options.held_out)
     places = read_backgrounds(backgrounds, kept) if backgrounds else Backgrounds()
     logger.debug("read.complete pictures=%d", len(pictures.entries))
     examiner = Examiner(lists[0], validation, options.image_size) if validation else None
-    resolved = options.resolved(pictures.photo_share, is_pretrained=weights is not None)
-    learned = replace(resolved, image_size=size)
+    problems = (
+        *pictures.problems,
+        *places.problems,
+        *(examiner.problems if examiner else ()),
+    )
+    for note in _small(pictures, options):
+        told(note)
+    for problem in dict.fromkeys(problems):  # a list may be both the catalogue and learned from
+        told(problem)
+    learned = replace(options, image_size=size)
     shown = [number for of_product in pictures.catalogue for number in of_product]
     shown.sort(key=lambda number: pictures.entries[number].slot)
     if options.loss == "proxy" and not shown:
@@ -170,11 +190,18 @@ def train(
     start = checkpoints.Progress(run, 0, 0.0)
     found = checkpoints.read(checkpoint, run)
     if found is None:
-        learner.begin(pictures.squares(shown, size), _sample(pictures, size, options.seed))
+        learner.begin(_sample(pictures, size, options.seed))
+        if shown:
+            learner.show(mining.embedded(learner.model, pictures, shown))
     else:
         start, state = found
-        learner.restore(state)
-        curriculum.restore(state)
+        try:
+            learner.restore(state)
+            curriculum.restore(state)
+        except (KeyError, ValueError) as exc:
+            raise TrainingError(
+                f"The checkpoint is of another version. Delete it to start anew: {checkpoint}"
+            ) from exc
         logger.info("resuming at step %d", start.step)
 
     log = TrainingLog(logs, preview, logger.warning)
@@ -188,9 +215,8 @@ def train(
             seen += report.pictures
             end = checkpoints.Progress(run, report.step, report.seconds)
             if examiner and report.is_examined:
-                report = replace(
-                    report, recall=examiner.recall(learner.averaged_model(options.image_size))
-                )
+                model = learner.averaged_model(options.image_size)
+                report = replace(report, recall=_recall(examiner, model))
             log.step(report)
             progress(report)
             if clock() - saved >= CHECKPOINT_SECONDS:
@@ -205,7 +231,7 @@ def train(
     dropped = [str(pictures.entries[number].path) for number in curriculum.dropped]
     training = {"steps": end.step, "seconds": round(end.seconds, 1), "run": run}
     facts = {
-        "options": asdict(resolved),
+        "options": asdict(options),
         "training": training,
         "dropped": dropped,
     }
@@ -220,12 +246,36 @@ def train(
         loss=float(np.mean(losses)) if losses else math.nan,
         pictures=len(pictures.entries),
         products=pictures.product_count,
-        problems=(*pictures.problems, *places.problems),
-        recall=examiner.recall(model) if examiner else None,
+        problems=tuple(dict.fromkeys(problems)),
+        recall=_recall(examiner, model) if examiner else None,
         dropped=tuple(dropped),
         pictures_per_second=seen / seconds,
         waited_share=waited / seconds,
     )
+
+
+def _recall(examiner: Examiner, model: keras.Model) -> float | None:
+    """recall@1 of the validation photos; None where it cannot be told."""
+    try:
+        return examiner.recall(model)
+    except (PictureError, OSError) as exc:  # a run is not lost with a look at it
+        logger.warning("the validation photos could not be searched: %s", exc)
+        return None
+
+
+def _small(pictures: TrainingPictures, options: TrainOptions) -> Iterator[str]:
+    """What a batch cannot have of what the options ask for."""
+    if pictures.product_count < options.products:
+        yield (
+            f"There are {pictures.product_count} products, fewer than the {options.products} of a "
+            "batch: every batch has all of them."
+        )
+    negatives = options.in_class + options.out_of_class
+    if negatives >= options.products and options.neighbourhood_share > 0:
+        yield (
+            f"A batch of {options.products} products has fewer than {negatives} negatives for "
+            "each: raise --products, or lower --in-class."
+        )
 
 
 def _check_finite(state: Mapping[str, npt.NDArray[np.generic]], step: int) -> None:
@@ -279,7 +329,6 @@ def _learned(
 ) -> Iterator[StepReport]:
     """Takes steps until the schedule is over; the time between two of them counts too."""
     options = learner.options
-    highest = options.learning_rate or PHOTO_RATE
     began = clock() - start.seconds
     step, share = start.step, _share(start.step, start.seconds, options)
     while share < 1:
@@ -290,7 +339,7 @@ def _learned(
                 asked = clock()
                 batch = next(source)
                 waited = clock() - asked
-                learning_rate = highest * _pace(share, options.warm_up)
+                learning_rate = options.learning_rate * _pace(share, options.warm_up)
                 loss = learner.learn(
                     batch,
                     learning_rate=learning_rate,

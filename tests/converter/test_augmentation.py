@@ -37,6 +37,22 @@ def test_whole_chain_is_sized_and_decided_by_the_seed(
     assert (first != other).any()
 
 
+@pytest.mark.parametrize("effect", [augmentation.photo, augmentation.catalogue_picture])
+def test_without_strength_a_picture_is_only_mirrored(
+    effect: Callable[..., Image.Image], picture: Image.Image
+) -> None:
+    square = picture.resize((48, 48))
+    mirrored = square.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    expected = {np.asarray(each).tobytes() for each in (square, mirrored)}
+
+    made = {
+        np.asarray(effect(square, np.random.default_rng(seed), 48, 0.0)).tobytes()
+        for seed in range(12)
+    }
+
+    assert made == expected
+
+
 def test_zoom_never_leaves_out_more_than_asked() -> None:
     # A white picture with a black border: what is kept in the middle shows in its share of white.
     pixels = np.zeros((100, 100, 3), np.uint8)

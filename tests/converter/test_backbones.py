@@ -112,6 +112,8 @@ def test_fetched_weights_without_a_network_say_how_to_pass_a_file(
         ("ResNet50", 64),
         ("Xception", 71),
         ("InceptionV3", 75),
+        ("InceptionResNetV2", 75),
+        ("NASNetMobile", 64),
     ],
 )
 def test_large_backbones_are_built_with_their_levels(name: str, size: int) -> None:
@@ -137,7 +139,7 @@ def test_vgg16_has_its_25088_penultimate_features() -> None:
     model = backbones.build(options, None)
 
     assert model.layers[-1].input.shape == (None, 25088)
-    assert options.learned_size(is_pretrained=True) == 224
+    assert backbones.learned_size(options, is_pretrained=True) == 224
 
 
 def test_a_feature_layer_is_named_and_pooled() -> None:
@@ -175,6 +177,43 @@ def test_what_learns_is_the_head_the_last_layers_or_all(
 
     learning = len(model.trainable_variables)
     assert learning == count if count < 50 else learning > 50
+
+
+@pytest.mark.parametrize(
+    ("image_size", "learned"), [(224, 192), (192, 160), (160, 128), (96, 96), (32, 32)]
+)
+def test_pretrained_backbones_learn_from_pictures_of_six_sevenths_in_steps_of_32(
+    image_size: int, learned: int
+) -> None:
+    options = TrainOptions(image_size=image_size)
+
+    assert backbones.learned_size(options, is_pretrained=True) == learned
+    assert backbones.learned_size(options, is_pretrained=False) == image_size
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        TrainOptions(image_size=100, learned_scale=1.0),
+        TrainOptions(backbone="Xception", image_size=80),  # 64 pixels would be too few for it
+    ],
+)
+def test_what_cannot_be_smaller_is_learned_as_it_is(options: TrainOptions) -> None:
+    assert backbones.learned_size(options, is_pretrained=True) == options.image_size
+
+
+@pytest.mark.parametrize("donor", ["another width", "another network"])
+def test_weights_of_another_architecture_are_named(tmp_path: Path, donor: str) -> None:
+    weights = tmp_path / "other.weights.h5"
+    choices = {"include_top": False, "weights": None, "input_shape": (64, 64, 3)}
+    if donor == "another width":
+        made = keras.applications.MobileNetV2(alpha=0.5, **choices)
+    else:
+        made = keras.applications.MobileNet(alpha=0.25, **choices)
+    made.save_weights(weights)
+
+    with pytest.raises(TrainingError, match=r"Expected weights of MobileNetV2 \(alpha 0\.35.*fit"):
+        backbones.build(SMALL, weights)
 
 
 def test_costs_are_listed_and_measured() -> None:

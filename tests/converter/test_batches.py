@@ -103,6 +103,31 @@ def test_products_without_photos_have_synthesised_queries(tmp_path: Path) -> Non
     assert len(np.unique(queries, axis=0)) == len(queries)
 
 
+@pytest.mark.parametrize(("photos", "expected"), [(0, 3), (5, 0)])
+def test_catalogue_pictures_show_several_only_where_there_are_no_photos(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photos: int, expected: int
+) -> None:
+    pictures = training_pictures.read(lists(tmp_path, photos=photos)[: 2 if photos else 1], 48)
+    for file in tmp_path.glob("catalogue-*.png"):
+        drawn = Image.new("RGB", (40, 40), (255, 255, 255))
+        drawn.paste((90, 20, 20), (12, 12, 28, 28))
+        drawn.save(file)  # on white, so that it can be cut out
+    pictures.keep({})
+    monkeypatch.setattr(batches, "SEVERAL_SHARE", 1.0)
+    batch = curriculum_of(pictures).batch(0)
+
+    monkeypatch.setattr(batches, "SEVERAL_SHARE", 0.0)
+    one = curriculum_of(pictures).batch(0)
+
+    shown = batch.slots >= 0
+    ink = [
+        np.count_nonzero((255 - each.pictures[shown]).sum(axis=3) > 60, axis=(1, 2))
+        for each in (batch, one)
+    ]
+    assert shown.sum() == 3
+    assert np.count_nonzero(ink[0] != ink[1]) == expected
+
+
 def test_backgrounds_are_products_of_their_own_with_two_views_each(tmp_path: Path) -> None:
     pictures = training_pictures.read(lists(tmp_path), 48)
     backgrounds = [Image.new("RGB", (48, 48), (0, 80 * n, 0)) for n in range(3)]
@@ -117,7 +142,7 @@ def test_backgrounds_are_products_of_their_own_with_two_views_each(tmp_path: Pat
 
 def test_what_goes_wrong_ahead_is_raised_in_the_loop(tmp_path: Path) -> None:
     pictures = training_pictures.read(lists(tmp_path), 48)
-    pictures.keep([])  # as when memory is short: pictures are opened again
+    pictures.keep({})  # as when memory is short: pictures are opened again
     for path in tmp_path.glob("*.png"):
         path.unlink()
 

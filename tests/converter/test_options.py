@@ -4,10 +4,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+from PIL import Image
 
 from pocketlens.errors import TrainingError
-from pocketlens_converter.options import TrainOptions
+from pocketlens_converter.convert_options import ConvertOptions
+from pocketlens_converter.options import CATALOGUE_ALONE, TrainOptions, suited
+from pocketlens_converter.training_pictures import photo_share
 
 
 @pytest.mark.parametrize(
@@ -33,6 +38,7 @@ from pocketlens_converter.options import TrainOptions
         ({"visible_share": 1.5}, "visible share of 0 to 1"),
         ({"learned_layers": -1}, "learned layers"),
         ({"trained_share": 0.0}, "trained share above 0, up to 1"),
+        ({"augmentation": 1.5}, "augmentation of 0 to 1.4"),
     ],
 )
 def test_what_cannot_be_is_refused_with_what_was_received(
@@ -44,34 +50,31 @@ def test_what_cannot_be_is_refused_with_what_was_received(
         TrainOptions(**changes)  # type: ignore[arg-type] # wrong ones, on purpose
 
 
-def test_learning_rate_and_trained_share_follow_from_what_is_learned_from() -> None:
-    photos = TrainOptions().resolved(1.0, is_pretrained=True)
-    drawn = TrainOptions().resolved(0.0, is_pretrained=True)
-    nothing_known = TrainOptions().resolved(0.0, is_pretrained=False)
-    given = TrainOptions(learning_rate=1e-3, trained_share=0.25)
+def test_a_precision_that_is_given_up_leads_to_safer_ones() -> None:
+    tried = [precision for precision, _ in ConvertOptions(precision="int16x8").attempts()]
 
-    assert photos.learning_rate is not None
-    assert drawn.learning_rate is not None
-    assert photos.learning_rate > drawn.learning_rate
-    assert photos.trained_share == nothing_known.trained_share == 1.0
-    assert drawn.trained_share is not None
-    assert 0 < drawn.trained_share < 1
-    assert given.resolved(0.0, is_pretrained=True) == given
+    assert tried == ["int16x8", "weight-int8", "float16", "float32"]
+    assert ConvertOptions(precision="float32").attempts() == (("float32", 0),)
+
+
+def test_options_suit_what_is_learned_from() -> None:
+    assert suited(1.0, is_pretrained=True) == TrainOptions()
+    assert suited(0.0, is_pretrained=False) == TrainOptions()
+    assert suited(0.0, is_pretrained=True) == CATALOGUE_ALONE
 
 
 @pytest.mark.parametrize(
-    ("image_size", "learned"), [(224, 192), (192, 160), (160, 128), (96, 96), (32, 32)]
+    ("lists", "expected"),
+    [
+        (["image,product_id", "1.png,a", "2.png,b"], 0.0),  # a catalogue alone
+        (["image,product_id", "1.png,a", "2.png,a", "3.png,b", "4.png,c"], 1 / 3),
+    ],
 )
-def test_pretrained_backbones_learn_from_pictures_of_six_sevenths_in_steps_of_32(
-    image_size: int, learned: int
+def test_the_share_of_products_with_photos_is_told_by_the_lists(
+    tmp_path: Path, lists: list[str], expected: float
 ) -> None:
-    options = TrainOptions(image_size=image_size)
+    for line in lists[1:]:
+        Image.new("RGB", (8, 8)).save(tmp_path / line.split(",")[0])
+    (tmp_path / "list.csv").write_text("\n".join(lists) + "\n")
 
-    assert options.learned_size(is_pretrained=True) == learned
-    assert options.learned_size(is_pretrained=False) == image_size
-
-
-def test_a_learned_scale_of_one_keeps_any_size() -> None:
-    options = TrainOptions(image_size=100, learned_scale=1.0)
-
-    assert options.learned_size(is_pretrained=True) == 100
+    assert photo_share([tmp_path / "list.csv"]) == pytest.approx(expected)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -18,8 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pocketlens.errors import TrainingError
-from pocketlens_converter import checkpoints, models
+from pocketlens.errors import ModelUnsupported, TrainingError
+from pocketlens_converter import checkpoints, mining, models
 from pocketlens_converter.backbones import build
 from pocketlens_converter.batches import Batch
 from pocketlens_converter.learner import Learner
@@ -51,6 +52,12 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     for name, lines in rows.items():
         (folder / f"{name}.csv").write_text("\n".join(["image,product_id", *lines]) + "\n")
     return [folder / "catalogue.csv", folder / "photos.csv", folder / "unseen.csv"]
+
+
+def copied(shop: list[Path], folder: Path) -> list[Path]:
+    """The shop in a folder of its own, for a test that spoils it."""
+    shutil.copytree(shop[0].parent, folder / "copy")
+    return [folder / "copy" / path.name for path in shop]
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,8 @@ def test_what_is_saved_is_mixed_with_what_the_run_started_from() -> None:
     def learned(share: float) -> list[np.ndarray[Any, Any]]:
         options = replace(OPTIONS, trained_share=share)
         learner = Learner(options, weights=None, proxy_products=[0, 1])
-        learner.begin(batch.pictures[::2], batch.pictures)
+        learner.begin(batch.pictures)
+        learner.show(models.embed(learner.model, batch.pictures[::2]))
         learner.learn(batch, learning_rate=1e-2, is_warm=True)
         resumed = Learner(options, weights=None, proxy_products=[0, 1])
         resumed.restore(learner.state())
@@ -298,28 +306,121 @@ def test_held_out_categories_are_not_learned_from(shop: list[Path], tmp_path: Pa
         train([listed, shop[1]], tmp_path / "b.keras", replace(OPTIONS, held_out=("kind 7",)))
 
 
-def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(
-    shop: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("breaks", ["weights", "loss"])
+def test_what_is_no_number_stops_and_keeps_the_last_good_checkpoint(
+    shop: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, breaks: str
 ) -> None:
     monkeypatch.setattr("pocketlens_converter.training.CHECKPOINT_SECONDS", 0.0)
     learn = Learner.learn
 
     def diverging(self: Learner, batch: Batch, **choices: Any) -> float:
-        loss = learn(self, batch, **choices)
-        if batch.step == 5:
+        def spoil() -> None:
             self.model.weights[0].assign(np.full(self.model.weights[0].shape, np.nan))
+
+        if batch.step == 5 and breaks == "loss":
+            spoil()  # before the step: its loss is no number
+        loss = learn(self, batch, **choices)
+        if batch.step == 5 and breaks == "weights":
+            spoil()  # its loss was one
         return loss
 
     monkeypatch.setattr(Learner, "learn", diverging)
     out = tmp_path / "model.keras"
 
-    with pytest.raises(TrainingError, match=r"no number at step 6\. Lower --learning-rate"):
+    with pytest.raises(TrainingError, match=r"at step 6\. Lower --learning-rate") as raised:
         train(shop[:2], out, OPTIONS)
 
+    assert str(raised.value).startswith("The loss is nan" if breaks == "loss" else "A weight is")
     assert not out.exists()
     with np.load(f"{out}.checkpoint") as kept:
         assert json.loads(str(kept["progress"]))["step"] == 5
         assert all(np.isfinite(kept[name]).all() for name in kept.files if name.startswith("w"))
+
+
+def test_what_is_left_out_is_told_before_the_first_step(shop: list[Path], tmp_path: Path) -> None:
+    copies = copied(shop, tmp_path)
+    for name in ("photos", "unseen"):
+        (copies[0].parent / f"{name}-0-0.png").write_bytes(b"no picture")
+    heard: list[str] = []
+
+    report = train(
+        copies[:2],
+        tmp_path / "model.keras",
+        replace(OPTIONS, steps=1, in_class=2, out_of_class=1),
+        validation=copies[2],
+        told=heard.append,
+        progress=lambda report: heard.append(f"step {report.step}"),
+    )
+
+    assert [each.split(", ")[0].rsplit("/")[-1] for each in heard] == [
+        "photos.csv",
+        "unseen.csv",
+        "step 1",
+    ]
+    assert report.problems == tuple(heard[:2])
+
+
+def test_a_validation_photo_that_is_gone_does_not_end_the_run(
+    shop: list[Path], tmp_path: Path
+) -> None:
+    copies = copied(shop, tmp_path)
+    heard: list[float | None] = []
+
+    def lose(report: StepReport) -> None:
+        (copies[2].parent / "unseen-0-0.png").unlink(missing_ok=True)
+        heard.append(report.recall)
+
+    out = tmp_path / "model.keras"
+    report = train(copies[:2], out, OPTIONS, validation=copies[2], progress=lose)
+
+    assert report.recall is None
+    assert heard[-1] is None
+    assert report.path.exists()
+
+
+def test_what_was_dropped_is_named_by_the_report_and_the_description(
+    shop: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = mining.mined
+
+    def blind(*given: Any, **choices: Any) -> mining.Mined:
+        found = real(*given, **choices)
+        return replace(found, invisible=np.array([9, 12])) if choices["everything"] else found
+
+    monkeypatch.setattr(mining, "mined", blind)
+
+    report = train(shop[:2], tmp_path / "model.keras", OPTIONS)
+
+    described = json.loads((tmp_path / "model.keras.json").read_text())
+    assert len(report.dropped) == 2
+    assert list(report.dropped) == described["dropped"]
+    assert all(Path(path).name.startswith("photos-") for path in report.dropped)
+
+
+def test_few_products_and_many_negatives_are_told(shop: list[Path], tmp_path: Path) -> None:
+    heard: list[str] = []
+    options = replace(OPTIONS, steps=1, products=16, in_class=15, out_of_class=3)
+
+    train(shop[:2], tmp_path / "model.keras", options, told=heard.append)
+
+    assert "There are 8 products, fewer than the 16 of a batch" in heard[0]
+    assert "fewer than 18 negatives" in heard[1]
+
+
+def test_a_description_of_another_model_is_not_believed(tmp_path: Path) -> None:
+    one, other = tmp_path / "one.keras", tmp_path / "other.keras"
+    spec = models.ModelSpec(32, 32, 16)
+    for path in (one, other):
+        models.save(build(OPTIONS, None), path, spec, facts={})
+    models.description_path(other).replace(models.description_path(one))
+
+    with pytest.raises(ModelUnsupported, match="belongs to another model"):
+        models.load(one)
+
+
+def test_layers_that_know_nothing_cannot_stay_as_they_are(shop: list[Path], tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="give --weights"):
+        train(shop[:2], tmp_path / "model.keras", replace(OPTIONS, learned_layers=0))
 
 
 def test_a_damaged_checkpoint_is_named(shop: list[Path], tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.making.models import DrawnShop, draw_shop, keras_file
 
@@ -98,6 +100,30 @@ def test_a_full_disk_ends_a_training_with_its_name_and_no_model(
         training.train([shop.catalogue, shop.photos], out, OPTIONS)
 
     assert not out.exists()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="mounts a small file system")
+def test_a_disk_that_is_full_at_a_checkpoint_keeps_the_earlier_one(
+    shop: DrawnShop,
+    tmp_path: Path,
+    small_disk: Callable[[int], Path],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(training, "CHECKPOINT_SECONDS", 0.0)
+    sizes: list[int] = []
+
+    def weigh(report: training.StepReport) -> None:
+        kept = training.checkpoint_path(tmp_path / "model.keras")
+        sizes.extend([kept.stat().st_size] if kept.exists() else [])
+
+    training.train([shop.catalogue, shop.photos], tmp_path / "model.keras", OPTIONS, progress=weigh)
+    folder = small_disk(int(1.5 * max(sizes)))  # one checkpoint, and half of the next
+    with pytest.raises(StoreFull, match="No room"):
+        training.train([shop.catalogue, shop.photos], folder / "model.keras", OPTIONS)
+
+    assert [each.name for each in folder.glob("model*")] == ["model.keras.checkpoint"]
+    with np.load(training.checkpoint_path(folder / "model.keras")) as kept:
+        assert json.loads(str(kept["progress"]))["step"] == 1
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="mounts a small file system")
