@@ -20,7 +20,7 @@ import numpy as np
 
 from pocketlens import image_lists
 from pocketlens.errors import BundleError, TrainingError
-from pocketlens.formats.bundle import Bundle, decode
+from pocketlens.formats.bundle import Bundle, Spec, decode
 from pocketlens.image_lists import Entry, ImageList, Problem
 from pocketlens_converter.bundling import with_calibration
 from pocketlens_converter.calibration import (
@@ -30,9 +30,12 @@ from pocketlens_converter.calibration import (
     Pipeline,
     calibrate,
 )
+from pocketlens_converter.convert_options import InputScale
 from pocketlens_converter.embedding_models import (
+    NOTHING_MORE,
     Embedded,
     EmbeddingModel,
+    FloatFacts,
     Progress,
     embed_entries,
     opened,
@@ -81,6 +84,7 @@ def calibrated_bundle(
     lists: CalibrationLists,
     *,
     float_model: Path | None = None,
+    input_scale: InputScale | None = None,
     options: CalibrationOptions = DEFAULTS,
     progress: Progress = lambda stage, done, total: None,
 ) -> CalibratedBundle:
@@ -91,6 +95,7 @@ def calibrated_bundle(
         lists: Photos and catalogue pictures.
         float_model: What the bundle was made of, for the pipeline "photo", which is left out
             without it: a .keras file, or a float bundle of it.
+        input_scale: What the float model takes for black and white, if it does not say so.
         options: Error rates to keep to.
         progress: Called with stage, done and total.
 
@@ -114,7 +119,7 @@ def calibrated_bundle(
     }
     if float_model is not None:
         _check_origin(float_model, bundle)
-        with opened(float_model) as model:
+        with opened(float_model, _facts(float_model, bundle.spec, input_scale)) as model:
             whole = _Known.by(model, read, progress)
         pipelines["photo"] = replace(whole, gallery=in_float(whole.gallery, bundle))
     data, calibrated = path.read_bytes(), {}
@@ -208,6 +213,18 @@ def _calibrated(
         ""
     ] * len(foreign)
     return calibrate(searches, groups, options, name=name, categories=categories)
+
+
+def _facts(path: Path, spec: Spec, input_scale: InputScale | None) -> FloatFacts:
+    """Of the float model that a bundle with `spec` was made of: photos go into both alike."""
+    if path.suffix == ".tflite":
+        return NOTHING_MORE
+    return FloatFacts(
+        image_size=spec.height if spec.height == spec.width else None,
+        input_scale=input_scale,
+        resize_mode=spec.resize_mode,
+        pad_level=spec.pad_level,
+    )
 
 
 def _check_origin(path: Path, bundle: Bundle) -> None:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,17 +38,24 @@ def recall_by_catalogue_size(curves: Mapping[str, tuple[npt.NDArray[np.int64], i
     return _png(figure)
 
 
-def similarity_histogram(right: npt.NDArray[np.float32], wrong: npt.NDArray[np.float32]) -> bytes:
+def similarity_histogram(
+    right: npt.NDArray[np.float32],
+    wrong: npt.NDArray[np.float32],
+    thresholds: tuple[float, float] | None = None,
+) -> bytes:
     """How similar photos are to the right product, and to the best wrong one.
 
     Args:
         right: float32 (q,).
         wrong: float32 (q,).
+        thresholds: Similarities of NO_MATCH and of MATCH, where they are known.
     """
     figure, axes = _figure()
     bins = np.linspace(min(right.min(), wrong.min()), 1, _BINS).tolist()
     axes.hist(right, bins, alpha=0.6, color=RIGHT, label="the right product")
     axes.hist(wrong, bins, alpha=0.6, color=WRONG, label="the best wrong product")
+    if thresholds is not None:
+        _draw_thresholds(axes, thresholds)
     axes.set_xlabel("similarity")
     axes.set_ylabel("photos")
     axes.legend()
@@ -71,18 +78,8 @@ def confidence_histogram(
     bins = np.linspace(0, 1, _BINS).tolist()
     axes.hist(matches, bins, alpha=0.6, color=RIGHT, label="right")
     axes.hist(others, bins, alpha=0.6, color=WRONG, label="wrong, or product absent")
-    for threshold, says, height in zip(
-        thresholds, ("NO_MATCH below", "MATCH from"), (0.78, 0.7), strict=True
-    ):
-        axes.axvline(threshold, color=LINE, linestyle="--", linewidth=1)
-        axes.annotate(
-            f" {says} {threshold:.2f} ",
-            (threshold, height),
-            xycoords=("data", "axes fraction"),
-            ha="left" if threshold < 0.5 else "right",
-            fontsize=8,
-        )
     axes.set_xlim(0, 1)
+    _draw_thresholds(axes, thresholds)
     axes.set_xlabel("confidence of the first match")
     axes.set_ylabel("searches")
     axes.legend(loc="upper center")
@@ -112,21 +109,26 @@ def reliability(confidences: npt.NDArray[np.float64], outcomes: npt.NDArray[np.b
     return _png(figure)
 
 
-def bars(values: Mapping[str, float], label: str) -> bytes:
-    """Some shares beside each other, in the order given."""
-    figure, axes = _figure(height=0.5 + 0.32 * len(values))
-    names: Sequence[str] = list(values)
-    axes.barh(names, list(values.values()), color=RIGHT)
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1)
-    axes.set_xlabel(label)
-    return _png(figure)
+def _draw_thresholds(axes: Any, thresholds: tuple[float, float]) -> None:
+    """Lines at the thresholds of NO_MATCH and of MATCH, named towards the middle."""
+    left, right = axes.get_xlim()
+    for threshold, says, height in zip(
+        thresholds, ("NO_MATCH below", "MATCH from"), (0.78, 0.7), strict=True
+    ):
+        axes.axvline(threshold, color=LINE, linestyle="--", linewidth=1)
+        axes.annotate(
+            f" {says} {threshold:.2f} ",
+            (threshold, height),
+            xycoords=("data", "axes fraction"),
+            ha="left" if threshold < (left + right) / 2 else "right",
+            fontsize=8,
+        )
 
 
-def _figure(height: float = _SIZE[1]) -> tuple[Any, Any]:
+def _figure() -> tuple[Any, Any]:
     from matplotlib.figure import Figure  # no global state, no window
 
-    figure = Figure(figsize=(_SIZE[0], height), layout="constrained")
+    figure = Figure(figsize=_SIZE, layout="constrained")
     return figure, figure.subplots()
 
 

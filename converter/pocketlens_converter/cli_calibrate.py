@@ -13,6 +13,7 @@ import typer
 
 from pocketlens import durable_files
 from pocketlens.cli import output
+from pocketlens_converter import cli_choices
 from pocketlens_converter.cli_files import check_place, copy_receipt
 
 if TYPE_CHECKING:
@@ -64,6 +65,14 @@ def _calibrate(
             help="The float model of the bundle: calibrates answers to photos by a server, too.",
         ),
     ] = None,
+    input_scale: Annotated[
+        str | None,
+        typer.Option(
+            "--input-scale",
+            metavar="BLACK..WHITE",
+            help="What the model of --float takes, if it is a foreign one: -1..1.",
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option("--out", metavar="FILE", help="Where to write the bundle; in place if left."),
@@ -83,6 +92,8 @@ def _calibrate(
     Calibrations are fitted for the device, for a server that is given an embedding, and, with
     --float, for a server that is given a photo.
     """
+    if input_scale is not None and (float_model is None or float_model.suffix == ".tflite"):
+        output.usage_error("--input-scale", "a .keras model for --float beside it", input_scale)
     written = check_place(model if out is None else out)
     from pocketlens_converter.bundle_calibration import CalibrationLists, calibrated_bundle
     from pocketlens_converter.calibration import CalibrationOptions
@@ -95,6 +106,7 @@ def _calibrate(
             model,
             CalibrationLists(queries, gallery, absent, distractors),
             float_model=float_model,
+            input_scale=cli_choices.input_scale(input_scale),
             options=options,
             progress=progress,
         )

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,8 +15,8 @@ import typer
 from pocketlens import durable_files
 from pocketlens.cli import output
 from pocketlens.errors import TrainingError
+from pocketlens_converter import cli_choices
 from pocketlens_converter.cli_files import check_place
-from pocketlens_converter.convert_options import InputScale
 
 if TYPE_CHECKING:
     from pocketlens_converter.evaluation import Comparison, Evaluation
@@ -69,6 +70,14 @@ def _evaluate(
             "--input-scale", metavar="BLACK..WHITE", help="What a foreign model takes: -1..1."
         ),
     ] = None,
+    resize: Annotated[
+        str | None,
+        typer.Option(
+            "--resize",
+            metavar="pad|crop|squash",
+            help="How a picture becomes square for a foreign model; pad if left.",
+        ),
+    ] = None,
     layer: Annotated[
         str,
         typer.Option("--layer", help="Evaluate this layer's output of a .keras model instead."),
@@ -76,7 +85,7 @@ def _evaluate(
     cache: Annotated[
         Path | None,
         typer.Option(
-            "--cache", metavar="DIR", help="Keep embeddings there; pictures are embedded once."
+            "--cache", metavar="DIR", help="Keep features there: a picture is embedded once."
         ),
     ] = None,
     pictures: Annotated[
@@ -99,47 +108,46 @@ def _evaluate(
     if pictures is not None and pictures.is_file():
         raise TrainingError(f"Expected a folder for --pictures. Received the file {pictures}.")
     from pocketlens_converter import report
+    from pocketlens_converter.embedding_models import FloatFacts
     from pocketlens_converter.evaluation import EvaluationLists, held_apart
-    from pocketlens_converter.file_evaluation import ModelFacts, evaluate_files
+    from pocketlens_converter.file_evaluation import evaluate_files
 
     lists = EvaluationLists.read(queries, gallery, distractors)
-    facts = ModelFacts(
+    facts = FloatFacts(
         image_size=image_size,
-        input_scale=None if input_scale is None else InputScale.parse(input_scale),
+        input_scale=cli_choices.input_scale(input_scale),
+        resize_mode=cli_choices.resize_mode(resize),
         layer=layer,
-        cache=cache,
     )
     with output.progress() as progress:
         reported = evaluate_files(
             [model] if against is None else [model, against],
             lists,
             facts=facts,
+            cache=cache,
             seed=SEED,
             progress=progress,
         )
     apart = held_apart(reported.evaluations[0], hold_out) if hold_out else {}
     value = _as_json(reported) | ({"held_apart": apart} if apart else {})
-    not_drawn = () if pictures is None else report.write(pictures, reported)
-    for problem in not_drawn:
-        typer.secho(f"warning: {problem}", err=True)
-    if json_file == "-":
-        output.show_json(value)
-        return
+    # The figures first: they must not be lost with a picture.
     if result is not None:
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
         durable_files.write_file(result, text.encode())
-    output.say_problems(reported.evaluations[0].problems)
-    _show(reported)
-    if apart:
-        names = list(reported.evaluations[0].figures)
-        rows = [[name, *(f"{of[name]:.4g}" for of in apart.values())] for name in names]
-        output.show("")
-        output.show_table(["", *apart], rows)
-    if pictures is not None:
+    if json_file == "-":
+        output.show_json(value)
+    else:
+        output.say_problems(reported.evaluations[0].problems)
+        _show(reported, apart)
+    if pictures is None:
+        return
+    for problem in report.write(pictures, reported):
+        typer.secho(f"warning: {problem}", err=True)
+    if json_file != "-":
         output.show(f"report: {pictures / report.PAGE}")
 
 
-def _show(reported: Reported) -> None:
+def _show(reported: Reported, apart: Mapping[str, dict[str, float]]) -> None:
     evaluations, comparison = [*reported.evaluations, *reported.floors], reported.comparison
     first = evaluations[0]
     output.show(
@@ -153,10 +161,13 @@ def _show(reported: Reported) -> None:
         header,
         [[name, *(f"{each.figures[name]:.4f}" for each in evaluations)] for name in names],
     )
-    if comparison is None:
-        return
-    output.show("")
-    output.show_table(["the first against the other", ""], _differences(comparison))
+    if comparison is not None:
+        output.show("")
+        output.show_table(["the first against the other", ""], _differences(comparison))
+    if apart:
+        output.show("")
+        rows = [[name, *(f"{of[name]:.4g}" for of in apart.values())] for name in first.figures]
+        output.show_table(["", *apart], rows)
 
 
 def _differences(comparison: Comparison) -> list[list[str]]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.errors import ModelUnsupported, PictureError, TrainingError
-from pocketlens.formats.bundle import Bundle, Spec
+from pocketlens.formats.bundle import Bundle, ResizeMode, Spec
 from pocketlens.image_lists import Entry, Problem
 from pocketlens.query import pictures
 from pocketlens.query.embedder import Embedder
@@ -102,33 +102,57 @@ class Embedded:
     problems: tuple[Problem, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class FloatFacts:
+    """What the file of a float model may leave open, and what of the model is wanted.
+
+    Attributes:
+        image_size: Side of the input in pixels, for a model that leaves it open.
+        input_scale: For a model that does not scale pixels itself.
+        resize_mode, pad_level: How a picture becomes the input; None for the way the model was
+            trained where that is known, letterboxed on white otherwise.
+        layer: Name of the layer whose output is taken instead of a .keras model's own; "" for its
+            own.
+    """
+
+    image_size: int | None = None
+    input_scale: InputScale | None = None
+    resize_mode: ResizeMode | None = None
+    pad_level: int | None = None
+    layer: str = ""
+
+
+NOTHING_MORE = FloatFacts()
+
+
 @contextmanager
-def opened(
-    path: Path,
-    *,
-    image_size: int | None = None,
-    input_scale: InputScale | None = None,
-    layer: str = "",
-) -> Iterator[EmbeddingModel]:
+def opened(path: Path, facts: FloatFacts = NOTHING_MORE) -> Iterator[EmbeddingModel]:
     """Opens a bundle (a file that ends in .tflite) or a float model.
 
     Args:
         path: Of the model.
-        image_size: See `float_models.load`.
-        input_scale: See `float_models.load`.
-        layer: Name of the layer whose output is taken instead of a .keras model's own.
+        facts: About a float model; a bundle says all of itself.
 
     Raises:
         BundleError: It is neither, or a damaged one, or has no such layer.
     """
     if path.suffix == ".tflite":
-        if layer:
+        if facts.layer:
             raise ModelUnsupported(f"{path} is a bundle: only a .keras model has named layers.")
         with closing(Embedder.open(path, accelerator="cpu")) as embedder:
             yield BundleEmbedding(embedder)
         return
-    model = load(path, image_size=image_size, input_scale=input_scale)
-    yield float_embedding(at_layer(model, layer) if layer else model)
+    model = load(path, image_size=facts.image_size, input_scale=facts.input_scale)
+    embedding = float_embedding(at_layer(model, facts.layer) if facts.layer else model)
+    spec = embedding.spec
+    yield replace(
+        embedding,
+        spec=replace(
+            spec,
+            resize_mode=facts.resize_mode or spec.resize_mode,
+            pad_level=spec.pad_level if facts.pad_level is None else facts.pad_level,
+        ),
+    )
 
 
 def float_embedding(model: FloatModel) -> FloatEmbedding:

@@ -106,6 +106,8 @@ class Outcomes:
         ranks: int64 (q,), rank of the right product among all, from 1.
         ranks_in_category: int64 (q,), among the gallery's products of its category.
         average_precisions, absolute_accuracies: float32 (q,).
+        average_precisions_in_category, absolute_accuracies_in_category: float32 (q,), among the
+            gallery's products of its category.
         categories: Of each photo's product.
     """
 
@@ -116,7 +118,9 @@ class Outcomes:
     ranks: npt.NDArray[np.int64]
     ranks_in_category: npt.NDArray[np.int64]
     average_precisions: npt.NDArray[np.float32]
+    average_precisions_in_category: npt.NDArray[np.float32]
     absolute_accuracies: npt.NDArray[np.float32]
+    absolute_accuracies_in_category: npt.NDArray[np.float32]
     categories: tuple[str, ...]
 
 
@@ -315,7 +319,9 @@ def _outcomes(
         ranks=metrics.ranks(best, winners, relevant),
         ranks_in_category=metrics.ranks(restricted, winners, relevant & same),
         average_precisions=metrics.average_precisions(best, relevant),
+        average_precisions_in_category=metrics.average_precisions(restricted, relevant & same),
         absolute_accuracies=metrics.absolute_accuracies(best, relevant),
+        absolute_accuracies_in_category=metrics.absolute_accuracies(restricted, relevant & same),
         categories=tuple(categories[right].tolist()),
     )
 
@@ -343,6 +349,11 @@ def _figures(outcomes: Outcomes, chosen: npt.NDArray[np.bool_]) -> dict[str, flo
     figures |= {f"recall@{k}": metrics.recall_at(ranks, k) for k in RECALLS}
     figures["mAP"] = float(outcomes.average_precisions[chosen].mean())
     figures["absolute_accuracy"] = float(outcomes.absolute_accuracies[chosen].mean())
+    # The same among the products of a photo's category; recall@1 and @3 go by other names.
     figures["distance_accuracy"] = metrics.recall_at(within, 1)
     figures["distance_accuracy_top_3"] = metrics.recall_at(within, 3)
+    figures["recall@10_in_category"] = metrics.recall_at(within, 10)
+    figures["mAP_in_category"] = float(outcomes.average_precisions_in_category[chosen].mean())
+    accuracies = outcomes.absolute_accuracies_in_category[chosen]
+    figures["absolute_accuracy_in_category"] = float(accuracies.mean())
     return figures

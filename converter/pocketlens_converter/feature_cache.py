@@ -1,9 +1,10 @@
-"""Embeddings kept from one evaluation to the next, by picture, model and layer.
+"""Embeddings kept from one evaluation to the next, by picture and by what made them.
 
-    with cached(model, Path("cache"), model_digest, layer="avg_pool") as model: ...
+    with cached(model, Path("cache"), model_digest, "block_13_add") as model: ...
 
-One SQLite file a model and layer; a row is found by the SHA-256 of the tensor that the model is
-given, so that a picture under another name, or the same pixels in another file, counts as known.
+One SQLite file a digest and further choices; a row is found by the SHA-256 of the tensor that the
+model is given, so that a picture under another name, or the same pixels in another file, counts as
+known.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -75,7 +76,7 @@ def cached(
     Args:
         model: What embeds.
         folder: Of all caches.
-        digest: Of the model's file.
+        digest: Of the model: its file, or its layers and weights.
         choices: What else decides the embeddings: the layer, the scale of the input.
 
     Raises:

@@ -11,7 +11,6 @@ import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,41 +18,28 @@ import numpy as np
 from pocketlens.formats.bundle import Bundle
 from pocketlens_converter import evaluation
 from pocketlens_converter.cli_files import receipt_path
-from pocketlens_converter.convert_options import InputScale
-from pocketlens_converter.embedding_models import EmbeddingModel, Progress, opened
-from pocketlens_converter.evaluation import EmbeddedLists, EvaluationLists
+from pocketlens_converter.embedding_models import (
+    NOTHING_MORE,
+    EmbeddingModel,
+    FloatFacts,
+    Progress,
+    opened,
+)
+from pocketlens_converter.evaluation import EmbeddedLists, Evaluation, EvaluationLists
 from pocketlens_converter.feature_cache import cached
 from pocketlens_converter.floors import FLOORS
 from pocketlens_converter.judging import Judged, judged
 from pocketlens_converter.receipt import Receipt
 from pocketlens_converter.report import Reported
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFacts:
-    """What float models may leave open, and what of them is evaluated.
-
-    Attributes:
-        image_size: Side of the input, for models that leave it open.
-        input_scale: For models that do not scale pixels themselves.
-        layer: Whose output is evaluated, of a .keras model; "" for the model's own.
-        cache: Folder in which embeddings are kept; None for none.
-    """
-
-    image_size: int | None = None
-    input_scale: InputScale | None = None
-    layer: str = ""
-    cache: Path | None = None
-
-
-PLAIN = ModelFacts()
+from pocketlens_converter.trunks import part
 
 
 def evaluate_files(
     paths: Sequence[Path],
     lists: EvaluationLists,
     *,
-    facts: ModelFacts = PLAIN,
+    facts: FloatFacts = NOTHING_MORE,
+    cache: Path | None = None,
     seed: int = 0,
     progress: Progress = lambda stage, done, total: None,
 ) -> Reported:
@@ -63,6 +49,7 @@ def evaluate_files(
         paths: One model or two.
         lists: What they are evaluated on.
         facts: About float models among them.
+        cache: Folder in which embeddings are kept; None for none.
         seed: Of the bootstrap.
         progress: Called with stage, done and total.
 
@@ -71,15 +58,16 @@ def evaluate_files(
         TrainingError: No picture of a list can be read.
     """
     embedded: list[EmbeddedLists] = []
+    evaluations: list[Evaluation] = []
     judgements: list[Judged | None] = []
     receipts: list[Receipt | None] = []
     for path in paths:
-        with _opened(path, facts) as model:
+        with _opened(path, facts, cache) as model:
             found = evaluation.embed_lists(model, lists, progress=_named(progress, path.name))
             embedded.append(found)
-            judgements.append(_judged(model, found))
+            evaluations.append(evaluation.search_lists(found))
+            judgements.append(_judged(model, found, evaluations[-1]))
             receipts.append(_receipt(path, model.bundle))
-    evaluations = [evaluation.search_lists(each) for each in embedded]
     comparison = None
     if len(evaluations) > 1:
         rng = np.random.default_rng(seed)
@@ -98,30 +86,33 @@ def evaluate_files(
 
 
 @contextmanager
-def _opened(path: Path, facts: ModelFacts) -> Iterator[EmbeddingModel]:
-    with opened(
-        path, image_size=facts.image_size, input_scale=facts.input_scale, layer=facts.layer
-    ) as model:
-        if facts.cache is None:
+def _opened(path: Path, facts: FloatFacts, cache: Path | None) -> Iterator[EmbeddingModel]:
+    with opened(path, facts) as model:
+        if cache is None:
             yield model
             return
+        # How a picture becomes a tensor does not matter: rows are found by their tensors.
+        parted = part(model)
+        if parted is not None:
+            with cached(parted.trunk, cache, parted.trunk.digest, facts.layer) as features:
+                yield parted.headed(features)
+            return
         choices = f"{facts.layer} {facts.image_size} {facts.input_scale}"
-        with cached(model, facts.cache, _digest(path), choices) as remembering:
+        with cached(model, cache, _digest(path), choices) as remembering:
             yield remembering
 
 
-def _judged(model: EmbeddingModel, embedded: EmbeddedLists) -> Judged | None:
+def _judged(model: EmbeddingModel, embedded: EmbeddedLists, found: Evaluation) -> Judged | None:
     if model.bundle is None:
         return None
     calibration = model.bundle.calibration("device")
     if calibration is None:
         return None
-    found = evaluation.search_lists(embedded)
     return judged(embedded, found, calibration, model.bundle.spec.duplicate_cosine)
 
 
 def _receipt(path: Path, bundle: Bundle | None) -> Receipt | None:
-    """The receipt beside a bundle, if it is there, of this format, and of the same float model."""
+    """The receipt beside a bundle, if it is there, of this format, and of this bundle."""
     beside = receipt_path(path)
     if bundle is None or not beside.is_file():
         return None
@@ -129,8 +120,7 @@ def _receipt(path: Path, bundle: Bundle | None) -> Receipt | None:
         receipt = Receipt.from_json(json.loads(beside.read_text()))
     except (ValueError, TypeError, KeyError):
         return None
-    is_its = receipt.float_model_sha256 == bundle.float_model_sha256.hex()
-    return receipt if is_its else None
+    return receipt if receipt.belongs_to(bundle) else None
 
 
 def _digest(path: Path) -> bytes:

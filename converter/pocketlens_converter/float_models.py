@@ -57,12 +57,16 @@ class FloatModel:
 
     def embed_tensors(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
         """Unit embeddings, float32 (n, dim), of uint8 tensors (n, height, width, 3)."""
+        return unit_rows(self.outputs(tensors))
+
+    def outputs(self, tensors: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        """What the model gives for the same, of any length."""
         tf = tensorflow()
         rows = np.zeros((len(tensors), self.dim), np.float32)
         for start in range(0, len(tensors), BATCH):
             batch = tf.constant(tensors[start : start + BATCH].astype(np.float32))
             rows[start : start + BATCH] = self.traced(batch).numpy()
-        return unit_rows(rows)
+        return rows
 
 
 def load(
@@ -104,12 +108,17 @@ def at_layer(model: FloatModel, name: str) -> FloatModel:
         known.append(layer.name)
         if layer.name == name:
             features = output if len(output.shape) == 2 else keras.layers.Flatten()(output)
-            cut = keras.Model(model.keras_model.inputs, features, name=model.keras_model.name)
-            break
-    else:
-        raise ModelUnsupported(
-            f"{model.path} has no layer {name!r}. Its last ones are {', '.join(known[-5:])}."
-        )
+            return cut_at(model, features)
+    raise ModelUnsupported(
+        f"{model.path} has no layer {name!r}. Its last ones are {', '.join(known[-5:])}."
+    )
+
+
+def cut_at(model: FloatModel, features: Any) -> FloatModel:
+    """The part of a Keras model that gives `features`, a tensor (n, width) inside it."""
+    import keras
+
+    cut = keras.Model(model.keras_model.inputs, features, name=model.keras_model.name)
     tf = tensorflow()
 
     def call(batch: Any) -> Any:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,8 @@ class Judged:
         is_present: bool (n,), whether the gallery had the product.
         present_confidences: float64 (q,), of the photos in order, the product being there.
         thresholds: Of NO_MATCH and of MATCH.
+        similarity_thresholds: The similarities that have these confidences at the middle margin
+            in this gallery; None where similarity tells nothing.
     """
 
     confidences: npt.NDArray[np.float64]
@@ -33,6 +36,7 @@ class Judged:
     is_present: npt.NDArray[np.bool_]
     present_confidences: npt.NDArray[np.float64]
     thresholds: tuple[float, float]
+    similarity_thresholds: tuple[float, float] | None
 
     def figures(self) -> dict[str, float]:
         """Rates at the thresholds, by the names of the design."""
@@ -95,4 +99,30 @@ def judged(
         is_present=searches.is_present,
         present_confidences=present,
         thresholds=(calibration.no_match_threshold, calibration.match_threshold),
+        similarity_thresholds=similarities_at_thresholds(
+            calibration,
+            margin=float(np.median(searches.margin)),
+            products=int(searches.products.max()),
+        ),
     )
+
+
+def similarities_at_thresholds(
+    calibration: Calibration, *, margin: float, products: int
+) -> tuple[float, float] | None:
+    """Similarities from which a match is no NO_MATCH, and a MATCH, at a margin in a gallery.
+
+    The formula of `pocketlens.query.verdict`, solved for similarity.
+    """
+    if calibration.similarity_weight <= 0:
+        return None
+    rest = calibration.intercept + calibration.margin_weight * margin
+    rest += calibration.log_products_weight * math.log(max(products, 1))
+    low, high = (
+        (math.log(confidence / (1 - confidence)) - rest) / calibration.similarity_weight
+        for confidence in (
+            min(max(threshold, 1e-9), 1 - 1e-9)
+            for threshold in (calibration.no_match_threshold, calibration.match_threshold)
+        )
+    )
+    return low, high

@@ -115,12 +115,13 @@ def absolute_accuracies(similarities: Floats, relevant: Bools) -> Floats:
     """Share of triplets (query, right, wrong product) in the right order, for each query.
 
     Args:
-        similarities: float32 (q, p).
+        similarities: float32 (q, p); one of -inf is not compared.
         relevant: bool (q, p); a row without a wrong product counts as 1.
     """
     shares = np.ones(len(similarities), np.float32)
     for row in range(len(similarities)):
-        right, wrong = similarities[row, relevant[row]], similarities[row, ~relevant[row]]
+        right = similarities[row, relevant[row]]
+        wrong = similarities[row, ~relevant[row] & np.isfinite(similarities[row])]
         if right.size and wrong.size:
             shares[row] = np.mean(right[:, None] > wrong[None, :])
     return shares
@@ -129,11 +130,6 @@ def absolute_accuracies(similarities: Floats, relevant: Bools) -> Floats:
 def cosines(one: Floats, other: Floats) -> Floats:
     """Cosine of each pair of rows: float32 (n,), of unit rows (n, dim)."""
     return np.asarray(np.einsum("nd,nd->n", one, other), np.float32)
-
-
-def agreement(one: Ints, other: Ints) -> float:
-    """Share of places where both name the same: top1_agreement of first matches."""
-    return float(np.mean(one == other))
 
 
 def expected_calibration_error(

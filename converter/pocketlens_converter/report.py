@@ -29,8 +29,28 @@ logger = logging.getLogger(__name__)
 
 QUERIES_SHOWN = 6  # the best, and as many of the worst
 FIGURES = ("recall@1", "recall@3", "recall@10", "mAP", "absolute_accuracy")
-IN_CATEGORY = ("distance_accuracy", "distance_accuracy_top_3")
+IN_CATEGORY = ("distance_accuracy", "distance_accuracy_top_3", "mAP_in_category")
 PAGE = "report.html"
+# Pictures by name, in the order of the page: their titles, and what they show.
+TITLES = {
+    "recall_by_catalogue_size": (
+        "Recall by size of the catalogue",
+        "Expected for catalogues drawn at random from this one, the right product among them.",
+    ),
+    "similarities": (
+        "Similarities",
+        "Of each photo to the right and to the best wrong one; thresholds at the middle margin.",
+    ),
+    "confidences": (
+        "Confidences and thresholds",
+        "Every photo searched with its product in the gallery, and without.",
+    ),
+    "reliability": ("Reliability", "Numbers are searches; the dotted line is perfect."),
+    "contact_sheet": (
+        "Best and worst photos",
+        "By the lead of the right product over the best wrong one; green is right.",
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +84,12 @@ def write(folder: Path, reported: Reported) -> tuple[str, ...]:
         StoreFull: The disk has no room.
         StoreReadOnly: The folder cannot be written to.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in TITLES:  # of an earlier report
+            (folder / f"{name}.png").unlink(missing_ok=True)
+    except OSError as exc:
+        raise durable_files.translated(exc, folder) from exc
     drawn, problems = _drawn(reported)
     for name, png in drawn.items():
         durable_files.write_file(folder / f"{name}.png", png)
@@ -91,7 +116,7 @@ def worst_products(evaluation: Evaluation, count: int) -> list[tuple[str, int, i
 
 def _drawn(reported: Reported) -> tuple[dict[str, bytes], list[str]]:
     first = reported.evaluations[0]
-    top = first.outcomes.top
+    top, judged = first.outcomes.top, reported.judged
     curves = {
         f"{each.model} ({each.pipeline})": (each.outcomes.ranks, each.products)
         for each in reported.evaluations
@@ -99,9 +124,10 @@ def _drawn(reported: Reported) -> tuple[dict[str, bytes], list[str]]:
     curves |= {each.model: (each.outcomes.ranks, each.products) for each in reported.floors}
     wanted: dict[str, Callable[[], bytes]] = {
         "recall_by_catalogue_size": lambda: charts.recall_by_catalogue_size(curves),
-        "similarities": lambda: charts.similarity_histogram(top.right, top.wrong),
+        "similarities": lambda: charts.similarity_histogram(
+            top.right, top.wrong, judged.similarity_thresholds if judged else None
+        ),
     }
-    judged = reported.judged
     if judged is not None:
         wanted["confidences"] = lambda: charts.confidence_histogram(
             judged.confidences[judged.is_right],
@@ -158,24 +184,8 @@ def _sections(reported: Reported, drawn: Mapping[str, bytes], problems: Sequence
     if reported.comparison is not None:
         sections.append(_comparison(reported.comparison))
     sections.append(_worst(reported.evaluations[0]))
-    titles = {
-        "recall_by_catalogue_size": (
-            "Recall by size of the catalogue",
-            "Expected for catalogues drawn at random from this one, the right product among them.",
-        ),
-        "similarities": ("Similarities", "Of each photo to the right and to the best wrong one."),
-        "confidences": (
-            "Confidences and thresholds",
-            "Every photo searched with its product in the gallery, and without.",
-        ),
-        "reliability": ("Reliability", "Numbers are searches; the dotted line is perfect."),
-        "contact_sheet": (
-            "Best and worst photos",
-            "By the lead of the right product over the best wrong one; green is right.",
-        ),
-    }
     for name, png in drawn.items():
-        title, explained = titles[name]
+        title, explained = TITLES[name]
         sections.append(pages.section(title, pages.picture(png, explained), pages.note(explained)))
     if problems:
         sections.append(pages.section("Not drawn", *(pages.warning(each) for each in problems)))

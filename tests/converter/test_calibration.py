@@ -12,12 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pocketlens.errors import TrainingError
+from pocketlens.formats.bundle import Calibration
 from pocketlens.query import codes
 from pocketlens.query.verdict import judge
 from pocketlens.results import Verdict
 from pocketlens_converter import logistic
 from pocketlens_converter.calibration import CalibrationOptions, calibrate
 from pocketlens_converter.galleries import Gallery
+from pocketlens_converter.judging import similarities_at_thresholds
 from pocketlens_converter.simulation import Searches, simulate
 
 DIM = 24
@@ -300,3 +302,22 @@ def test_too_few_photos_or_products_are_told() -> None:
 def test_a_rate_that_is_none_is_told(rate: float) -> None:
     with pytest.raises(TrainingError, match="false_accept_rate"):
         dataclasses.replace(CalibrationOptions(), false_accept_rate=rate)
+
+
+def test_similarities_at_thresholds_are_where_the_verdict_changes() -> None:
+    calibration = Calibration("device", -4.0, 9.0, 5.0, -0.2, 0.8, 0.3)
+
+    low, high = similarities_at_thresholds(calibration, margin=0.1, products=500) or (0, 0)
+
+    for similarity, below, above in (
+        (low, Verdict.NO_MATCH, Verdict.UNSURE),
+        (high, Verdict.UNSURE, Verdict.MATCH),
+    ):
+        assert judge(similarity - 1e-6, 0.1, 500, calibration).verdict is below
+        assert judge(similarity + 1e-6, 0.1, 500, calibration).verdict is above
+
+
+def test_where_similarity_tells_nothing_there_is_no_threshold_of_it() -> None:
+    calibration = Calibration("device", 0.0, 0.0, 5.0, 0.0, 0.8, 0.3)
+
+    assert similarities_at_thresholds(calibration, margin=0.1, products=500) is None

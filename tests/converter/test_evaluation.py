@@ -11,11 +11,21 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
-from tests.making.models import DIM, SIZE, DrawnShop, draw_shop, keras_file, tiny_bundle
+from tests.making.models import (
+    DIM,
+    SIZE,
+    DrawnShop,
+    draw_shop,
+    keras_file,
+    tiny_bundle,
+    tiny_model,
+)
 
 from pocketlens.errors import TrainingError
 from pocketlens.formats.bundle import Bundle, Spec
 from pocketlens_converter import embedding_models, file_evaluation
+from pocketlens_converter.convert_options import InputScale
+from pocketlens_converter.embedding_models import FloatFacts
 from pocketlens_converter.evaluation import EvaluationLists, compare, evaluate, held_apart
 from pocketlens_converter.float_models import unit_rows
 
@@ -103,6 +113,9 @@ def test_within_its_category_a_product_is_found_at_least_as_often(shop: DrawnSho
     assert found.figures["recall@1"] < 1
     assert found.figures["distance_accuracy"] >= found.figures["recall@1"]
     assert found.figures["distance_accuracy_top_3"] >= found.figures["distance_accuracy"]
+    assert 1 >= found.figures["recall@10_in_category"] >= found.figures["distance_accuracy_top_3"]
+    for name in ("mAP", "absolute_accuracy"):
+        assert 1 >= found.figures[f"{name}_in_category"] > found.figures[name]
 
 
 def test_distractors_with_the_same_ids_are_other_products(
@@ -200,6 +213,14 @@ def test_a_bundle_is_evaluated_as_a_device_searches(shop: DrawnShop, bundle_path
     assert found.pipeline == "device"
     assert found.outcomes.embeddings.shape == (36, DIM)
     assert found.figures["recall@1"] > 0.5
+
+
+def test_a_float_model_gets_its_pictures_as_it_is_told(tmp_path: Path) -> None:
+    path = keras_file(tmp_path, tiny_model(scales=False))
+    facts = FloatFacts(input_scale=InputScale(-1, 1), resize_mode="crop", pad_level=7)
+
+    with embedding_models.opened(path, facts) as model:
+        assert (model.spec.resize_mode, model.spec.pad_level) == ("crop", 7)
 
 
 def test_a_model_and_its_bundle_differ_by_little(

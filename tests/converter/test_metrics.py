@@ -144,15 +144,6 @@ def test_a_product_has_the_similarity_of_its_best_image(
             assert similarities[q, winners[q, p]] == best[q, p]
 
 
-def test_cosines_and_agreement_of_equal_models_are_one() -> None:
-    rows = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-
-    np.testing.assert_allclose(metrics.cosines(rows, rows), 1, rtol=1e-6)
-    np.testing.assert_allclose(metrics.cosines(rows, -rows), -1, rtol=1e-6)
-    assert metrics.agreement(np.array([3, 1, 2]), np.array([3, 0, 2])) == pytest.approx(2 / 3)
-
-
 def test_calibration_error_is_nothing_for_honest_confidence_and_all_for_false() -> None:
     outcomes = np.array([True, False] * 50)
 
@@ -161,3 +152,11 @@ def test_calibration_error_is_nothing_for_honest_confidence_and_all_for_false() 
     # Half of them at 0.95 of which all are right, half at 0.25 of which none is.
     confidences = np.where(outcomes, 0.95, 0.25)
     assert metrics.expected_calibration_error(confidences, outcomes) == pytest.approx(0.15)
+
+
+def test_cosines_of_equal_rows_are_one() -> None:
+    rows = np.random.default_rng(0).normal(size=(9, 5)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+
+    np.testing.assert_allclose(metrics.cosines(rows, rows), 1, rtol=1e-6)
+    np.testing.assert_allclose(metrics.cosines(rows, -rows), -1, rtol=1e-6)

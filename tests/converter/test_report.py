@@ -17,9 +17,10 @@ from tests.making.models import DrawnShop, draw_shop, keras_file
 from pocketlens.errors import ModelUnsupported
 from pocketlens_converter import charts, contact_sheets, feature_cache, floors, metrics, report
 from pocketlens_converter.cli import main
-from pocketlens_converter.embedding_models import opened
+from pocketlens_converter.embedding_models import FloatFacts, opened
 from pocketlens_converter.evaluation import EvaluationLists, evaluate
-from pocketlens_converter.file_evaluation import ModelFacts, evaluate_files
+from pocketlens_converter.file_evaluation import evaluate_files
+from pocketlens_converter.float_models import FloatModel
 from pocketlens_converter.receipt import Receipt
 from pocketlens_converter.report import Reported
 
@@ -180,7 +181,7 @@ def test_pictures_are_embedded_once_for_each_model_and_layer(
     lists = EvaluationLists.read(shop.photos, shop.catalogue)
 
     def embedded(layer: str) -> Reported:
-        return evaluate_files([model], lists, facts=ModelFacts(cache=cache, layer=layer))
+        return evaluate_files([model], lists, facts=FloatFacts(layer=layer), cache=cache)
 
     first, again = embedded(""), embedded("")
     pooling = next(
@@ -196,6 +197,52 @@ def test_pictures_are_embedded_once_for_each_model_and_layer(
     dims = {each.evaluations[0].outcomes.embeddings.shape[1] for each in (first, other)}
     assert len(dims) == 2
     assert len(list(cache.glob("features-*.sqlite"))) == 2
+
+
+def test_layers_of_one_length_inside_a_backbone_are_kept_apart(
+    shop: DrawnShop, tmp_path: Path
+) -> None:
+    inside = keras.Input((32, 32, 3))
+    first = keras.layers.Conv2D(4, 3, strides=4, name="first")(inside)
+    second = keras.layers.ReLU(name="second")(first)
+    pictures = keras.Input((32, 32, 3))
+    scaled = keras.layers.Rescaling(1 / 127.5, offset=-1.0)(pictures)
+    features = keras.layers.Flatten()(keras.Model(inside, second, name="backbone")(scaled))
+    path = keras_file(tmp_path, keras.Model(pictures, keras.layers.Dense(8)(features)))
+    lists = EvaluationLists.read(shop.photos, shop.catalogue)
+
+    def embedded(layer: str, cache: Path | None) -> np.ndarray:
+        found = evaluate_files([path], lists, facts=FloatFacts(layer=layer), cache=cache)
+        return found.evaluations[0].outcomes.embeddings
+
+    for layer in ("first", "second"):
+        np.testing.assert_allclose(
+            embedded(layer, tmp_path / "cache"), embedded(layer, None), atol=1e-6
+        )
+
+
+def test_another_head_on_the_same_trunk_embeds_nothing_anew(
+    shop: DrawnShop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other, cache = keras_file(tmp_path), tmp_path / "other.keras", tmp_path / "cache"
+    model = keras.saving.load_model(one)
+    head = model.layers[-1]
+    head.set_weights(
+        [weight[:, ::-1] * 2 for weight in head.get_weights()[:1]]
+        + [weight + 0.1 for weight in head.get_weights()[1:]]
+    )
+    model.save(other)
+    lists = EvaluationLists.read(shop.photos, shop.catalogue)
+    plain = evaluate_files([other], lists).evaluations[0].outcomes.embeddings
+    evaluate_files([one], lists, cache=cache)
+
+    def embeds(self: FloatModel, tensors: np.ndarray) -> np.ndarray:
+        raise AssertionError("it was known")
+
+    monkeypatch.setattr(FloatModel, "outputs", embeds)
+    cached = evaluate_files([other], lists, cache=cache).evaluations[0].outcomes.embeddings
+
+    np.testing.assert_allclose(cached, plain, atol=1e-5)
 
 
 def test_a_cache_answers_without_its_model(tmp_path: Path) -> None:
@@ -216,6 +263,6 @@ def test_a_cache_answers_without_its_model(tmp_path: Path) -> None:
 def test_an_unknown_layer_is_told_with_what_there_is(tmp_path: Path) -> None:
     with (
         pytest.raises(ModelUnsupported, match=r"no layer 'nothing'\. Its last ones are"),
-        opened(keras_file(tmp_path), layer="nothing"),
+        opened(keras_file(tmp_path), FloatFacts(layer="nothing")),
     ):
         pass
