@@ -12,9 +12,9 @@ import typer
 
 from pocketlens import durable_files
 from pocketlens.cli import output
-from pocketlens.formats.bundle import ResizeMode
+from pocketlens_converter import cli_choices
 from pocketlens_converter.cli_files import check_place, receipt_page_path, receipt_path
-from pocketlens_converter.convert_options import Budgets, ConvertOptions, InputScale, Precision
+from pocketlens_converter.convert_options import Budgets, ConvertOptions, Precision
 
 if TYPE_CHECKING:
     from pocketlens_converter.conversion import Converted
@@ -127,15 +127,13 @@ def _convert(
     Beside SHOP.tflite come SHOP.receipt.json and SHOP.receipt.html: what the quantization won and
     lost. Nothing is written before everything is made; a bundle that was there stays until then.
     """
-    if resize is not None and resize not in get_args(ResizeMode):
-        output.usage_error("--resize", "pad, crop or squash", resize)
     if precision not in get_args(Precision):
         output.usage_error("--precision", ", ".join(get_args(Precision)), precision)
     options = ConvertOptions(
         name=name,
         image_size=image_size,
-        input_scale=None if input_scale is None else InputScale.parse(input_scale),
-        resize_mode=cast("ResizeMode | None", resize),  # one of them: checked above
+        input_scale=cli_choices.input_scale(input_scale),
+        resize_mode=cli_choices.resize_mode(resize),
         precision=cast("Precision", precision),
         adapting_steps=adapting_steps,
         falls_back=falls_back,
@@ -161,6 +159,10 @@ def _convert(
             progress=progress,
         )
     _write(out, converted)
+    from pocketlens_converter import receipt_page
+
+    for line in receipt_page.gave_up(converted.receipt):
+        typer.secho(f"warning: {line}", err=True, bold=True)
     if as_json:
         output.show_json(_as_json(out, converted))
         return
@@ -180,11 +182,7 @@ def _write(out: Path, converted: Converted) -> None:
 
 
 def _show(out: Path, converted: Converted) -> None:
-    from pocketlens_converter import receipt_page
-
     spec, receipt = converted.bundle.spec, converted.receipt
-    for line in receipt_page.gave_up(receipt):
-        typer.secho(f"warning: {line}", err=True, bold=True)
     output.show(
         f"{out}: {output.bytes_text(len(converted.data))}, {spec.width} x {spec.height} "
         f"({spec.resize_mode}) -> {spec.dim} numbers, {receipt.precision}, quantized with "

@@ -21,7 +21,7 @@ from PIL import Image
 
 import pocketlens
 from pocketlens.errors import BudgetBroken, ModelUnsupported, TrainingError
-from pocketlens.formats.bundle import Bundle, GoldenExample, Spec
+from pocketlens.formats.bundle import Bundle, GoldenExample, Spec, decode
 from pocketlens.image_lists import Entry, Problem
 from pocketlens.query import runtimes
 from pocketlens_converter import (
@@ -56,6 +56,7 @@ from pocketlens_converter.receipt import (
     Receipt,
     Search,
     broken,
+    embeddings_sha256,
     searched,
 )
 
@@ -276,6 +277,7 @@ def _converted(
         xnnpack_partitions=timed.xnnpack_partitions,
         operators=dict(operators.operators(tflite)),
         refused={name: dict(found) for name, found in operators.refused(tflite).items()},
+        embeddings_sha256=embeddings_sha256(decode(data)),
     )
     return Converted(data, bundle, receipt, (*lists.problems, *embedded.problems))
 
@@ -288,14 +290,20 @@ def _compared(
         cosines = _cosines(wanted.shown, found.shown)
         return _fidelity(cosines, None), None
     in_codes = galleries.in_codes(found.searched.gallery, bundle)
-    pipelines = {
-        "float": search_lists(wanted.searched),
-        "quantized": search_lists(found.searched),
-        "device": search_lists(replace(found.searched, gallery=in_codes)),
+    embedded = {
+        "float": wanted.searched,
+        "quantized": found.searched,
+        "device": replace(found.searched, gallery=in_codes),
+    }
+    pipelines = {name: search_lists(each) for name, each in embedded.items()}
+    alone = {
+        name: search_lists(replace(each, gallery=each.gallery.without_distractors()))
+        for name, each in embedded.items()
+        if each.gallery.distractors
     }
     agreement = compare(pipelines["device"], pipelines["float"], rng).top1_agreement
     cosines = _cosines(wanted.searched.asked, found.searched.asked)
-    return _fidelity(cosines, agreement), searched(pipelines, "float", rng)
+    return _fidelity(cosines, agreement), searched(pipelines, "float", rng, alone)
 
 
 def _fidelity(cosines: npt.NDArray[np.float32], agreement: float | None) -> Fidelity:

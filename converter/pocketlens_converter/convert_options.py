@@ -14,9 +14,15 @@ from pocketlens.formats.bundle import ResizeMode
 # How weights and activations are kept: "int8" both in int8; "int16x8" activations in int16;
 # "weight-int8" weights alone; the others in floating point.
 Precision = Literal["int8", "int16x8", "weight-int8", "float16", "float32"]
-# What is tried when a budget is broken, the smallest first. int16x8 is not among them: without a
-# fast kernel it takes fifty times as long as int8 (docs/conversion.md).
-SAFER: tuple[Precision, ...] = ("int8", "weight-int8", "float16", "float32")
+# What is tried where a precision breaks a budget, the smallest first. int16x8 must be asked for:
+# without a fast kernel it takes fifty times as long as int8 (docs/conversion.md).
+SAFER: dict[Precision, tuple[Precision, ...]] = {
+    "int8": ("weight-int8", "float16", "float32"),
+    "int16x8": ("weight-int8", "float16", "float32"),
+    "weight-int8": ("float16", "float32"),
+    "float16": ("float32",),
+    "float32": (),
+}
 
 _NUMBER = r"[-+]?(?:\d+\.?\d*|\.\d+)"
 _SCALE = re.compile(rf"\s*({_NUMBER})\s*\.\.\s*({_NUMBER})\s*")
@@ -155,8 +161,8 @@ class ConvertOptions:
     def attempts(self) -> tuple[tuple[Precision, int], ...]:
         """What is tried, in this order: a precision and the steps of fine-tuning before it."""
         tried: tuple[Precision, ...] = (self.precision,)
-        if self.falls_back and self.precision in SAFER:
-            tried = SAFER[SAFER.index(self.precision) :]
+        if self.falls_back:
+            tried += SAFER[self.precision]
         plain = [(precision, 0) for precision in tried]
         if self.adapting_steps and self.precision == "int8":
             plain.insert(1, ("int8", self.adapting_steps))

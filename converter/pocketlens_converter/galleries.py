@@ -56,6 +56,23 @@ class Gallery:
             queries @ self.embeddings.T, self.images, self.product_numbers, len(self.products)
         )
 
+    def without_distractors(self) -> Gallery:
+        """The catalogue alone; its pictures come before those of distractors."""
+        real = len(self.products) - self.distractors
+        links = self.product_numbers < real
+        count = int(self.images[links].max()) + 1
+        return replace(
+            self,
+            products=self.products[:real],
+            categories=self.categories[:real],
+            distractors=0,
+            embeddings=self.embeddings[:count],
+            codes=None if self.codes is None else self.codes[:count],
+            images=self.images[links],
+            product_numbers=self.product_numbers[links],
+            entries=self.entries[:count],
+        )
+
     def named(self, numbers: npt.NDArray[np.int64]) -> tuple[tuple[str, bool], ...]:
         """Id of each product number, and whether it is a distractor."""
         first_distractor = len(self.products) - self.distractors

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens_converter.silence import tensorflow
-from pocketlens_converter.weight_rounding import axes_of, rounded, watched
+from pocketlens_converter.weight_rounding import kernels_of, rounded, watched
 
 Ranges = dict[int, tuple[float, float]]  # by id of the layer: lowest and highest of its output
 
@@ -135,26 +135,37 @@ def kept_layers(model: Any) -> list[Any]:
     """Layers whose output the converter keeps in int8: those that it does not fuse into the next.
 
     A convolution is fused with the batch norm or activation that alone takes its output, and that
-    with the activation behind it.
+    with the activation behind it. What a separable convolution keeps between its two halves is
+    not simulated.
     """
     import keras
 
-    fuses = (
-        keras.layers.BatchNormalization,
-        keras.layers.ReLU,
-        keras.layers.Activation,
-    )
-    weighted = (keras.layers.DepthwiseConv2D, keras.layers.Conv2D, keras.layers.Dense)
     kept = []
     for layer in model._flatten_layers(include_self=False):
         if isinstance(layer, (keras.Model, keras.layers.InputLayer, keras.layers.ZeroPadding2D)):
             continue
         takers = [node.operation for node in layer._outbound_nodes]
-        before_fused = isinstance(layer, (*weighted, keras.layers.BatchNormalization))
-        if before_fused and len(takers) == 1 and isinstance(takers[0], fuses):
+        is_sum = bool(kernels_of(layer)) or isinstance(layer, keras.layers.BatchNormalization)
+        if is_sum and len(takers) == 1 and _is_fused(takers[0]):
             continue
         kept.append(layer)
     return kept
+
+
+def _is_fused(operation: Any) -> bool:
+    """Whether the converter makes the operation part of the convolution before it.
+
+    Batch norms and what only cuts values off are; a hard swish, say, is an operator of its own.
+    """
+    import keras
+
+    if isinstance(operation, keras.layers.ReLU):
+        cuts_only = not operation.negative_slope and not operation.threshold
+        return cuts_only and operation.max_value in (None, 6)
+    if isinstance(operation, keras.layers.Activation):
+        known = (keras.activations.linear, keras.activations.relu, keras.activations.relu6)
+        return operation.activation in known
+    return isinstance(operation, keras.layers.BatchNormalization)
 
 
 def _adapt(
@@ -175,7 +186,7 @@ def _adapt(
     wanted = _embedded(model, pictures)
     for layer in model._flatten_layers(include_self=False):
         if not isinstance(layer, keras.Model):
-            layer.trainable = axes_of(layer) is not None
+            layer.trainable = bool(kernels_of(layer))
     kernels = _kernels(model)
     variables = model.trainable_variables
     optimizer = keras.optimizers.Adam(LEARNING_RATE, global_clipnorm=CLIP_NORM)
@@ -210,11 +221,8 @@ def _adapt(
 
 def _kernels(model: Any) -> list[tuple[Any, tuple[int, ...]]]:
     """Weights that are rounded, each with the axes that share a scale."""
-    return [
-        (layer.kernel, axes)
-        for layer in model._flatten_layers(include_self=False)
-        if (axes := axes_of(layer)) is not None
-    ]
+    layers = model._flatten_layers(include_self=False)
+    return [each for layer in layers for each in kernels_of(layer)]
 
 
 def _by_layer(model: Any, found: Ranges) -> dict[Any, tuple[float, float]]:

@@ -9,12 +9,14 @@ int8 codes: what a phone does).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
+from pocketlens.formats.bundle import Bundle
 from pocketlens_converter.bootstrap import Interval
 from pocketlens_converter.convert_options import Budgets, Precision
 from pocketlens_converter.evaluation import RECALLS, Evaluation, compare
@@ -49,6 +51,7 @@ class Search:
         by_category: By category of the photo's product, then as `figures`.
         differences: By pipeline ("quantized", "device"), then of recall@k: less the float
             model's, with paired bootstrap intervals.
+        alone: As `figures`, in the catalogue without the distractors; empty without any.
     """
 
     photos: int
@@ -58,6 +61,7 @@ class Search:
     figures: dict[str, dict[str, float]]
     by_category: dict[str, dict[str, dict[str, float]]]
     differences: dict[str, dict[str, Interval]]
+    alone: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,8 @@ class Receipt:
         precision: Of the bundle.
         adapted_steps: Of quantization-aware fine-tuning before it; 0 for none.
         given_up: Smaller precisions that broke a budget.
+        embeddings_sha256: Hex, of the catalogue embeddings in the bundle: tells whether a receipt
+            and a bundle belong together.
         quantized_with: Pictures that ranges were taken from.
         size_bytes, float_size_bytes: Of the bundle, and of the same model in float32.
         fidelity: Against the float model.
@@ -131,6 +137,12 @@ class Receipt:
     operators: dict[str, int]
     refused: dict[str, dict[str, int]]
     given_up: tuple[Attempt, ...] = field(default=())
+    embeddings_sha256: str = ""
+
+    def belongs_to(self, bundle: Bundle) -> bool:
+        """Whether it is of this bundle, calibrated since or not."""
+        is_of_model = self.float_model_sha256 == bundle.float_model_sha256.hex()
+        return is_of_model and self.embeddings_sha256 == embeddings_sha256(bundle)
 
     def as_json(self) -> dict[str, object]:
         """What JSON can hold; `format` changes when the meaning of a name does."""
@@ -167,8 +179,16 @@ class Receipt:
         return cls(**fields)
 
 
+def embeddings_sha256(bundle: Bundle) -> str:
+    """Hex, of the catalogue embeddings that a bundle carries."""
+    return hashlib.sha256(bundle.representative.tobytes()).hexdigest()
+
+
 def searched(
-    pipelines: Mapping[str, Evaluation], reference: str, rng: np.random.Generator
+    pipelines: Mapping[str, Evaluation],
+    reference: str,
+    rng: np.random.Generator,
+    alone: Mapping[str, Evaluation],
 ) -> Search:
     """Puts evaluations of the same photos together.
 
@@ -176,6 +196,7 @@ def searched(
         pipelines: By name.
         reference: The one that the others are compared with.
         rng: Of the bootstrap.
+        alone: By name, in the catalogue without distractors; empty where there are none.
     """
     wanted = pipelines[reference]
     others = {name: found for name, found in pipelines.items() if name != reference}
@@ -201,6 +222,7 @@ def searched(
             }
             for name, found in others.items()
         },
+        alone={name: found.figures for name, found in alone.items()},
     )
 
 

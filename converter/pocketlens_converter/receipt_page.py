@@ -83,7 +83,17 @@ def _search(search: Search) -> str:
         f"{search.distractors:,} products are distractors). In brackets: difference to the float "
         "model with its 95 % interval by paired bootstrap; one that holds 0 may be luck."
     )
-    return pages.section("Found", pages.table(["", *names], rows), pages.note(explained))
+    tables = [pages.table(["", *names], rows), pages.note(explained)]
+    if search.alone:
+        rows = [
+            [_PIPELINES[pipeline], *(f"{figures[name]:.4f}" for name in names)]
+            for pipeline, figures in search.alone.items()
+        ]
+        tables += [
+            pages.table(["without distractors", *names], rows),
+            pages.note("The same photos in the catalogue alone."),
+        ]
+    return pages.section("Found", *tables)
 
 
 def _categories(search: Search) -> str:

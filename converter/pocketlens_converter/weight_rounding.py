@@ -75,25 +75,26 @@ def _correct_in_place(model: Any, batch: Any) -> None:
         model(batch, training=False)
 
 
-def axes_of(layer: Any) -> tuple[int, ...] | None:
-    """Axes of a layer's kernel that share a scale in int8; None for one without weights."""
+def kernels_of(layer: Any) -> list[tuple[Any, tuple[int, ...]]]:
+    """A layer's weights that become int8, each with the axes that share a scale."""
     import keras
 
-    if isinstance(layer, keras.layers.DepthwiseConv2D):  # a kind of neither Conv2D nor Dense
-        return (0, 1)
+    if isinstance(layer, keras.layers.SeparableConv2D):  # a kind of neither of the others
+        return [(layer.depthwise_kernel, (0, 1)), (layer.pointwise_kernel, (0, 1, 2))]
+    if isinstance(layer, keras.layers.DepthwiseConv2D):
+        return [(layer.kernel, (0, 1))]
     if isinstance(layer, keras.layers.Conv2D) and not isinstance(
         layer, keras.layers.Conv2DTranspose
     ):
-        return (0, 1, 2)
+        return [(layer.kernel, (0, 1, 2))]
     if isinstance(layer, keras.layers.Dense):
-        return (0,)
-    return None
+        return [(layer.kernel, (0,))]
+    return []
 
 
 def _round_in_place(layer: Any) -> None:
-    axes = axes_of(layer)
-    if axes is not None:
-        layer.kernel.assign(rounded(layer.kernel.numpy(), axes))
+    for kernel, axes in kernels_of(layer):
+        kernel.assign(rounded(kernel.numpy(), axes))
 
 
 def _shift(layer: Any) -> Any:
@@ -102,8 +103,8 @@ def _shift(layer: Any) -> Any:
 
     if isinstance(layer, keras.layers.BatchNormalization) and layer.center:
         return layer.beta
-    weighted = (keras.layers.DepthwiseConv2D, keras.layers.Conv2D, keras.layers.Dense)
-    return layer.bias if isinstance(layer, weighted) and layer.use_bias else None
+    has_bias = bool(kernels_of(layer)) and layer.use_bias
+    return layer.bias if has_bias else None
 
 
 def _mean(output: Any) -> npt.NDArray[np.float32]:

@@ -271,6 +271,24 @@ def test_calibrate_fits_three_pipelines_with_the_float_model(
     assert "another float model" in capfd.readouterr().err
 
 
+def test_a_foreign_model_says_what_its_file_does_not(
+    shop: DrawnShop, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model, out = keras_file(tmp_path, tiny_model(scales=False)), tmp_path / "out.tflite"
+    lists = f"--queries {shop.photos} --gallery {shop.catalogue}"
+    taken = "--input-scale -1..1"
+    made = f"convert {model} --catalog {shop.catalogue} --out {out} --resize crop {taken}"
+    assert main(made.split()) == 0
+
+    assert main(f"calibrate {out} {lists} --float {model}".split()) == 1
+    assert "--input-scale" in capfd.readouterr().err
+    assert main(f"calibrate {out} {lists} --float {model} {taken}".split()) == 0
+    assert bundles.decode(out.read_bytes()).calibration("photo") is not None
+    assert main(f"calibrate {out} {lists} {taken}".split()) == 2
+    assert main(f"evaluate {model} {lists} {taken} --resize crop --json -".split()) == 0
+    assert main(f"evaluate {model} {lists} {taken} --resize fit".split()) == 2
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

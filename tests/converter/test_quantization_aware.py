@@ -15,7 +15,13 @@ from hypothesis import strategies as st
 from tests.making.models import drawings, keras_file
 
 from pocketlens.query import runtimes
-from pocketlens_converter import float_models, metrics, quantization, quantization_aware
+from pocketlens_converter import (
+    float_models,
+    metrics,
+    quantization,
+    quantization_aware,
+    weight_rounding,
+)
 from pocketlens_converter.float_models import FloatModel
 
 PICTURES = drawings(40)
@@ -90,6 +96,31 @@ def test_each_layer_is_the_converters_to_one_code(kind: str, tmp_path: Path) -> 
 
     assert codes.max() < 1.01
     assert np.mean(codes < 0.5) > 0.9  # most are the same code
+
+
+def test_what_is_an_operator_of_its_own_is_kept_apart() -> None:
+    pictures = keras.Input((12, 12, 3))
+    features = keras.layers.Conv2D(4, 3, name="first")(pictures)
+    features = keras.layers.BatchNormalization(name="norm")(features)
+    features = keras.layers.Activation("hard_swish", name="swish")(features)
+    features = keras.layers.SeparableConv2D(4, 3, name="separable")(features)
+    features = keras.layers.ReLU(6.0, name="six")(features)
+    features = keras.layers.Conv2D(4, 1, name="last")(features)
+    features = keras.layers.LeakyReLU(name="leaky")(features)
+    model = keras.Model(pictures, features)
+
+    kept = [layer.name for layer in quantization_aware.kept_layers(model)]
+
+    assert kept == ["norm", "swish", "six", "last", "leaky"]
+
+
+def test_both_halves_of_a_separable_convolution_are_rounded() -> None:
+    layer = keras.layers.SeparableConv2D(4, 3)
+    layer.build((None, 12, 12, 3))
+
+    shapes = [tuple(kernel.shape) for kernel, _ in weight_rounding.kernels_of(layer)]
+
+    assert shapes == [(3, 3, 3, 1), (1, 1, 3, 4)]
 
 
 def test_a_whole_model_stays_within_a_code_almost_everywhere(model: FloatModel) -> None:

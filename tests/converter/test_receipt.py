@@ -78,6 +78,42 @@ def test_receipt_is_json_and_a_page(converted: Converted) -> None:
     assert "http" not in page
 
 
+def test_distractors_are_told_apart_from_the_catalogue_alone(
+    shop: DrawnShop, model: Path, tmp_path: Path
+) -> None:
+    others = draw_shop(tmp_path, products=40, photos_each=0, seed=1)
+    options = ConvertOptions(budgets=ANYTHING)
+
+    receipt = conversion.convert(
+        model,
+        catalogue=shop.catalogue,
+        queries=shop.photos,
+        distractors=others.catalogue,
+        options=options,
+    ).receipt
+
+    search = receipt.search
+    assert search is not None
+    assert (search.products, search.distractors) == (64, 40)
+    assert set(search.alone) == {"float", "quantized", "device"}
+    for pipeline, figures in search.alone.items():
+        # Half of the distractors are the catalogue's own pictures: whoever ties with one has lost.
+        assert figures["recall@1"] > search.figures[pipeline]["recall@1"]
+    assert "without distractors" in receipt_page.html(receipt)
+
+
+def test_a_receipt_of_another_precision_is_not_the_bundles(
+    shop: DrawnShop, model: Path, converted: Converted
+) -> None:
+    options = ConvertOptions(budgets=ANYTHING, precision="float16")
+    other = conversion.convert(
+        model, catalogue=shop.catalogue, queries=shop.photos, options=options
+    )
+
+    assert converted.receipt.belongs_to(bundles.decode(converted.data))
+    assert not other.receipt.belongs_to(bundles.decode(converted.data))
+
+
 @pytest.mark.parametrize(
     ("budgets", "name"),
     [
@@ -95,6 +131,18 @@ def test_each_budget_can_be_broken(converted: Converted, budgets: Budgets, name:
     assert loss.name == name
     assert name in str(loss)
     assert broken(converted.receipt, ANYTHING) == ()
+
+
+def test_the_command_says_loudly_what_was_given_up(
+    shop: DrawnShop, model: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = f"convert {model} --catalog {shop.catalogue} --out {tmp_path / 'out.tflite'} --json"
+
+    assert main([*command.split(), "--min-cosine-p01", "0.999999"]) == 0
+
+    said = capfd.readouterr()
+    assert "warning: int8 was given up, it breaks a budget: cosine_p01" in said.err
+    assert json.loads(said.out)["receipt"]["precision"] != "int8"
 
 
 def test_a_safer_precision_is_taken_and_said(shop: DrawnShop, model: Path) -> None:
