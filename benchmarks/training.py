@@ -38,6 +38,7 @@ PLAIN = TrainOptions(
     proxy_weight=0.0,
     neighbourhood_share=0.0,
     mining_rounds=0,
+    visible_share=1.0,
 )
 VARIANTS = {
     "softmax": PLAIN,

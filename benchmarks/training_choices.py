@@ -48,6 +48,7 @@ PLAIN = {
     "proxy_weight": 0.0,
     "neighbourhood_share": 0.0,
     "mining_rounds": 0,
+    "visible_share": 1.0,
 }
 CHOICES: dict[str, dict[str, Any]] = {
     "defaults": {},
@@ -59,8 +60,9 @@ CHOICES: dict[str, dict[str, Any]] = {
     "every batch a neighbourhood": {"neighbourhood_share": 1.0},
     "10 in class, 1 out": {"in_class": 10, "out_of_class": 1},
     "15 in class, 3 out": {"in_class": 15, "out_of_class": 3, "products": 19},
-    "no pool: 1,000 nearest": {"mining_pool": 1000},
+    # There are 81 products: the pool of 100, as any larger one, is all of them.
     "pool of 20": {"mining_pool": 20},
+    "pool of 40": {"mining_pool": 40},
     "proxy loss alone": {"loss": "proxy"},
     "triplet margin 1": {"loss": "triplet", "miner": "batch-hard"},
     "triplet margin 0.2": {"loss": "triplet", "miner": "batch-hard", "margin": 0.2},
@@ -76,6 +78,7 @@ CHOICES: dict[str, dict[str, Any]] = {
     "64 dimensions": {"dim": 64},
     "256 dimensions": {"dim": 256},
     "512 dimensions": {"dim": 512},
+    "1,024 dimensions": {"dim": 1024},
     "2,048 dimensions": {"dim": 2048},
     "head alone learns": {"learned_layers": 0, "learning_rate": 2e-3},
     "last 10 layers learn": {"learned_layers": 10},
@@ -85,6 +88,9 @@ CHOICES: dict[str, dict[str, Any]] = {
     "learning rate 1e-3": {"learning_rate": 1e-3},
     "a fifth synthesised": {"synthesised_share": 0.2},
     "no catalogue term": {"catalogue_weight": 0.0},
+    "pictures only mirrored": {"augmentation": 0.0},
+    "half the augmentation": {"augmentation": 0.5},
+    "harder augmentation": {"augmentation": 1.3},
 }
 
 
