@@ -10,6 +10,7 @@ of built-in layers only.
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -24,6 +25,16 @@ from pocketlens_converter.options import TrainOptions
 # "caffe" blue, green, red less the means of ImageNet.
 Levels = Literal["signed", "levels", "caffe"]
 _CAFFE_MEANS = (103.939, 116.779, 123.68)  # of blue, green, red: Simonyan and Zisserman, 2014
+# What Keras and HDF5 raise for files that are no weights, or another network's.
+_NOT_ITS_WEIGHTS = (
+    UserWarning,
+    ValueError,
+    TypeError,
+    OSError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+)
 IMAGENET = Path("imagenet")  # the name under which Keras fetches its own weights
 
 
@@ -214,8 +225,10 @@ def _load(backbone: keras.Model, weights: Path, options: TrainOptions) -> None:
     if not weights.is_file():
         raise TrainingError(f"There is no file of weights at {weights}. Check --weights.")
     try:
-        backbone.load_weights(weights)
-    except (ValueError, TypeError, OSError, KeyError, AttributeError, RuntimeError) as exc:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", UserWarning)  # layers that would stay random
+            backbone.load_weights(weights)
+    except _NOT_ITS_WEIGHTS as exc:
         raise TrainingError(
             f"Expected weights of {options.backbone} (alpha {options.alpha:g}, without its top). "
             f"Received {weights}, which does not fit: {_first_line(exc)}"

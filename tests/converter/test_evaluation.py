@@ -114,8 +114,9 @@ def test_within_its_category_a_product_is_found_at_least_as_often(shop: DrawnSho
     assert found.figures["distance_accuracy"] >= found.figures["recall@1"]
     assert found.figures["distance_accuracy_top_3"] >= found.figures["distance_accuracy"]
     assert 1 >= found.figures["recall@10_in_category"] >= found.figures["distance_accuracy_top_3"]
-    for name in ("mAP", "absolute_accuracy"):
-        assert 1 >= found.figures[f"{name}_in_category"] > found.figures[name]
+    assert 1 >= found.figures["mAP_in_category"] > found.figures["mAP"]
+    # Of a category's products, which look alike, more may be nearer than of all.
+    assert 0.5 < found.figures["absolute_accuracy_in_category"] < 1
 
 
 def test_distractors_with_the_same_ids_are_other_products(
