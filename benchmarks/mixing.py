@@ -39,19 +39,25 @@ from pocketlens_converter.training import StepReport
 CATALOG, TRAIN = (DATA / "grocery" / f"{name}.csv" for name in ("catalog", "photo_train"))
 HOMESHOP = DATA / "homeshop" / "catalog.csv"
 SHARES, SIZES = (1.0, 0.9, 0.7, 0.5), (224, 256, 288)
-THINNED = 4
+THINNED, QUICK_THINNED = {"grocery": 1, "catalogue": 4}, 40
 
 
-def lists(task: str, folder: Path) -> tuple[list[Path], Path]:
-    """What is learned from, and the photos that are searched."""
+def lists(task: str, folder: Path, every: int) -> tuple[list[Path], Path]:
+    """What is learned from, and the photos that are searched: one of so many of photo_train."""
+    photos = thinned(TRAIN, folder, every)
     if task == "grocery":
-        made = folds.split(TRAIN, folder, 0)
+        made = folds.split(photos, folder, 0)
         return [CATALOG, made.learned], made.held_out
-    thinned = folder / "thinned.csv"
-    with TRAIN.open(newline="") as file:
-        rows = list(csv.DictReader(file))[::THINNED]
-    folds.write(thinned, [{**row, "image": str(TRAIN.parent / row["image"])} for row in rows])
-    return [CATALOG, HOMESHOP], thinned
+    return [CATALOG, HOMESHOP], photos
+
+
+def thinned(path: Path, folder: Path, every: int) -> Path:
+    """The list of one of so many lines of a list."""
+    out = folder / f"one_of_{every}_of_{path.name}"
+    with path.open(newline="") as file:
+        rows = list(csv.DictReader(file))[::every]
+    folds.write(out, [{**row, "image": str(path.parent / row["image"])} for row in rows])
+    return out
 
 
 def trained(task: str, options: TrainOptions, learned: list[Path], out: Path) -> None:
@@ -122,7 +128,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = arguments.models or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        learned, photos = lists(arguments.task, folder)
+        every = QUICK_THINNED if arguments.quick else THINNED[arguments.task]
+        learned, photos = lists(arguments.task, folder, every)
         start, model = (folder / f"{arguments.task}{part}.keras" for part in ("_start", ""))
         trained(arguments.task, without_steps(options), learned, start)
         trained(arguments.task, options, learned, model)

@@ -31,7 +31,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -47,7 +47,6 @@ from PIL import Image
 from pocketlens.formats.bundle import Calibration
 from pocketlens.image_lists import Entry
 from pocketlens.query import pictures
-from pocketlens.query.verdict import judge
 from pocketlens_converter import conversion, report
 from pocketlens_converter.allocation import keep_freed_memory
 from pocketlens_converter.bundle_calibration import CalibrationLists, calibrated_bundle
@@ -60,6 +59,7 @@ from pocketlens_converter.evaluation import (
     evaluate,
     search_lists,
 )
+from pocketlens_converter.judging import confidences_of
 from pocketlens_converter.options import CATALOGUE_ALONE, TrainOptions
 from pocketlens_converter.simulation import simulate
 from pocketlens_converter.training import StepReport, train
@@ -79,6 +79,7 @@ KEPT = 0.95  # of true matches
 GROCERY = TrainOptions()
 OF_A_DRAW = TrainOptions(steps=400, image_size=192)
 Figures = dict[str, Any]
+DETAILS = "details"  # of a part: what is no number
 PACKAGES = frozenset(
     (
         "Juice",
@@ -316,13 +317,18 @@ def one_draw(folder: Path, number: int, scale: Scale) -> dict[str, float]:
     model, took = trained(place, "model", [shown, made.learned], options, backgrounds=None)
     converted = conversion.convert(model, catalogue=shown, queries=made.held_out)
     bundle.write_bytes(converted.data)
+    strangers = [
+        entry
+        for entry in EvaluationLists.read(scale.val, scale.catalog).queries
+        if set(entry.product_ids) <= without
+    ]
     figures: dict[str, float] = {"training_minutes": took["training_minutes"]}
     for name, others in (("alone", None), ("among_homeshop", scale.homeshop)):
         lists = CalibrationLists(made.held_out, shown, distractors=others)
         calibration = calibrated_bundle(bundle, lists).calibrated["device"].calibration
         fitted = Confidences.of(bundle, made.held_out, shown, others, calibration)
         threshold = float(np.quantile(fitted.of_true_matches, 1 - KEPT))
-        asked = Confidences.of(bundle, scale.val, shown, others, calibration, without, scale)
+        asked = Confidences.of(bundle, scale.val, shown, others, calibration, strangers)
         figures |= {
             f"true_matches_kept_share_{name}": float(np.mean(asked.of_true_matches >= threshold)),
             f"absent_refused_share_{name}": float(np.mean(asked.of_absent < threshold)),
@@ -353,24 +359,17 @@ class Confidences:
         shown: Path,
         others: Path | None,
         calibration: Calibration,
-        without: frozenset[str] = frozenset(),
-        scale: Scale | None = None,
+        strangers: Sequence[Entry] = (),
     ) -> Confidences:
-        """Of `photos` searched in `shown` and `others`; those of products `without` are absent."""
+        """Of `photos` and `strangers`, whose products are not there, in `shown` and `others`."""
         lists = EvaluationLists.read(photos, shown, others)
-        absent_photos: tuple[Entry, ...] = ()
-        if scale is not None:
-            everything = EvaluationLists.read(photos, scale.catalog)
-            absent_photos = tuple(
-                entry for entry in everything.queries if set(entry.product_ids) <= without
-            )
         with opened(bundle) as model:
             assert model.bundle is not None
             known = embed_lists(model, lists)
             duplicate_cosine = model.bundle.spec.duplicate_cosine
             foreign = np.zeros((0, model.spec.dim), np.float32)
-            if absent_photos:
-                foreign = embed_entries(model, absent_photos).embeddings
+            if strangers:
+                foreign = embed_entries(model, strangers).embeddings
         outcomes = search_lists(known).outcomes
         right = known.gallery.shows(outcomes.entries)
         searches = simulate(
@@ -382,18 +381,7 @@ class Confidences:
             leaves_out=False,
             whole_only=True,
         )
-        confidences = np.array(
-            [
-                judge(similarity, margin, products, calibration).confidence
-                for similarity, margin, products in zip(
-                    searches.similarity.tolist(),
-                    searches.margin.tolist(),
-                    searches.products.tolist(),
-                    strict=True,
-                )
-            ],
-            np.float64,
-        )
+        confidences = confidences_of(searches, calibration)
         return cls(
             confidences[searches.is_present & searches.is_right],
             confidences[~searches.is_present],
@@ -406,7 +394,6 @@ PARTS: dict[str, Callable[[Path, Scale], Figures]] = {
     "absent": absent,
     "mediapipe": mediapipe,
 }
-DETAILS = "details"  # of a part: what is no number
 GOALS = (
     ("grocery_photo_val_recall_at_1", ">=", 0.88),
     ("grocery_photo_val_to_photo_train_recall_at_1", ">=", 0.88),

@@ -51,11 +51,9 @@ def first_alike(thumbnails: Pixels) -> npt.NDArray[np.int64]:
         # than the square of the sum: what is further apart here cannot be alike.
         apart = squares[part, None] + squares[None, :end] - 2 * rows[part] @ rows[:end].T
         near = apart <= np.maximum(allowed[part, None], allowed[None, :end]) + 1.0
-        for row, other in np.argwhere(near):
+        for row, other in np.argwhere(np.tril(near, start - 1)):  # with those before it only
             number = start + int(row)
-            if other >= number or first[number] != number:
-                continue
-            if _are_alike(thumbnails[number], thumbnails[other]):
+            if first[number] == number and _are_alike(thumbnails[number], thumbnails[other]):
                 first[number] = first[other]
     return first
 

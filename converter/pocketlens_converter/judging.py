@@ -14,7 +14,7 @@ from pocketlens.formats.bundle import Calibration
 from pocketlens.query.verdict import judge
 from pocketlens_converter import metrics
 from pocketlens_converter.evaluation import EmbeddedLists, Evaluation
-from pocketlens_converter.simulation import simulate
+from pocketlens_converter.simulation import Searches, simulate
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +79,7 @@ def judged(
         np.random.default_rng(0),
         whole_only=True,
     )
-    confidences = np.array(
-        [
-            judge(similarity, margin, products, calibration).confidence
-            for similarity, margin, products in zip(
-                searches.similarity.tolist(),
-                searches.margin.tolist(),
-                searches.products.tolist(),
-                strict=True,
-            )
-        ],
-        np.float64,
-    )
+    confidences = confidences_of(searches, calibration)
     present = np.zeros(len(outcomes.ranks))
     present[searches.photo[searches.is_present]] = confidences[searches.is_present]
     return Judged(
@@ -104,6 +93,22 @@ def judged(
             margin=float(np.median(searches.margin)),
             products=int(searches.products.max()),
         ),
+    )
+
+
+def confidences_of(searches: Searches, calibration: Calibration) -> npt.NDArray[np.float64]:
+    """What a calibration says of each search's first match: float64 (n,), 0 to 1."""
+    return np.array(
+        [
+            judge(similarity, margin, products, calibration).confidence
+            for similarity, margin, products in zip(
+                searches.similarity.tolist(),
+                searches.margin.tolist(),
+                searches.products.tolist(),
+                strict=True,
+            )
+        ],
+        np.float64,
     )
 
 
