@@ -63,7 +63,10 @@ class Calibrated:
         wrong_match_share: Share of present photos that are judged MATCH and are wrong.
         absent_refused_share: Share of absent photos that are judged NO_MATCH.
         by_category: The same of the photos of one category, where there are some: recall_at_1,
-            match_share, false_reject_rate, false_accept_rate and expected_calibration_error.
+            match_share, false_reject_rate, false_accept_rate and expected_calibration_error; and,
+            where photos of the category were searched without their products, the last of a
+            calibration whose intercept is fitted to that category,
+            own_expected_calibration_error.
     """
 
     calibration: Calibration
@@ -95,7 +98,8 @@ def calibrate(
         TrainingError: There are too few photos or products to measure a rate on.
     """
     folds = _folds(searches, groups, np.random.default_rng(options.seed))
-    confidences = np.zeros(len(searches))
+    of_photo = np.array(categories if categories else [""] * len(groups))
+    confidences, own = np.zeros(len(searches)), np.zeros(len(searches))
     verdicts = np.zeros(len(searches), np.int8)  # 1 MATCH, 0 UNSURE, -1 NO_MATCH
     for fold in range(FOLDS):
         held = folds[searches.photo] == fold
@@ -103,6 +107,7 @@ def calibrate(
         model = _fit(seen)
         match, no_match = _thresholds(logistic.probabilities(model, seen.features), seen, options)
         confidences[held] = logistic.probabilities(model, searches.features[held])
+        own[held] = _in_categories(model, seen, searches.chosen(held), of_photo)
         verdicts[held] = (confidences[held] >= match).astype(np.int8)
         verdicts[held & (confidences < no_match)] = -1
     model = _fit(searches)
@@ -131,20 +136,37 @@ def calibrate(
         match_share=float(np.mean(((verdicts == 1) & right)[present])),
         wrong_match_share=float(np.mean(((verdicts == 1) & ~right)[present])),
         absent_refused_share=float(np.mean(verdicts[absent] == -1)),
-        by_category=_by_category(searches, confidences, verdicts, categories),
+        by_category=_by_category(searches, confidences, own, verdicts, of_photo),
     )
+
+
+def _in_categories(
+    model: npt.NDArray[np.float64],
+    seen: Searches,
+    asked: Searches,
+    of_photo: npt.NDArray[np.str_],
+) -> npt.NDArray[np.float64]:
+    """P of searches by `model`, its intercept fitted to the category of each photo."""
+    scores, known = (model[0] + each.features @ model[1:] for each in (asked, seen))
+    weights = _weights(seen)
+    for category in np.unique(of_photo[asked.photo]):
+        inside = of_photo[seen.photo] == category
+        scores[of_photo[asked.photo] == category] += logistic.shift(
+            known[inside], seen.is_right[inside], weights[inside]
+        )
+    return logistic.sigmoid(scores)
 
 
 def _by_category(
     searches: Searches,
     confidences: npt.NDArray[np.float64],
+    own: npt.NDArray[np.float64],
     verdicts: npt.NDArray[np.int8],
-    categories: Sequence[str],
+    of_photo: npt.NDArray[np.str_],
 ) -> dict[str, dict[str, float]]:
     """Figures of the categories with enough photos of products in the gallery."""
     found: dict[str, dict[str, float]] = {}
-    of_photo = np.array(categories)
-    for category in sorted(set(categories) - {""}):
+    for category in sorted(set(of_photo.tolist()) - {""}):
         inside = searches.is_whole & (of_photo[searches.photo] == category)
         present, absent = inside & searches.is_present, inside & ~searches.is_present
         if np.count_nonzero(present) < LEAST_IN_CATEGORY:
@@ -160,6 +182,9 @@ def _by_category(
         }
         if absent.any():
             figures["false_accept_rate"] = float(np.mean(verdicts[absent] == 1))
+            figures["own_expected_calibration_error"] = metrics.expected_calibration_error(
+                own[inside], searches.is_right[inside]
+            )
         found[category] = figures
     return found
 

@@ -156,8 +156,9 @@ def _show(calibrated: Mapping[Pipeline, Calibrated]) -> None:
         return
     output.show("")
     names = ["photos", "recall_at_1", "match_share", "false_reject_rate", "false_accept_rate"]
+    names += ["expected_calibration_error", "own_expected_calibration_error"]
     output.show_table(
-        ["category, on the device", *names],
+        ["category, on the device", *(name.replace("expected_", "") for name in names)],
         [
             [category, *(f"{found[name]:.3g}" if name in found else "" for name in names)]
             for category, found in categories.items()

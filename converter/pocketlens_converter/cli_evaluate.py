@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -109,7 +108,7 @@ def _evaluate(
         raise TrainingError(f"Expected a folder for --pictures. Received the file {pictures}.")
     from pocketlens_converter import report
     from pocketlens_converter.embedding_models import FloatFacts
-    from pocketlens_converter.evaluation import EvaluationLists, held_apart
+    from pocketlens_converter.evaluation import EvaluationLists
     from pocketlens_converter.file_evaluation import evaluate_files
 
     lists = EvaluationLists.read(queries, gallery, distractors)
@@ -124,12 +123,12 @@ def _evaluate(
             [model] if against is None else [model, against],
             lists,
             facts=facts,
+            held_out=hold_out or (),
             cache=cache,
             seed=SEED,
             progress=progress,
         )
-    apart = held_apart(reported.evaluations[0], hold_out) if hold_out else {}
-    value = _as_json(reported) | ({"held_apart": apart} if apart else {})
+    value = _as_json(reported)
     # The figures first: they must not be lost with a picture.
     if result is not None:
         text = json.dumps(value, ensure_ascii=False, indent=2) + "\n"
@@ -138,7 +137,7 @@ def _evaluate(
         output.show_json(value)
     else:
         output.say_problems(reported.evaluations[0].problems)
-        _show(reported, apart)
+        _show(reported)
     if pictures is None:
         return
     for problem in report.write(pictures, reported):
@@ -147,7 +146,7 @@ def _evaluate(
         output.show(f"report: {pictures / report.PAGE}")
 
 
-def _show(reported: Reported, apart: Mapping[str, dict[str, float]]) -> None:
+def _show(reported: Reported) -> None:
     evaluations, comparison = [*reported.evaluations, *reported.floors], reported.comparison
     first = evaluations[0]
     output.show(
@@ -164,10 +163,11 @@ def _show(reported: Reported, apart: Mapping[str, dict[str, float]]) -> None:
     if comparison is not None:
         output.show("")
         output.show_table(["the first against the other", ""], _differences(comparison))
-    if apart:
+    if reported.held_apart:
         output.show("")
-        rows = [[name, *(f"{of[name]:.4g}" for of in apart.values())] for name in first.figures]
-        output.show_table(["", *apart], rows)
+        groups = reported.held_apart
+        rows = [[name, *(f"{of[name]:.4g}" for of in groups.values())] for name in first.figures]
+        output.show_table(["", *groups], rows)
 
 
 def _differences(comparison: Comparison) -> list[list[str]]:
@@ -194,6 +194,8 @@ def _as_json(reported: Reported) -> dict[str, object]:
     ]
     if reported.judged is not None:
         value["verdicts"] = reported.judged.figures()
+    if reported.held_apart:
+        value["held_apart"] = reported.held_apart
     if reported.comparison is not None:
         value["against"] = models[1]
         value["comparison"] = asdict(reported.comparison)

@@ -72,6 +72,13 @@ class EvaluationLists:
         problems = (*asked.problems, *shown.problems, *(others.problems if others else ()))
         return cls(present, len(asked.entries) - len(present), shown, others, problems)
 
+    @property
+    def categories(self) -> frozenset[str]:
+        """Of the products that photos show."""
+        shown = {product for entry in self.queries for product in entry.product_ids}
+        known = self.gallery.products
+        return frozenset(known[product].category for product in shown if product in known)
+
 
 @dataclass(frozen=True, slots=True)
 class Top:
@@ -255,14 +262,8 @@ def held_apart(evaluation: Evaluation, categories: Collection[str]) -> dict[str,
 
     What was held out of a training (`train --hold-out`) tells how a product fares that the shop
     takes up tomorrow. A group without photos is left out.
-
-    Raises:
-        TrainingError: The gallery's products that photos show are of no such category.
     """
     outcomes = evaluation.outcomes
-    unknown = set(categories) - set(outcomes.categories)
-    if unknown:
-        raise TrainingError(f"No photo is of the category {min(unknown)!r}. Check --hold-out.")
     is_held_out = np.array([each in categories for each in outcomes.categories])
     groups = {"held out": is_held_out, "others": ~is_held_out}
     return {name: _figures(outcomes, of) for name, of in groups.items() if of.any()}

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 
+from pocketlens.errors import TrainingError
 from pocketlens.formats.bundle import Bundle
 from pocketlens_converter import evaluation
 from pocketlens_converter.cli_files import receipt_path
@@ -39,6 +40,7 @@ def evaluate_files(
     lists: EvaluationLists,
     *,
     facts: FloatFacts = NOTHING_MORE,
+    held_out: Collection[str] = (),
     cache: Path | None = None,
     seed: int = 0,
     progress: Progress = lambda stage, done, total: None,
@@ -49,14 +51,21 @@ def evaluate_files(
         paths: One model or two.
         lists: What they are evaluated on.
         facts: About float models among them.
+        held_out: Categories whose figures are told apart, see `evaluation.held_apart`.
         cache: Folder in which embeddings are kept; None for none.
         seed: Of the bootstrap.
         progress: Called with stage, done and total.
 
     Raises:
         BundleError: A model cannot be opened.
-        TrainingError: No picture of a list can be read.
+        TrainingError: No picture of a list can be read, or no photo is of a held-out category.
     """
+    unknown = set(held_out) - lists.categories
+    if unknown:
+        raise TrainingError(
+            f"Expected categories of products that photos show. Received {min(unknown)!r}. "
+            f"There are: {', '.join(sorted(lists.categories - {''})) or 'none'}."
+        )
     embedded: list[EmbeddedLists] = []
     evaluations: list[Evaluation] = []
     judgements: list[Judged | None] = []
@@ -81,6 +90,7 @@ def evaluate_files(
             for floor in FLOORS
         ],
         judged=judgements[0],
+        held_apart=evaluation.held_apart(evaluations[0], held_out) if held_out else {},
         receipt=receipts[0],
     )
 

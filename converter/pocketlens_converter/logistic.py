@@ -60,6 +60,32 @@ def fit(
     return np.concatenate([[found[0] - float(slopes @ centre)], slopes])
 
 
+def shift(
+    scores: Floats,
+    outcomes: npt.NDArray[np.bool_],
+    weights: Floats,
+    *,
+    ridge: float = RIDGE,
+) -> float:
+    """What to add to every score so that sigmoid(score) is most probable: `fit`'s intercept alone.
+
+    Args:
+        scores: float64 (n,), logits of another model.
+        outcomes: bool (n,).
+        weights: float64 (n,), above 0.
+        ridge: Penalty on the squared shift.
+    """
+    found = 0.0
+    for _ in range(MAX_STEPS):
+        p = sigmoid(scores + found)
+        gradient = float(weights @ (outcomes - p)) - ridge * found
+        step = gradient / (float(weights @ (p * (1 - p))) + ridge)
+        found += max(-1.0, min(step, 1.0))  # where the curve is flat a full step overshoots
+        if abs(step) < TOLERANCE:
+            break
+    return found
+
+
 def probabilities(model: Floats, features: Floats) -> Floats:
     """P of each row of features (n, m) by what `fit` returned."""
     return sigmoid(model[0] + features @ model[1:])

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,7 @@ class Reported:
         comparison: Of the two, or None.
         floors: Evaluations of what needs no network.
         judged: Confidences of the first model's matches; None where it has no calibration.
+        held_apart: Figures of the first model by "held out" and "others"; empty if nothing is.
         receipt: Of the first model's conversion, where it has one.
     """
 
@@ -71,6 +72,7 @@ class Reported:
     comparison: Comparison | None = None
     floors: Sequence[Evaluation] = ()
     judged: Judged | None = None
+    held_apart: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     receipt: Receipt | None = None
 
 
@@ -180,10 +182,20 @@ def _row(evaluation: Evaluation, gallery: Gallery, row: int, judged: Judged | No
 
 
 def _sections(reported: Reported, drawn: Mapping[str, bytes], problems: Sequence[str]) -> list[str]:
-    sections = [_figures(reported), _categories(reported.evaluations[0])]
+    first = reported.evaluations[0]
+    sections = [_figures(reported)]
+    if reported.held_apart:
+        explained = "Categories that training did not see (held out), and the others."
+        sections.append(
+            pages.section(
+                "Held-out categories", _groups(reported.held_apart), pages.note(explained)
+            )
+        )
+    if len(first.by_category) > 1:
+        sections.append(pages.section("A category at a time", _groups(first.by_category)))
     if reported.comparison is not None:
         sections.append(_comparison(reported.comparison))
-    sections.append(_worst(reported.evaluations[0]))
+    sections.append(_worst(first))
     for name, png in drawn.items():
         title, explained = TITLES[name]
         sections.append(pages.section(title, pages.picture(png, explained), pages.note(explained)))
@@ -215,16 +227,13 @@ def _figures(reported: Reported) -> str:
     return pages.section("Found", pages.table(header, rows), pages.note(explained))
 
 
-def _categories(evaluation: Evaluation) -> str:
-    if len(evaluation.by_category) < 2:
-        return ""
+def _groups(groups: Mapping[str, Mapping[str, float]]) -> str:
+    """A table of the figures of some of the photos a row."""
     rows = [
-        [category or "(none)", f"{found['photos']:,.0f}", *(f"{found[n]:.3f}" for n in FIGURES)]
-        for category, found in evaluation.by_category.items()
+        [name or "(none)", f"{found['photos']:,.0f}", *(f"{found[n]:.3f}" for n in FIGURES)]
+        for name, found in groups.items()
     ]
-    return pages.section(
-        "A category at a time", pages.table(["category", "photos", *FIGURES], rows)
-    )
+    return pages.table(["category", "photos", *FIGURES], rows)
 
 
 def _worst(evaluation: Evaluation) -> str:

@@ -106,6 +106,27 @@ def test_a_weight_counts_as_so_many_samples() -> None:
     np.testing.assert_allclose(weighted, repeated, atol=1e-4)
 
 
+def test_a_shift_is_the_intercept_that_a_fit_would_find() -> None:
+    rng = np.random.default_rng(4)
+    scores = rng.normal(size=5000) * 3
+    outcomes = rng.random(5000) < logistic.sigmoid(scores - 1.5)
+
+    shift = logistic.shift(scores, outcomes, np.ones(5000), ridge=0.0)
+
+    assert shift == pytest.approx(-1.5, abs=0.15)
+    residual = outcomes - logistic.sigmoid(scores + shift)
+    assert abs(residual.sum()) < 1e-6  # where the slope is nothing
+
+
+def test_a_shift_of_one_outcome_or_of_nothing_is_finite() -> None:
+    surely_not = np.full(9, -40.0)
+
+    # Nine samples pull by one each, the penalty by the shift itself.
+    assert logistic.shift(surely_not, np.ones(9, np.bool_), np.ones(9)) == pytest.approx(9)
+    assert abs(logistic.shift(surely_not, np.zeros(9, np.bool_), np.ones(9))) < 1e-9
+    assert logistic.shift(np.zeros(0), np.zeros(0, np.bool_), np.zeros(0)) == 0
+
+
 def test_separable_or_constant_data_give_finite_weights() -> None:
     features = np.column_stack([np.linspace(-1, 1, 40), np.full(40, 3.0)])
 
@@ -231,6 +252,37 @@ def test_confidence_is_honest_on_photos_never_seen() -> None:
     absent = unseen.is_whole & ~unseen.is_present
     accepted = [judged[i].verdict is Verdict.MATCH for i in np.flatnonzero(absent)]
     assert np.mean(accepted) < 0.05
+
+
+def test_a_category_that_is_harder_is_told_and_helped_by_a_fit_of_its_own() -> None:
+    queries, shown, gallery = shop_of(60, photos=2000)
+    groups = shown.argmax(axis=1)
+    is_wrapped = groups % 2 == 1
+    rng = np.random.default_rng(5)
+    # What one half shows lies under one another's wrapping: as similar, and seldom right.
+    shown[is_wrapped] = shown[rng.permutation(np.flatnonzero(is_wrapped))]
+    groups = shown.argmax(axis=1)
+    found = simulate(queries, shown, gallery, 0.97, np.random.default_rng(1))
+    names = np.where(is_wrapped, "wrapped", "plain")
+
+    result = calibrate(found, groups, CalibrationOptions(0.1, 0.1), categories=names.tolist())
+
+    assert sorted(result.by_category) == ["plain", "wrapped"]
+    for each in result.by_category.values():
+        assert each["own_expected_calibration_error"] < each["expected_calibration_error"] - 0.05
+    assert sum(each["photos"] for each in result.by_category.values()) == 2000
+
+
+def test_without_absent_photos_of_a_category_it_has_no_fit_of_its_own() -> None:
+    queries, shown, gallery = shop_of(60, photos=400)
+    shown[300:] = False  # photos of what the shop does not have
+    found = simulate(queries, shown, gallery, 0.97, np.random.default_rng(1), leaves_out=False)
+    names = ["all"] * 300 + [""] * 100
+
+    result = calibrate(found, shown.argmax(axis=1), CalibrationOptions(0.1, 0.1), categories=names)
+
+    assert "expected_calibration_error" in result.by_category["all"]
+    assert "own_expected_calibration_error" not in result.by_category["all"]
 
 
 def test_more_similar_and_further_ahead_is_more_probable() -> None:

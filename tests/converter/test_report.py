@@ -104,6 +104,23 @@ def test_command_writes_page_and_pictures(
     assert "http" not in page.replace("http-equiv", "")
 
 
+def test_held_out_categories_are_on_the_page_and_in_the_figures(
+    shop: DrawnShop, bundle: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = f"evaluate {bundle} --queries {shop.photos} --gallery {shop.catalogue}".split()
+    others = ["--distractors", str(shop.catalogue), "--pictures", str(tmp_path / "report")]
+
+    assert main([*command, *others, "--hold-out", "kind 1", "--json", "-"]) == 0
+
+    value = json.loads(capfd.readouterr().out)
+    assert value["distractors"] == 24
+    assert value["held_apart"]["held out"] == value["by_category"]["kind 1"]
+    assert value["held_apart"]["others"] == value["by_category"]["kind 0"]
+    assert "Held-out categories" in (tmp_path / "report" / "report.html").read_text()
+    assert main([*command, "--hold-out", "kind 7"]) == 1
+    assert "Received 'kind 7'. There are: kind 0, kind 1." in capfd.readouterr().err
+
+
 def test_what_cannot_be_drawn_is_named_and_the_rest_written(
     reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -23,6 +23,7 @@ from pocketlens.errors import ModelUnsupported, TrainingError
 from pocketlens_converter import checkpoints, mining, models
 from pocketlens_converter.backbones import build
 from pocketlens_converter.batches import Batch
+from pocketlens_converter.cli import main
 from pocketlens_converter.learner import Learner
 from pocketlens_converter.options import TrainOptions
 from pocketlens_converter.training import StepReport, train
@@ -304,6 +305,27 @@ def test_held_out_categories_are_not_learned_from(shop: list[Path], tmp_path: Pa
     assert described["options"]["held_out"] == ["kind 1"]
     with pytest.raises(TrainingError, match="No list has the category 'kind 7'"):
         train([listed, shop[1]], tmp_path / "b.keras", replace(OPTIONS, held_out=("kind 7",)))
+
+
+def test_command_says_what_learns_and_what_is_held_out(
+    shop: list[Path], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    listed = shop[0].with_name("of_kinds.csv")
+    lines = shop[0].read_text().splitlines()
+    rows = [f"{line},kind {number % 2}" for number, line in enumerate(lines[1:])]
+    listed.write_text("\n".join([f"{lines[0]},category", *rows]) + "\n")
+    out = tmp_path / "model.keras"
+    small = "--backbone Tiny --image-size 32 --dim 16 --products 4 --pictures 3 --steps 2"
+    command = ["train", str(listed), str(shop[1]), *small.split(), "--out", str(out)]
+
+    assert main([*command, "--hold-out", "kind 1", "--learn", "all"]) == 0
+
+    options = json.loads((tmp_path / "model.keras.json").read_text())["options"]
+    assert (options["held_out"], options["learned_layers"]) == (["kind 1"], None)
+    assert main([*command, "--learn", "head"]) == 1
+    assert "--weights" in capfd.readouterr().err
+    assert main([*command, "--learn", "sideways"]) == 2
+    assert "head, all or a number of layers" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("breaks", ["weights", "loss"])
