@@ -110,6 +110,18 @@ class ImageListError(CatalogError):
         super().__init__(f"{place}: {what}")
 
 
+class SyncError(PocketLensError):
+    """A store cannot be brought up to date; it answers as it did before."""
+
+
+class StateMismatch(SyncError):
+    """What came does not bring the store to the state that was signed."""
+
+
+class UpdateRequired(SyncError):
+    """What the server offers needs a newer PocketLens."""
+
+
 class QueryError(PocketLensError):
     """A question cannot be asked so: k, box, filter, or a vector of a wrong length."""
 

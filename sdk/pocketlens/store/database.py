@@ -1,7 +1,8 @@
 """The SQLite file of a store: made, opened, closed, and its errors translated, only here.
 
-A store is written once into a folder that nothing names yet and read only afterwards; so it is
-written without a journal and flushed whole before anything names it.
+A store is written into a folder that nothing names yet; so it is written without a journal and
+flushed whole before anything names it. What changes it later is one transaction, in the journal
+mode WAL: readers go on with what they see, and what was committed outlasts a power cut.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -13,7 +14,7 @@ import os
 import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
@@ -94,11 +95,15 @@ def open_to_read(path: Path) -> Connection:
         StoreCorrupt: The file is missing, or no store.
         StoreTooNew: It is of a newer format.
     """
+    return _opened(path, "ro")
+
+
+def _opened(path: Path, mode: str) -> Connection:
     if not path.is_file():
         raise StoreCorrupt(f"The store's database {path} is missing. {MEND}")
     with errors(path):
         connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode=ro",
+            f"file:{quote(str(path.absolute()))}?mode={mode}",
             uri=True,
             isolation_level=None,
             check_same_thread=False,
@@ -112,6 +117,38 @@ def open_to_read(path: Path) -> Connection:
             connection.close()
             raise
         return connection
+
+
+@contextmanager
+def changing(path: Path) -> Iterator[Connection]:
+    """One transaction that may write to a store; committed on leaving, undone after an error.
+
+    The first one moves the store to WAL, for which nobody may be reading; afterwards readers do
+    not mind.
+
+    Raises:
+        StoreCorrupt, StoreTooNew: The file is missing, damaged, or newer.
+        StoreLocked: Another process is writing, or, the first time, reading.
+        StoreFull, StoreReadOnly: It cannot be written.
+    """
+    with closing(_opened(path, "rw")) as connection:
+        with errors(path):
+            connection.executescript(
+                """
+                PRAGMA journal_mode = WAL;
+                PRAGMA synchronous = FULL;
+                PRAGMA fullfsync = ON;
+                PRAGMA checkpoint_fullfsync = ON;
+                """
+            )
+            connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+            with errors(path):
+                connection.execute("COMMIT")
+        finally:
+            if connection.in_transaction:
+                connection.rollback()
 
 
 @contextmanager

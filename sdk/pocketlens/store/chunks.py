@@ -1,0 +1,60 @@
+"""Sizes of chunks of sorted keys after an edit (PURE).
+
+What ascends over the chunks of a list, or of an attribute's value, is edited where it is, so that
+few chunks are written anew. A chunk that would grow beyond the limit is packed with all behind it;
+where more than half of the room is empty, all are.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Sizes = npt.NDArray[np.int64]
+_LEAST_FILLED = 0.5  # of all chunks but the last
+
+
+def resized(
+    keys: npt.NDArray[np.uint32],
+    sizes: Sizes,
+    removed: npt.NDArray[np.uint32],
+    added: npt.NDArray[np.uint32],
+    limit: int,
+) -> Sizes:
+    """Sizes of the chunks of `keys` without `removed` and with `added`.
+
+    Args:
+        keys: uint32 (n,), ascending.
+        sizes: int64 (m,), of the chunks that hold them; they sum to n.
+        removed: uint32 (r,), some of `keys`.
+        added: uint32 (a,), not among the others that stay.
+        limit: Keys in a chunk, at most.
+
+    Returns:
+        int64, at least one size; their sum is n - r + a.
+    """
+    count = max(1, len(sizes))
+    after = np.zeros(count, np.int64)
+    after[: len(sizes)] = sizes
+    stops = np.cumsum(after)
+    # A key belongs behind the first key of its chunk and before that of the next.
+    firsts = keys[np.minimum(stops - after, len(keys) - 1)] if len(keys) else np.zeros(1, "u4")
+    firsts = np.where(stops - after < len(keys), firsts, np.uint32(0xFFFFFFFF))
+    for places, sign in ((removed, -1), (added, 1)):
+        chunk = np.maximum(np.searchsorted(firsts, places, side="right") - 1, 0)
+        after += sign * np.bincount(chunk, minlength=count)
+    over = np.flatnonzero(after > limit)
+    is_sparse = count > 1 and after.sum() < _LEAST_FILLED * limit * (count - 1)
+    if not len(over) and not is_sparse:
+        return after
+    first = 0 if is_sparse else int(over[0])
+    return np.concatenate([after[:first], packed(int(after[first:].sum()), limit)])
+
+
+def packed(count: int, limit: int) -> Sizes:
+    """Sizes of full chunks and a last one for `count` keys; one empty chunk for none."""
+    full, rest = divmod(count, limit)
+    sizes = np.full(full, limit, np.int64)
+    return np.append(sizes, rest) if rest or not full else sizes
