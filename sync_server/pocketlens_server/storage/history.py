@@ -1,0 +1,199 @@
+"""A catalogue's values through its versions: what holds, what held, what waits to be published.
+
+    history.put(PRODUCT, key, value)          # waits, for version head + 1
+    history.publish(as_of)                    # now head
+    history.changes(PRODUCT, base)            # what a delta from `base` must say
+
+A value that is put back before it was published leaves no trace; a rollback is made of changes that
+wait, under the old keys. Everything happens inside the caller's transaction.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from importlib import resources
+
+from pocketlens.formats import parts
+
+PRODUCT, OFFER, IMAGE = parts.TAG_PRODUCT, parts.TAG_OFFER, parts.TAG_IMAGE
+HOLDS = 1 << 62
+_FIRST_PLACEMENT = 1000  # kinds above are placements, one kind a generation
+
+
+def placement_kind(generation: int) -> int:
+    """Kind of the placements of a generation, which is numbered from 1."""
+    return _FIRST_PLACEMENT + generation
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What became of the values of one kind after a version.
+
+    Attributes:
+        put: Values that hold now and began after it, by key.
+        deleted: Keys of which a value ended after it and none holds, ascending.
+    """
+
+    put: dict[int, bytes]
+    deleted: list[int]
+
+
+class History:
+    """The tables of history.sql in one database."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Takes a connection to a database that `create` made; transactions are the caller's."""
+        self._connection = connection
+
+    @staticmethod
+    def create(connection: sqlite3.Connection) -> None:
+        """Makes the tables in an empty database."""
+        schema = resources.files("pocketlens_server.storage").joinpath("history.sql")
+        connection.executescript(schema.read_text("utf-8"))
+
+    @property
+    def head(self) -> int:
+        """The version that was published last; 0 before the first."""
+        query = "SELECT coalesce(max(version), 0) FROM versions"
+        return int(self._connection.execute(query).fetchone()[0])
+
+    def key(self, kind: int, id_: str) -> int:
+        """The key of an id, for ever; a new one for an id that never was."""
+        found = self.known_key(kind, id_)
+        if found is not None:
+            return found
+        query = "SELECT coalesce(max(key), 0) + 1 FROM keys WHERE kind = ?"
+        (key,) = self._connection.execute(query, (kind,)).fetchone()
+        self._connection.execute("INSERT INTO keys VALUES (?, ?, ?)", (kind, id_, key))
+        return int(key)
+
+    def known_key(self, kind: int, id_: str) -> int | None:
+        """The key of an id; None for one that never was."""
+        query = "SELECT key FROM keys WHERE kind = ? AND id = ?"
+        found = self._connection.execute(query, (kind, id_)).fetchone()
+        return None if found is None else int(found[0])
+
+    def value(self, kind: int, key: int, version: int | None = None) -> bytes | None:
+        """The value at a version, or with all that waits; None where there is none."""
+        at = HOLDS - 1 if version is None else version
+        found = self._connection.execute(
+            "SELECT value FROM history WHERE kind = ? AND key = ? AND valid_from <= ?"
+            " AND valid_to > ?",
+            (kind, key, at, at),
+        ).fetchone()
+        return None if found is None else bytes(found[0])
+
+    def values(self, kind: int, version: int | None = None) -> Iterator[tuple[int, bytes]]:
+        """Yields every key and value at a version, or with all that waits, by ascending key."""
+        at = HOLDS - 1 if version is None else version
+        yield from self._connection.execute(
+            "SELECT key, value FROM history WHERE kind = ? AND valid_from <= ? AND valid_to > ?"
+            " ORDER BY key",
+            (kind, at, at),
+        )
+
+    def put(self, kind: int, key: int, value: bytes) -> bool:
+        """Lets a value hold from the next version on; says whether that changes anything."""
+        if self.value(kind, key) == value:
+            return False
+        self._forget_waiting(kind, key)
+        if self.value(kind, key) == value:  # as it was published
+            return True
+        coming = self.head + 1
+        self._end(kind, key, coming)
+        self._connection.execute(
+            "INSERT INTO history VALUES (?, ?, ?, ?, ?)", (kind, key, coming, HOLDS, value)
+        )
+        return True
+
+    def delete(self, kind: int, key: int) -> bool:
+        """Lets nothing hold from the next version on; says whether that changes anything."""
+        if self.value(kind, key) is None:
+            return False
+        self._forget_waiting(kind, key)
+        self._end(kind, key, self.head + 1)
+        return True
+
+    def publish(self, as_of: datetime) -> int:
+        """Makes a version of all that waits; its number."""
+        version = self.head + 1
+        self._connection.execute(
+            "INSERT INTO versions VALUES (?, ?)",
+            (version, (as_of - _EPOCH) // timedelta(microseconds=1)),
+        )
+        return version
+
+    def as_of(self, version: int) -> datetime:
+        """When a version was published.
+
+        Raises:
+            KeyError: It was not.
+        """
+        query = "SELECT as_of FROM versions WHERE version = ?"
+        found = self._connection.execute(query, (version,)).fetchone()
+        if found is None:
+            raise KeyError(version)
+        return _EPOCH + timedelta(microseconds=found[0])
+
+    def changes(self, kind: int, base: int) -> Changes:
+        """What began or ended after version `base`, with all that waits."""
+        put = self._connection.execute(
+            "SELECT key, value FROM history WHERE kind = ? AND valid_from > ? AND valid_to = ?"
+            " ORDER BY key",
+            (kind, base, HOLDS),
+        )
+        deleted = self._connection.execute(
+            "SELECT DISTINCT key FROM history AS ended WHERE kind = ? AND valid_to > ?"
+            " AND valid_to < ? AND NOT EXISTS (SELECT 1 FROM history WHERE kind = ended.kind"
+            " AND key = ended.key AND valid_to = ?) ORDER BY key",
+            (kind, base, HOLDS, HOLDS),
+        )
+        return Changes(dict(put.fetchall()), [key for (key,) in deleted])
+
+    def restore(self, kind: int, version: int) -> int:
+        """Lets the values of an earlier version hold again from the next on; how many change."""
+        since = self.changes(kind, version)
+        changed = 0
+        for key in sorted({*since.put, *since.deleted}):
+            value = self.value(kind, key, version)
+            if value is None:
+                changed += self.delete(kind, key)
+            else:
+                changed += self.put(kind, key, value)
+        return changed
+
+    def prune(self, kind: int, oldest: int) -> int:
+        """Forgets values that ended at `oldest` or before: no delta has an older base afterwards.
+
+        Returns:
+            How many were forgotten.
+        """
+        done = self._connection.execute(
+            "DELETE FROM history WHERE kind = ? AND valid_to <= ?", (kind, oldest)
+        )
+        return done.rowcount
+
+    def _end(self, kind: int, key: int, version: int) -> None:
+        self._connection.execute(
+            "UPDATE history SET valid_to = ? WHERE kind = ? AND key = ? AND valid_to = ?",
+            (version, kind, key, HOLDS),
+        )
+
+    def _forget_waiting(self, kind: int, key: int) -> None:
+        """Takes back what waits: what was published holds again."""
+        coming = self.head + 1
+        self._connection.execute(
+            "DELETE FROM history WHERE kind = ? AND key = ? AND valid_from = ?", (kind, key, coming)
+        )
+        self._connection.execute(
+            "UPDATE history SET valid_to = ? WHERE kind = ? AND key = ? AND valid_to = ?",
+            (HOLDS, kind, key, coming),
+        )
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -1,0 +1,140 @@
+"""A history answers for every version as a copy of everything at that version would."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import sqlite3
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
+
+from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History, placement_kind
+
+AS_OF = datetime(2026, 11, 25, 9, 15, 0, 123456, tzinfo=UTC)
+KEYS = st.integers(1, 4)
+KINDS = st.sampled_from([PRODUCT, placement_kind(1)])
+
+
+def new() -> History:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    History.create(connection)
+    return History(connection)
+
+
+class Versions(RuleBasedStateMachine):
+    """A history beside a copy of everything at each version."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.history = new()
+        self.now: dict[tuple[int, int], bytes] = {}
+        self.copies: list[dict[tuple[int, int], bytes]] = [{}]
+        self.oldest = 0
+
+    @rule(kind=KINDS, key=KEYS, value=st.sampled_from([b"a", b"b", b"c"]))
+    def put(self, kind: int, key: int, value: bytes) -> None:
+        changes = self.now.get((kind, key)) != value
+
+        assert self.history.put(kind, key, value) == changes
+
+        self.now[kind, key] = value
+
+    @rule(kind=KINDS, key=KEYS)
+    def delete(self, kind: int, key: int) -> None:
+        assert self.history.delete(kind, key) == ((kind, key) in self.now)
+
+        self.now.pop((kind, key), None)
+
+    @rule()
+    def publish(self) -> None:
+        self.copies.append(dict(self.now))
+
+        assert self.history.publish(AS_OF) == len(self.copies) - 1
+
+    @rule(data=st.data())
+    def roll_back(self, data: st.DataObject) -> None:
+        version = data.draw(st.integers(self.oldest, len(self.copies) - 1))
+        for kind in (PRODUCT, placement_kind(1)):
+            before = {key: v for (k, key), v in self.now.items() if k == kind}
+            after = {key: v for (k, key), v in self.copies[version].items() if k == kind}
+            keys = {*before, *after}
+
+            changed = self.history.restore(kind, version)
+
+            assert changed == sum(before.get(key) != after.get(key) for key in keys)
+        self.now = dict(self.copies[version])
+
+    @rule(data=st.data())
+    def prune(self, data: st.DataObject) -> None:
+        self.oldest = data.draw(st.integers(self.oldest, len(self.copies) - 1))
+        for kind in (PRODUCT, placement_kind(1)):
+            self.history.prune(kind, self.oldest)
+
+    @invariant()
+    def every_version_is_as_it_was(self) -> None:
+        assert self.history.head == len(self.copies) - 1
+        for kind in (PRODUCT, placement_kind(1)):
+            for version in [*range(self.oldest, len(self.copies)), None]:
+                copy = self.now if version is None else self.copies[version]
+                mine = {key: value for (k, key), value in copy.items() if k == kind}
+                assert dict(self.history.values(kind, version)) == mine
+                assert all(
+                    self.history.value(kind, key, version) == mine.get(key) for key in range(1, 5)
+                )
+
+    @invariant()
+    def changes_bring_every_version_to_now(self) -> None:
+        for kind in (PRODUCT, placement_kind(1)):
+            now = {key: value for (k, key), value in self.now.items() if k == kind}
+            for base in range(self.oldest, len(self.copies)):
+                changes = self.history.changes(kind, base)
+                assert not set(changes.put) & set(changes.deleted)
+                for copy in self.copies[base:]:
+                    state = {key: value for (k, key), value in copy.items() if k == kind}
+                    for key in changes.deleted:
+                        state.pop(key, None)
+                    assert state | changes.put == now
+
+
+TestVersions = Versions.TestCase
+TestVersions.settings = settings(max_examples=60, stateful_step_count=20, deadline=None)
+
+
+def test_keys_are_given_once_and_never_again() -> None:
+    history = new()
+
+    keys = [history.key(PRODUCT, each) for each in ("a", "b", "a", "c")]
+
+    assert keys == [1, 2, 1, 3]
+    assert history.key(IMAGE, "a") == 1  # of another kind
+    assert history.known_key(PRODUCT, "b") == 2
+    assert history.known_key(OFFER, "b") is None
+
+
+def test_what_was_put_back_leaves_no_trace() -> None:
+    history = new()
+    history.put(PRODUCT, 1, b"a")
+    history.publish(AS_OF)
+
+    history.put(PRODUCT, 1, b"b")
+    history.put(PRODUCT, 1, b"a")
+    history.put(PRODUCT, 2, b"x")
+    history.delete(PRODUCT, 2)
+    history.delete(PRODUCT, 1)
+    history.put(PRODUCT, 1, b"a")
+
+    changes = history.changes(PRODUCT, 1)
+    assert (changes.put, changes.deleted) == ({}, [])
+
+
+def test_a_version_remembers_when_it_was_published() -> None:
+    history = new()
+    version = history.publish(AS_OF)
+
+    assert history.as_of(version) == AS_OF
+    with pytest.raises(KeyError):
+        history.as_of(version + 1)
