@@ -2,7 +2,8 @@
 
     history.put(PRODUCT, key, value)          # waits, for version head + 1
     history.publish(as_of)                    # now head
-    history.changes(PRODUCT, base)            # what a delta from `base` must say
+    history.begun_since(PRODUCT, base)        # what a delta from `base` must say,
+    history.ended_since(PRODUCT, base)        # and what it must delete
 
 A value that is put back before it was published leaves no trace; a rollback is made of changes that
 wait, under the old keys. Everything happens inside the caller's transaction.
@@ -14,7 +15,6 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 
@@ -28,19 +28,6 @@ _FIRST_PLACEMENT = 1000  # kinds above are placements, one kind a generation
 def placement_kind(generation: int) -> int:
     """Kind of the placements of a generation, which is numbered from 1."""
     return _FIRST_PLACEMENT + generation
-
-
-@dataclass(frozen=True, slots=True)
-class Changes:
-    """What became of the values of one kind after a version.
-
-    Attributes:
-        put: Values that hold now and began after it, by key.
-        deleted: Keys of which a value ended after it and none holds, ascending.
-    """
-
-    put: dict[int, bytes]
-    deleted: list[int]
 
 
 class History:
@@ -140,26 +127,29 @@ class History:
             raise KeyError(version)
         return _EPOCH + timedelta(microseconds=found[0])
 
-    def changes(self, kind: int, base: int) -> Changes:
-        """What began or ended after version `base`, with all that waits."""
-        put = self._connection.execute(
+    def begun_since(self, kind: int, base: int) -> Iterator[tuple[int, bytes]]:
+        """Yields what began to hold after version `base` and holds now, by ascending key."""
+        yield from self._connection.execute(
             "SELECT key, value FROM history WHERE kind = ? AND valid_from > ? AND valid_to = ?"
             " ORDER BY key",
             (kind, base, HOLDS),
         )
-        deleted = self._connection.execute(
+
+    def ended_since(self, kind: int, base: int) -> list[int]:
+        """Keys of which a value ended after version `base` and none holds now, ascending."""
+        found = self._connection.execute(
             "SELECT DISTINCT key FROM history AS ended WHERE kind = ? AND valid_to > ?"
             " AND valid_to < ? AND NOT EXISTS (SELECT 1 FROM history WHERE kind = ended.kind"
             " AND key = ended.key AND valid_to = ?) ORDER BY key",
             (kind, base, HOLDS, HOLDS),
         )
-        return Changes(dict(put.fetchall()), [key for (key,) in deleted])
+        return [key for (key,) in found]
 
     def restore(self, kind: int, version: int) -> int:
         """Lets the values of an earlier version hold again from the next on; how many change."""
-        since = self.changes(kind, version)
+        begun = [key for key, _ in self.begun_since(kind, version)]
         changed = 0
-        for key in sorted({*since.put, *since.deleted}):
+        for key in sorted([*begun, *self.ended_since(kind, version)]):
             value = self.value(kind, key, version)
             if value is None:
                 changed += self.delete(kind, key)

@@ -91,13 +91,14 @@ class Versions(RuleBasedStateMachine):
         for kind in (PRODUCT, placement_kind(1)):
             now = {key: value for (k, key), value in self.now.items() if k == kind}
             for base in range(self.oldest, len(self.copies)):
-                changes = self.history.changes(kind, base)
-                assert not set(changes.put) & set(changes.deleted)
+                put = dict(self.history.begun_since(kind, base))
+                deleted = self.history.ended_since(kind, base)
+                assert not set(put) & set(deleted)
                 for copy in self.copies[base:]:
                     state = {key: value for (k, key), value in copy.items() if k == kind}
-                    for key in changes.deleted:
+                    for key in deleted:
                         state.pop(key, None)
-                    assert state | changes.put == now
+                    assert state | put == now
 
 
 TestVersions = Versions.TestCase
@@ -127,8 +128,7 @@ def test_what_was_put_back_leaves_no_trace() -> None:
     history.delete(PRODUCT, 1)
     history.put(PRODUCT, 1, b"a")
 
-    changes = history.changes(PRODUCT, 1)
-    assert (changes.put, changes.deleted) == ({}, [])
+    assert list(history.begun_since(PRODUCT, 1)) == history.ended_since(PRODUCT, 1) == []
 
 
 def test_a_version_remembers_when_it_was_published() -> None:
