@@ -122,6 +122,14 @@ class UpdateRequired(SyncError):
     """What the server offers needs a newer PocketLens."""
 
 
+class ServerError(PocketLensError):
+    """A server cannot do what it was asked for."""
+
+
+class InvalidOperation(ServerError):
+    """A change of a catalogue cannot be made so."""
+
+
 class QueryError(PocketLensError):
     """A question cannot be asked so: k, box, filter, or a vector of a wrong length."""
 

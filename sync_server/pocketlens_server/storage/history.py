@@ -14,7 +14,7 @@ wait, under the old keys. Everything happens inside the caller's transaction.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import resources
 
@@ -105,6 +105,20 @@ class History:
         self._forget_waiting(kind, key)
         self._end(kind, key, self.head + 1)
         return True
+
+    def link(self, image_key: int, product_keys: Iterable[int]) -> None:
+        """Remembers which products an image shows with all that waits."""
+        self._connection.execute("DELETE FROM links WHERE image_key = ?", (image_key,))
+        self._connection.executemany(
+            "INSERT INTO links VALUES (?, ?)", ((key, image_key) for key in product_keys)
+        )
+
+    def images_of(self, product_key: int) -> list[int]:
+        """Keys of the images that show a product with all that waits, ascending."""
+        found = self._connection.execute(
+            "SELECT image_key FROM links WHERE product_key = ? ORDER BY image_key", (product_key,)
+        )
+        return [key for (key,) in found]
 
     def publish(self, as_of: datetime) -> int:
         """Makes a version of all that waits; its number."""

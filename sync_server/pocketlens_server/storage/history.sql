@@ -29,3 +29,12 @@ CREATE TABLE versions (
     version INTEGER PRIMARY KEY,
     as_of   INTEGER NOT NULL        -- microseconds since 1970-01-01 UTC
 );
+
+-- What images show now, with all that waits: to find the images of a product.
+CREATE TABLE links (
+    product_key INTEGER NOT NULL,
+    image_key   INTEGER NOT NULL,
+    PRIMARY KEY (product_key, image_key)
+) WITHOUT ROWID;
+
+CREATE INDEX links_by_image ON links (image_key);

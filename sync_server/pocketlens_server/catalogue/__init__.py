@@ -1,0 +1,1 @@
+"""What backends say of a catalogue -> its values."""
