@@ -198,6 +198,7 @@ class _Job:
 
 def _contents(generation: Generation, gathered: Gathered) -> Contents:
     return Contents(
+        image_keys=np.arange(1, gathered.images + 1, dtype=np.uint32),
         codes=generation.codes,
         lists=generation.lists,
         centroids=generation.centroids,

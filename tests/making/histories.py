@@ -15,13 +15,11 @@ from typing import Any
 import numpy as np
 
 from pocketlens.formats import parts, state_hash
-from pocketlens.formats.delta import Block, Header
+from pocketlens.formats.delta import Block, DeltaReader, Header, encode, inflated_size
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
-from pocketlens.products import Image
 from pocketlens.query.codebook import Codebook
-from pocketlens.store import database, installs, rows
+from pocketlens.store import database, installs, snapshots
 from pocketlens.store.facts import Origin
-from pocketlens.store.writer import Contents, StoreWriter
 
 DIM, LISTS = 4, 3
 BUNDLE = b"stands for a bundle: nothing here runs it"
@@ -96,7 +94,7 @@ class History:
             others = [getattr(state, name) for state in before]
             whole = [key for key in now if any(each.get(key) != now[key] for each in others)]
             gone = {key for each in others for key in each} - set(now)
-            return [now[key] for key in sorted(whole)], sorted(gone)
+            return [now[key] for key in sorted(whole)], sorted(gone) if base else []
 
         products, gone_products = changed("products")
         images, gone_images = changed("images")
@@ -192,37 +190,26 @@ class History:
             self._state.products[key], self._state.offers[key] = self._gone.pop(key)
 
 
-def write_store(directory: Path, state: State) -> Path:
-    """A store with a first version, whose keys are without a gap; the path of its database."""
+def origin(version: int) -> Origin:
+    """Where a store of this catalogue comes from."""
+    return Origin(
+        generation=GENERATION,
+        bundle_sha256=hashlib.sha256(BUNDLE).digest(),
+        catalogue="shop",
+        version=version,
+        as_of=AS_OF,
+        scale=np.ones(DIM, np.float32),
+        probes=LISTS,
+        probes_estimated=False,
+        codebook_sha256=CODEBOOK,
+        saturated_share=0.0,
+    )
+
+
+def write_store(directory: Path, header: Header, *blocks: Block) -> Path:
+    """A new install of a snapshot; the path of its database."""
+    reader = DeltaReader(encode(header, blocks), inflated_size(header, blocks))
     with installs.writing(directory), installs.new_install(directory, BUNDLE) as new:
         new.generation = GENERATION
-        with StoreWriter(new.folder / database.FILE_NAME) as writer:
-            for key, product in state.products.items():
-                writer.put_product(key, rows.product_of(product, state.offers[key]))
-            for key, image in state.images.items():
-                writer.put_image(key, Image(image.id, image.url))
-            links = [
-                (image.key, key) for image in state.images.values() for key in image.product_keys
-            ]
-            code = b"".join(image.code for image in state.images.values())
-            writer.complete(
-                Contents(
-                    np.frombuffer(code, np.int8).reshape(-1, DIM),
-                    np.array([each.list_number for each in state.placements.values()], np.int32),
-                    CENTROIDS,
-                    *np.array(links, np.uint32).reshape(-1, 2).T,
-                ),
-                Origin(
-                    generation=GENERATION,
-                    bundle_sha256=hashlib.sha256(BUNDLE).digest(),
-                    catalogue="shop",
-                    version=1,
-                    as_of=AS_OF,
-                    scale=np.ones(DIM, np.float32),
-                    probes=LISTS,
-                    probes_estimated=False,
-                    codebook_sha256=CODEBOOK,
-                    saturated_share=0.0,
-                ),
-            )
+        snapshots.write(new.folder / database.FILE_NAME, reader, CENTROIDS, origin(header.head))
     return installs.current(directory) / database.FILE_NAME

@@ -165,9 +165,10 @@ class Reader(Closing):
         with self._lock:
             if self._links is None:
                 chunks = [self._tables.products_of_chunk(chunk) for chunk in self._map_chunks()]
-                counts = np.concatenate([each for each, _ in chunks])
+                nothing = np.zeros(0, np.uint32)  # a catalogue may be empty
+                counts = np.concatenate([nothing, *(each for each, _ in chunks)])
                 images = np.repeat(np.arange(1, len(counts) + 1, dtype=np.uint32), counts)
-                self._links = images, np.concatenate([each for _, each in chunks])
+                self._links = images, np.concatenate([nothing, *(each for _, each in chunks)])
             return self._links
 
     def categories(self) -> tuple[str, ...]:

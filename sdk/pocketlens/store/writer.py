@@ -16,7 +16,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, replace
-from itertools import pairwise
+from itertools import islice, pairwise, repeat
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ import numpy.typing as npt
 from pocketlens.closing import Closing
 from pocketlens.errors import CatalogError
 from pocketlens.formats import parts
+from pocketlens.formats.parts import ImagePart, OfferPart, ProductPart
 from pocketlens.formats.state_hash import StateSum
 from pocketlens.products import Image, Product
 from pocketlens.store import database, rows
@@ -36,15 +37,17 @@ _BATCH = 4096  # rows that wait in memory, of each kind
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a store holds beside products and images, whose keys are 1 to n without a gap.
+    """What a store holds beside the texts of products and images.
 
     Attributes:
-        codes: int8 (n, dim); row i is image i + 1. A memory map will do.
+        image_keys: uint32 (n,), ascending: the images that were put.
+        codes: int8 (n, dim), in their order. A memory map will do.
         lists: int32 (n,): the list of each image.
         centroids: float16 (k, dim).
         link_images, link_products: uint32 (m,): image m shows product m; in any order.
     """
 
+    image_keys: npt.NDArray[np.uint32]
     codes: npt.NDArray[np.int8]
     lists: npt.NDArray[np.int32]
     centroids: npt.NDArray[np.float16]
@@ -84,6 +87,27 @@ class StoreWriter(Closing):
         self._images[key] = image
         if len(self._images) >= _BATCH:
             self._flush()
+
+    def put_parts(
+        self,
+        products: Iterable[ProductPart] = (),
+        offers: Iterable[OfferPart] = (),
+        images: Iterable[ImagePart] = (),
+    ) -> None:
+        """Writes parts at once, each kind by itself; codes and products of images are left out.
+
+        What is put so is not to be put by `put_product` or `put_image` too.
+        """
+        with database.errors(self._path):
+            self._insert(
+                "products",
+                7,
+                (rows.product_row(part, self._category(part.category)) for part in products),
+            )
+            self._insert("offers", 5, map(rows.offer_row, offers))
+            self._insert(
+                "images", 4, (rows.image_row(part.key, Image(part.id, part.url)) for part in images)
+            )
 
     def product(self, key: int) -> Product:
         """A product that was put."""
@@ -127,15 +151,15 @@ class StoreWriter(Closing):
         with database.errors(self._path):
             self._write_lists(contents)
             self._write_images(contents, state)
-            products, attribute_rows = self._write_products(state)
+            products, max_product_key, attribute_rows = self._write_products(state)
             facts = StoreFacts(
                 **{each.name: getattr(origin, each.name) for each in fields(origin)},
                 format=database.FORMAT,
-                images=len(contents.codes),
+                images=len(contents.image_keys),
                 products=products,
                 lists=len(contents.centroids),
-                max_image_key=len(contents.codes),
-                max_product_key=products,
+                max_image_key=_last(contents.image_keys),
+                max_product_key=max_product_key,
                 categories=len(self._category_names),
                 attribute_rows=attribute_rows,
                 dim=contents.codes.shape[1],
@@ -149,12 +173,9 @@ class StoreWriter(Closing):
         return facts
 
     def _flush(self) -> None:
-        numbers, names = self._categories, self._category_names
         products, offers = [], []
         for key, product in self._products.items():
-            category = numbers.setdefault(product.category, len(names))
-            if category == len(names):
-                names.append(product.category)
+            category = self._category(product.category)
             products.append(rows.product_row(rows.product_part(key, product), category))
             offers.append(rows.offer_row(rows.offer_part(key, product)))
         images = [rows.image_row(key, image) for key, image in self._images.items()]
@@ -165,6 +186,13 @@ class StoreWriter(Closing):
         self._products.clear()
         self._images.clear()
 
+    def _category(self, name: str) -> int:
+        """The number of a category, a new one if it never was."""
+        number = self._categories.setdefault(name, len(self._category_names))
+        if number == len(self._category_names):
+            self._category_names.append(name)
+        return number
+
     def _insert(self, table: str, columns: int, new: Iterable[tuple[object, ...]]) -> None:
         marks = ",".join("?" * columns)
         statement = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 # our names
@@ -173,7 +201,9 @@ class StoreWriter(Closing):
     def _write_lists(self, contents: Contents) -> None:
         self._insert("codebook", 2, [(1, contents.centroids.astype("<f2").tobytes())])
         self._insert("list_chunks", 5, _list_chunks(contents))
-        self._insert("image_lists", 3, _map_chunks(contents.lists.astype("<u2")))
+        lists = np.zeros(_last(contents.image_keys), "<u2")
+        lists[contents.image_keys.astype(np.int64) - 1] = contents.lists
+        self._insert("image_lists", 3, _map_chunks(lists))
 
     def _write_images(self, contents: Contents, state: StateSum) -> None:
         counts, product_keys = _products_of_images(contents)
@@ -184,43 +214,55 @@ class StoreWriter(Closing):
         images = self._connection.execute("SELECT key, id, url FROM images ORDER BY key")
         state.add(
             parts.encode_image(
-                key, id_, url, keys[starts[key - 1] : stops[key - 1]], codes[key - 1].tobytes()
+                key, id_, url, keys[starts[key - 1] : stops[key - 1]], codes[row].tobytes()
             )
-            for key, id_, url in images
+            for row, (key, id_, url) in enumerate(images)
         )
-        lists = enumerate(contents.lists.tolist(), start=1)
+        lists = zip(contents.image_keys.tolist(), contents.lists.tolist(), strict=True)
         state.add(parts.encode_placement(key, number) for key, number in lists)
 
-    def _write_products(self, state: StateSum) -> tuple[int, int]:
-        """Adds the products' parts; counts them and rows of attributes."""
+    def _write_products(self, state: StateSum) -> tuple[int, int, int]:
+        """Adds the products' parts; their count, largest key, and count of rows of attributes."""
         names = self._category_names
         categories = [rows.category_row(number, name) for number, name in enumerate(names)]
         self._insert("categories", 3, categories)
         found = self._connection.execute("SELECT * FROM products ORDER BY key")
-        numbers = array("I")
+        numbers = array("I")  # of key 1, 2, ...; 0 where there is no product
+        count = 0
         with Postings(self._path.with_suffix(".scratch")) as postings:
-            state.add(_product_bytes(found, names, numbers, postings))
+            for block in _product_blocks(found, names, numbers, postings):
+                state.add(block)
+                count += len(block)
             self._insert("attributes", 5, postings.rows())
         self._insert("product_categories", 3, _map_chunks(np.array(numbers, "<u4")))
         offers = self._connection.execute("SELECT * FROM offers ORDER BY product_key")
         state.add(parts.encode(rows.read_offer(row)) for row in offers)
         (attribute_rows,) = self._connection.execute("SELECT count(*) FROM attributes").fetchone()
-        return len(numbers), attribute_rows
+        return count, len(numbers), attribute_rows
 
 
-def _product_bytes(
+def _product_blocks(
     found: Iterable[rows.ProductRow],
     categories: list[str],
     numbers: array[int],
     postings: Postings,
-) -> Iterator[bytes]:
+) -> Iterator[list[bytes]]:
     """Canonical bytes of products, while their category numbers and attributes are collected."""
-    for row in found:
-        part = rows.read_product(row, categories)
-        numbers.append(row[3])
-        if part.attributes:
-            postings.add(part)
-        yield parts.encode_product(part)
+    left = iter(found)
+    while some := list(islice(left, _BATCH)):
+        block = []
+        for row in some:
+            part = rows.read_product(row, categories)
+            numbers.extend(repeat(0, part.key - 1 - len(numbers)))
+            numbers.append(row[3])
+            if part.attributes:
+                postings.add(part)
+            block.append(parts.encode_product(part))
+        yield block
+
+
+def _last(keys: npt.NDArray[np.uint32]) -> int:
+    return int(keys[-1]) if len(keys) else 0
 
 
 def _list_chunks(contents: Contents) -> Iterator[rows.ChunkRow]:
@@ -231,7 +273,8 @@ def _list_chunks(contents: Contents) -> Iterator[rows.ChunkRow]:
         for chunk in range(max(1, -(-len(members) // rows.CHUNK_CODES))):
             some = members[chunk * rows.CHUNK_CODES : (chunk + 1) * rows.CHUNK_CODES]
             place = (number << rows.PLACE_BITS) + chunk
-            yield rows.chunk_row(place, len(members), some + np.uint32(1), contents.codes[some])
+            keys, codes = contents.image_keys[some], contents.codes[some]
+            yield rows.chunk_row(place, len(members), keys, codes)
 
 
 def _map_chunks(values: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[int | bytes, ...]]:
@@ -257,6 +300,6 @@ def _products_of_images(
     pairs = contents.link_images.astype(np.uint64) << np.uint64(32) | contents.link_products
     pairs = np.unique(pairs)
     counts = np.bincount(
-        (pairs >> np.uint64(32)).astype(np.int64) - 1, minlength=len(contents.codes)
+        (pairs >> np.uint64(32)).astype(np.int64) - 1, minlength=_last(contents.image_keys)
     )
     return counts.astype("<u4"), (pairs & np.uint64(0xFFFFFFFF)).astype("<u4")

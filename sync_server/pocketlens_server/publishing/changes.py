@@ -38,10 +38,11 @@ def changes_since(
         generation: Number of the one whose codes and placements are wanted.
         code_of: SHA-256 of a picture to its code, int8 bytes.
     """
-    for keys in _cut(history.ended_since(PRODUCT, base)):
-        yield Block(deleted_products=keys)
-    for keys in _cut(history.ended_since(IMAGE, base)):
-        yield Block(deleted_images=keys)
+    if base > 0:  # before the first version there was nothing to delete
+        for keys in _cut(history.ended_since(PRODUCT, base)):
+            yield Block(deleted_products=keys)
+        for keys in _cut(history.ended_since(IMAGE, base)):
+            yield Block(deleted_images=keys)
     for products in _blocks(_read(history.begun_since(PRODUCT, base), ProductPart)):
         yield Block(products=products)
     for offers in _blocks(_read(history.begun_since(OFFER, base), OfferPart)):

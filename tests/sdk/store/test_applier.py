@@ -51,7 +51,7 @@ def test_every_delta_from_every_version_ends_at_heads_state(
     for number in range(versions - 1):
         history.go_on(1 + (seed >> number) % 12)
     stores = [folder / "1"]
-    write_store(stores[0], history.states[0])
+    write_store(stores[0], *history.delta(0, 1))
     for head in range(2, versions + 1):
         stores.append(folder / str(head))
         shutil.copytree(stores[-2], stores[-1])
@@ -66,6 +66,10 @@ def test_every_delta_from_every_version_ends_at_heads_state(
             assert facts.state_hash == history.states[-1].hash
             assert verify(copy).findings == ()
             shutil.rmtree(copy)
+    write_store(folder / "whole", *history.delta(0, versions))
+    with Reader.open(folder / "whole") as reader:
+        assert reader.facts.state_hash == history.states[-1].hash
+    assert verify(folder / "whole").findings == ()
 
 
 def database_of(directory: Path) -> Path:
@@ -97,7 +101,7 @@ def test_chunks_stay_within_their_limit_and_hold_what_they_should(
 
 def test_what_was_deleted_is_not_found_any_more(tmp_path: Path) -> None:
     history = History(3, products=5, images=9)
-    path = write_store(tmp_path / "s", history.states[0])
+    path = write_store(tmp_path / "s", *history.delta(0, 1))
     header, _ = history.delta(0, 1)
     header = replace(header, base=1, head=2)
     with database.changing(path):
@@ -144,7 +148,7 @@ def test_a_delta_that_makes_no_sense_leaves_the_store_as_it_was(
     tmp_path: Path, changes: dict[str, object], block: Block, says: str
 ) -> None:
     history = History(1)
-    path = write_store(tmp_path / "s", history.states[0])
+    path = write_store(tmp_path / "s", *history.delta(0, 1))
     header = replace(history.delta(0, 1)[0], **({"base": 1, "head": 2} | changes))  # type: ignore[arg-type]
 
     with pytest.raises(StateMismatch, match=says):

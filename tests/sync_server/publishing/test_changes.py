@@ -77,7 +77,7 @@ def test_devices_of_every_version_end_at_the_servers_state(
     for _ in range(4):
         made.go_on(rng.randint(0, 15))
     shop = Shop(made)
-    write_store(tmp_path / "1", made.states[0])
+    write_store(tmp_path / "1", *made.delta(0, 1))
     assert shop.history.head == 5
 
     for base in range(1, 5):

@@ -1,0 +1,178 @@
+"""Embeddings of pictures by each bundle, the generations made of them, and their codes.
+
+vectors.put_embeddings(bundle, {picture_sha256: embedding})
+vectors.embeddings(bundle, pictures)          # float32 (n, dim), in their order
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import resources
+
+import numpy as np
+import numpy.typing as npt
+
+_AT_ONCE = 500  # pictures a query; the oldest SQLite takes 999
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A bundle, a scale, and the codebook that its codes are listed by.
+
+    Attributes:
+        number: From 1.
+        bundle: Number of the bundle.
+        id: 32 bytes.
+        scale: float32 (dim,).
+        centroids: float16 (lists, dim).
+        probes: Lists that a search scores.
+        probes_estimated: Whether they were fitted without held-out photos.
+        saturated_share: Components of codes at the limit, 0 to 1, when they were made.
+    """
+
+    number: int
+    bundle: int
+    id: bytes
+    scale: npt.NDArray[np.float32]
+    centroids: npt.NDArray[np.float16]
+    probes: int
+    probes_estimated: bool
+    saturated_share: float
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a generation's state hash is made of, at a version.
+
+    Attributes:
+        state_sum: S, 64 bytes.
+        images, products: Counts.
+    """
+
+    state_sum: bytes
+    images: int
+    products: int
+
+
+class Vectors:
+    """The tables of vectors.sql in one database; transactions are the caller's."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        """Takes a connection to a database that `create` made."""
+        self._connection = connection
+
+    @staticmethod
+    def create(connection: sqlite3.Connection) -> None:
+        """Makes the tables in a database that has none of them."""
+        schema = resources.files("pocketlens_server.storage").joinpath("vectors.sql")
+        connection.executescript(schema.read_text("utf-8"))
+
+    def bundle(self, sha256: bytes) -> int:
+        """The number of a bundle, a new one if it never was."""
+        self._connection.execute("INSERT OR IGNORE INTO bundles (sha256) VALUES (?)", (sha256,))
+        query = "SELECT number FROM bundles WHERE sha256 = ?"
+        return int(self._connection.execute(query, (sha256,)).fetchone()[0])
+
+    def without_embedding(self, bundle: int, pictures: Iterable[bytes]) -> list[bytes]:
+        """Those of the pictures that the bundle has not embedded, each once, in their order."""
+        wanted = list(dict.fromkeys(pictures))
+        known = self._blobs("embeddings", "bundle", bundle, wanted, "embedding")
+        return [picture for picture in wanted if picture not in known]
+
+    def put_embeddings(
+        self, bundle: int, embeddings: Mapping[bytes, npt.NDArray[np.float32]]
+    ) -> None:
+        """Keeps embeddings float32 (dim,) by picture."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO embeddings VALUES (?, ?, ?)",
+            (
+                (bundle, picture, each.astype("<f4").tobytes())
+                for picture, each in embeddings.items()
+            ),
+        )
+
+    def embeddings(self, bundle: int, pictures: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        """Embeddings float32 (n, dim) of pictures, in their order.
+
+        Raises:
+            KeyError: One was not embedded.
+        """
+        found = self._blobs("embeddings", "bundle", bundle, pictures, "embedding")
+        data = b"".join(found[picture] for picture in pictures)
+        return np.frombuffer(data, "<f4").reshape(len(pictures), -1)
+
+    def put_codes(self, generation: int, codes: Mapping[bytes, bytes]) -> None:
+        """Keeps codes, int8 bytes, by picture."""
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO codes VALUES (?, ?, ?)",
+            ((generation, picture, code) for picture, code in codes.items()),
+        )
+
+    def codes(self, generation: int, pictures: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Codes of those of the pictures that have one."""
+        return self._blobs("codes", "generation", generation, pictures, "code")
+
+    def add_generation(self, generation: Generation) -> None:
+        """Keeps a new generation."""
+        self._connection.execute(
+            "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (
+                generation.number,
+                generation.bundle,
+                generation.id,
+                generation.scale.astype("<f4").tobytes(),
+                generation.centroids.astype("<f2").tobytes(),
+                generation.probes,
+                generation.probes_estimated,
+                generation.saturated_share,
+            ),
+        )
+
+    def generations(self) -> list[Generation]:
+        """All there are, oldest first."""
+        found = self._connection.execute("SELECT * FROM generations ORDER BY number").fetchall()
+        return [
+            Generation(
+                number,
+                bundle,
+                id_,
+                np.frombuffer(scale, "<f4"),
+                np.frombuffer(centroids, "<f2").reshape(-1, len(scale) // 4),
+                probes,
+                bool(estimated),
+                saturated,
+            )
+            for number, bundle, id_, scale, centroids, probes, estimated, saturated in found
+        ]
+
+    def put_state(self, generation: int, version: int, state: State) -> None:
+        """Keeps the state of a generation at a version."""
+        self._connection.execute(
+            "INSERT INTO states VALUES (?, ?, ?, ?, ?)",
+            (generation, version, state.state_sum, state.images, state.products),
+        )
+
+    def state(self, generation: int, version: int) -> State | None:
+        """The state of a generation at a version; None where it was not there, or is forgotten."""
+        query = (
+            "SELECT state_sum, images, products FROM states WHERE generation = ? AND version = ?"
+        )
+        found = self._connection.execute(query, (generation, version)).fetchone()
+        return None if found is None else State(*found)
+
+    def _blobs(
+        self, table: str, owner: str, number: int, pictures: Sequence[bytes], column: str
+    ) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = {}
+        for start in range(0, len(pictures), _AT_ONCE):
+            some = pictures[start : start + _AT_ONCE]
+            marks = ",".join("?" * len(some))
+            statement = (
+                f"SELECT picture, {column} FROM {table} WHERE {owner} = ? AND picture IN ({marks})"  # noqa: S608 # our names
+            )
+            found.update(self._connection.execute(statement, (number, *some)))
+        return found
