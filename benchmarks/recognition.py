@@ -76,7 +76,7 @@ MEDIAPIPE = ROOT / ".venv-mediapipe" / "bin" / "python"
 DRAWS, ABSENT_PRODUCTS = 10, 20
 CHECKED_BY_MEDIAPIPE = 40  # pictures
 KEPT = 0.95  # of true matches
-GROCERY = TrainOptions()
+GROCERY = TrainOptions(steps=1000, image_size=256, dim=256)
 OF_A_DRAW = TrainOptions(steps=400, image_size=192)
 Figures = dict[str, Any]
 DETAILS = "details"  # of a part: what is no number
