@@ -114,6 +114,10 @@ class SyncError(PocketLensError):
     """A store cannot be brought up to date; it answers as it did before."""
 
 
+class TrustError(SyncError):
+    """What came was not signed by whom the store trusts, or says what cannot be."""
+
+
 class StateMismatch(SyncError):
     """What came does not bring the store to the state that was signed."""
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from pocketlens.formats import parts, state_hash
-from pocketlens.formats.delta import Block, DeltaReader, Header, encode, inflated_size
+from pocketlens.formats.delta import Block, DeltaReader, DeltaStream, Header
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
 from pocketlens.query.codebook import Codebook
 from pocketlens.store import database, installs, snapshots
@@ -206,9 +206,15 @@ def origin(version: int) -> Origin:
     )
 
 
+def encoded(header: Header, *blocks: Block) -> tuple[list[bytes], int]:
+    """A stream in pieces, and its inflated length."""
+    stream = DeltaStream(header, blocks)
+    return list(stream), stream.inflated_size
+
+
 def write_store(directory: Path, header: Header, *blocks: Block) -> Path:
     """A new install of a snapshot; the path of its database."""
-    reader = DeltaReader(encode(header, blocks), inflated_size(header, blocks))
+    reader = DeltaReader(*encoded(header, *blocks))
     with installs.writing(directory), installs.new_install(directory, BUNDLE) as new:
         new.generation = GENERATION
         snapshots.write(new.folder / database.FILE_NAME, reader, CENTROIDS, origin(header.head))

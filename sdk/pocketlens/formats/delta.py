@@ -1,7 +1,8 @@
 """Parts on their way to a device: a header and blocks of parts, in one zlib stream.
 
-    data = b"".join(encode(header, [block]))
-    reader = DeltaReader([data], inflated_bytes)
+    stream = DeltaStream(header, [block])
+    data = b"".join(stream)
+    reader = DeltaReader([data], stream.inflated_size)
     reader.header, list(reader.blocks())
 
 A delta from version 0 is a snapshot. What is read is bounded by the length that was signed, and
@@ -76,34 +77,40 @@ class Block:
     placements: Sequence[PlacementPart] = ()
 
 
-def encode(header: Header, blocks: Iterable[Block]) -> Iterator[bytes]:
-    """Yields the stream in pieces; `inflated_size` of the same says how long it is inflated."""
-    deflate = zlib.compressobj(9)
-    for message in _messages(header, blocks):
-        yield deflate.compress(_LENGTH.pack(len(message)) + message)
-    yield deflate.flush()
+class DeltaStream:
+    """A stream to be written: iterate over it, once, for its bytes in pieces.
 
+    Attributes:
+        inflated_size: Of what was yielded, before it was compressed.
+    """
 
-def inflated_size(header: Header, blocks: Iterable[Block]) -> int:
-    """Bytes of the stream before it is compressed."""
-    return sum(_LENGTH.size + len(message) for message in _messages(header, blocks))
+    def __init__(self, header: Header, blocks: Iterable[Block]) -> None:
+        self._header, self._blocks = header, blocks
+        self.inflated_size = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        deflate = zlib.compressobj(9)
+        for message in _messages(self._header, self._blocks):
+            self.inflated_size += _LENGTH.size + len(message)
+            yield deflate.compress(_LENGTH.pack(len(message)) + message)
+        yield deflate.flush()
 
 
 class DeltaReader:
     """Reads a stream as it comes: `header` at once, then `blocks`, once."""
 
-    def __init__(self, data: Iterable[bytes], inflated_bytes: int) -> None:
+    def __init__(self, data: Iterable[bytes], inflated_size: int) -> None:
         """Reads the header.
 
         Args:
             data: The stream, in pieces of any size.
-            inflated_bytes: As signed.
+            inflated_size: As signed.
 
         Raises:
             StateMismatch: The stream is damaged.
             UpdateRequired: It is of a newer format.
         """
-        self._inflated = _Inflated(data, inflated_bytes)
+        self._inflated = _Inflated(data, inflated_size)
         self.header = _read_header(self._inflated.message())
 
     def blocks(self) -> Iterator[Block]:

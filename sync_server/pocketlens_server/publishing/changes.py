@@ -2,7 +2,7 @@
 
     blocks = changes_since(base, history, generation=1, code_of=codes.of)
     header = Header(..., base=base, head=history.head, ...)
-    data = b"".join(delta.encode(header, blocks))
+    stream = DeltaStream(header, blocks)
 
 An image is kept with the SHA-256 of its picture in place of a code: a code belongs to a generation,
 what it shows and where it may be seen do not. From version 0 the blocks are a snapshot.

@@ -16,6 +16,8 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.formats.manifest import Blob, Changes
+
 _AT_ONCE = 500  # pictures a query; the oldest SQLite takes 999
 
 
@@ -163,6 +165,45 @@ class Vectors:
         )
         found = self._connection.execute(query, (generation, version)).fetchone()
         return None if found is None else State(*found)
+
+    def oldest_state(self, generation: int) -> int:
+        """The first version of which the state of a generation is kept.
+
+        Raises:
+            KeyError: None is.
+        """
+        query = "SELECT min(version) FROM states WHERE generation = ?"
+        (found,) = self._connection.execute(query, (generation,)).fetchone()
+        if found is None:
+            raise KeyError(generation)
+        return int(found)
+
+    def put_snapshot(self, generation: int, snapshot: Changes) -> None:
+        """Keeps what is known of a snapshot, in the place of the one before."""
+        blob = snapshot.blob
+        self._connection.execute(
+            "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                generation,
+                snapshot.head,
+                snapshot.inflated_size,
+                blob.sha256,
+                blob.size,
+                b"".join(blob.pieces),
+            ),
+        )
+
+    def snapshot(self, generation: int) -> Changes | None:
+        """The newest snapshot of a generation."""
+        query = (
+            "SELECT version, inflated, sha256, bytes, pieces FROM snapshots WHERE generation = ?"
+        )
+        found = self._connection.execute(query, (generation,)).fetchone()
+        if found is None:
+            return None
+        version, inflated, sha256, size, pieces = found
+        split = tuple(pieces[at : at + 32] for at in range(0, len(pieces), 32))
+        return Changes(0, version, inflated, Blob(sha256, size, split))
 
     def _blobs(
         self, table: str, owner: str, number: int, pictures: Sequence[bytes], column: str

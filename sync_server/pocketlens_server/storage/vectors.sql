@@ -32,6 +32,16 @@ CREATE TABLE codes (
     PRIMARY KEY (generation, picture)
 ) WITHOUT ROWID;
 
+-- The newest snapshot of each generation.
+CREATE TABLE snapshots (
+    generation INTEGER PRIMARY KEY,
+    version    INTEGER NOT NULL,
+    inflated   INTEGER NOT NULL,    -- bytes of its stream before it was compressed
+    sha256     BLOB NOT NULL,
+    bytes      INTEGER NOT NULL,
+    pieces     BLOB NOT NULL        -- SHA-256 of each piece of 1 MiB
+);
+
 -- The state of a generation at each version that deltas begin at.
 CREATE TABLE states (
     generation INTEGER NOT NULL,

@@ -12,10 +12,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.making.histories import History
+from tests.making.histories import History, encoded
 
 from pocketlens.errors import StateMismatch, UpdateRequired
-from pocketlens.formats.delta import Block, DeltaReader, Header, encode, inflated_size
+from pocketlens.formats.delta import Block, DeltaReader, Header
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
 from pocketlens_protos.v1 import delta_pb2
 
@@ -28,7 +28,8 @@ def history(seed: int) -> History:
 
 
 def written(header: Header, *blocks: Block) -> tuple[bytes, int]:
-    return b"".join(encode(header, blocks)), inflated_size(header, blocks)
+    pieces, size = encoded(header, *blocks)
+    return b"".join(pieces), size
 
 
 def read(data: bytes, size: int, *, piece: int = 1 << 20) -> tuple[Header, list[Block]]:
@@ -85,7 +86,7 @@ def test_no_more_is_inflated_than_was_signed() -> None:
 def test_changed_bytes_are_refused_or_read_and_nothing_else_happens(seed: int) -> None:
     """Of the inflated messages: what protects the stream itself is its hash."""
     header, block = history(seed).delta(0, 4)
-    raw = zlib.decompress(b"".join(encode(header, [block])))
+    raw = zlib.decompress(written(header, block)[0])
     rng = random.Random(seed)
     read_back = 0
     for _ in range(500):
@@ -167,7 +168,7 @@ def test_a_newer_format_asks_for_an_update() -> None:
 
 def test_columns_of_different_lengths_are_refused() -> None:
     def refused(block: delta_pb2.PartsBlock) -> None:
-        messages = [zlib.decompress(b"".join(encode(HEADER, [])))]
+        messages = [zlib.decompress(written(HEADER)[0])]
         data = block.SerializeToString()
         raw = b"".join([*messages, struct.pack("<I", len(data)), data])
         with pytest.raises(StateMismatch):

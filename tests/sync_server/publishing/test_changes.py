@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 from tests.making import histories
-from tests.making.histories import State, write_store
+from tests.making.histories import State, encoded, write_store
 
 from pocketlens.formats import parts
-from pocketlens.formats.delta import DeltaReader, Header, encode, inflated_size
+from pocketlens.formats.delta import DeltaReader, Header
 from pocketlens.store import database
 from pocketlens.store.applier import Applier
 from pocketlens.store.verification import verify
@@ -56,14 +56,14 @@ class Shop:
         self.codes[picture] = image.code
         return replace(image, code=picture)
 
-    def delta(self, base: int) -> tuple[bytes, int]:
+    def delta(self, base: int) -> tuple[list[bytes], int]:
         generation = bytes.fromhex(histories.GENERATION)
         codebook, head = histories.CODEBOOK, self.history.head
         header = Header("shop", generation, codebook, base, head, histories.AS_OF, histories.DIM)
         blocks = list(
             changes_since(base, self.history, generation=1, code_of=self.codes.__getitem__)
         )
-        return b"".join(encode(header, blocks)), inflated_size(header, blocks)
+        return encoded(header, *blocks)
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -85,7 +85,7 @@ def test_devices_of_every_version_end_at_the_servers_state(
         shutil.copytree(tmp_path / "1", store)
         # A device at `base` got there by a delta of its own.
         if base > 1:
-            _apply(store, *_encoded(*made.delta(1, base)))
+            _apply(store, *encoded(*made.delta(1, base)))
         final = _apply(store, *shop.delta(base))
         assert final == made.states[-1].hash
         assert verify(store).findings == ()
@@ -105,14 +105,10 @@ def test_a_delta_from_nothing_holds_everything() -> None:
         assert found == [part for _, part in sorted(getattr(state, name).items())]
 
 
-def _encoded(header: Header, block: histories.Block) -> tuple[bytes, int]:
-    return b"".join(encode(header, [block])), inflated_size(header, [block])
-
-
-def _apply(store: Path, data: bytes, size: int) -> bytes:
+def _apply(store: Path, data: list[bytes], size: int) -> bytes:
     (path,) = store.glob("installs/*/store.sqlite")
     with database.changing(path) as connection:
         applier = Applier(connection, path)
-        reader = DeltaReader([data], size)
+        reader = DeltaReader(data, size)
         applier.apply(reader.header, reader.blocks())
         return applier.facts.state_hash

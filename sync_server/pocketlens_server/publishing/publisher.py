@@ -1,0 +1,250 @@
+"""All that waits in a catalogue -> a version: places, deltas, snapshot, manifest; each replayed.
+
+    published = publish(catalogue, now=clock(), rng=rng)
+    published.version, published.manifests
+
+One transaction of the catalogue's database: what goes wrong before its end leaves no version, and
+blobs that nothing names. Signing comes after it (`publishing.signing`) and makes it visible.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens.errors import CatalogError, StateMismatch
+from pocketlens.formats import state_hash
+from pocketlens.formats.bundle import Bundle
+from pocketlens.formats.delta import DeltaReader, DeltaStream, Header
+from pocketlens.formats.manifest import Blob, Changes, Manifest
+from pocketlens.formats.state_hash import Counts, Identity
+from pocketlens.query.codebook import Codebook
+from pocketlens_server.publishing import encoding, planner, states
+from pocketlens_server.publishing.changes import changes_since
+from pocketlens_server.storage.blobs import Blobs
+from pocketlens_server.storage.history import HOLDS, History
+from pocketlens_server.storage.vectors import Generation, State, Vectors
+
+_READ_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class OpenBundle:
+    """A bundle that generations are made by.
+
+    Attributes:
+        number: As `Vectors` counts.
+        sha256: Of its file.
+        facts: What it says.
+        blob: Its file, as devices fetch it.
+    """
+
+    number: int
+    sha256: bytes
+    facts: Bundle
+    blob: Blob
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """What publishing works on.
+
+    Attributes:
+        name: Of the catalogue.
+        history, vectors: Its tables, in one database, inside a transaction of the caller.
+        blobs: Where what devices fetch is kept.
+        bundles: By their number; the last is what a first generation is made by.
+    """
+
+    name: str
+    history: History
+    vectors: Vectors
+    blobs: Blobs
+    bundles: Mapping[int, OpenBundle]
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """A version.
+
+    Attributes:
+        version: Its number.
+        manifests: Of each generation that is served, oldest first.
+    """
+
+    version: int
+    manifests: tuple[Manifest, ...]
+
+
+def publish(catalogue: Catalogue, *, now: datetime, rng: np.random.Generator) -> Published:
+    """Makes a version of all that waits.
+
+    Args:
+        catalogue: Every picture of its images is embedded by every bundle that is served.
+        now: When it is published.
+        rng: Draws what a first generation draws.
+
+    Raises:
+        CatalogError: There is nothing to publish: no image yet.
+        StateMismatch: A delta does not lead to the state that history has; a defect of ours.
+        StoreFull: The disk has no room.
+    """
+    history, vectors = catalogue.history, catalogue.vectors
+    generations = vectors.generations()
+    for generation in generations:
+        facts = catalogue.bundles[generation.bundle].facts
+        encoding.place_waiting(history, vectors, generation, facts)
+    if not generations:
+        generations = [_begin(catalogue, rng)]
+    base = history.head
+    version = history.publish(now)
+    return Published(
+        version,
+        tuple(_published(catalogue, each, base, version, now) for each in generations),
+    )
+
+
+def _begin(catalogue: Catalogue, rng: np.random.Generator) -> Generation:
+    if not catalogue.bundles:
+        raise CatalogError("Expected a model. Add one: pocketlens-server model add SHOP.tflite")
+    bundle = catalogue.bundles[max(catalogue.bundles)]
+    with tempfile.TemporaryDirectory() as scratch:
+        return encoding.begin(
+            catalogue.history,
+            catalogue.vectors,
+            bundle=bundle.number,
+            facts=bundle.facts,
+            sha256=bundle.sha256,
+            scratch=Path(scratch),
+            rng=rng,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """What is made for one generation at a new version.
+
+    Attributes:
+        after: The state at that version.
+    """
+
+    catalogue: Catalogue
+    generation: Generation
+    version: int
+    now: datetime
+    after: State
+
+    @property
+    def state_hash(self) -> bytes:
+        """32 bytes."""
+        codebook = Codebook(self.generation.centroids, index="exact").sha256
+        identity = Identity(self.catalogue.name, self.generation.id, codebook)
+        images, products = self.after.images, self.after.products
+        counts = Counts(images, images, products, products)
+        return state_hash.digest(identity, counts, self.after.state_sum)
+
+    def changes(self, base: int) -> Changes:
+        """The delta from a version to this one, replayed; from 0 the snapshot.
+
+        Raises:
+            StateMismatch: It leads to another state.
+        """
+        catalogue, number = self.catalogue, self.generation.number
+        code_of = codes_of(catalogue.vectors, number)
+        blocks = changes_since(base, catalogue.history, generation=number, code_of=code_of)
+        stream = DeltaStream(self._header(base), blocks)
+        blob = catalogue.blobs.put(stream)
+        before = states.NOTHING if base == 0 else catalogue.vectors.state(number, base)
+        with catalogue.blobs.path(blob.sha256).open("rb") as file:
+            read = DeltaReader(iter(lambda: file.read(_READ_BYTES), b""), stream.inflated_size)
+            replayed = states.replayed(
+                before or states.NOTHING,
+                read,
+                catalogue.history,
+                generation=number,
+                code_of=code_of,
+            )
+        if replayed != self.after:
+            raise StateMismatch(
+                f"The delta from version {base} to {self.version} leads to another state than "
+                "history has. Nothing was published."
+            )
+        return Changes(base, self.version, stream.inflated_size, blob)
+
+    def _header(self, base: int) -> Header:
+        generation = self.generation
+        return Header(
+            catalogue=self.catalogue.name,
+            generation=generation.id,
+            codebook_sha256=Codebook(generation.centroids, index="exact").sha256,
+            base=base,
+            head=self.version,
+            as_of=self.now,
+            dim=len(generation.scale),
+        )
+
+
+def codes_of(vectors: Vectors, generation: int) -> Callable[[bytes], bytes]:
+    """SHA-256 of a picture to its code in a generation."""
+
+    def code_of(picture: bytes) -> bytes:
+        return vectors.codes(generation, [picture])[picture]
+
+    return code_of
+
+
+def _published(
+    catalogue: Catalogue, generation: Generation, base: int, version: int, now: datetime
+) -> Manifest:
+    """The manifest of a generation at a version that history has."""
+    number, vectors = generation.number, catalogue.vectors
+    before = vectors.state(number, base)
+    after = states.advanced(
+        before or states.NOTHING,
+        base if before else 0,
+        catalogue.history,
+        generation=number,
+        code_of=codes_of(vectors, number),
+    )
+    vectors.put_state(number, version, after)
+    work = _Work(catalogue, generation, version, now, after)
+    oldest = vectors.oldest_state(number)
+    deltas = tuple(work.changes(each) for each in planner.bases(version, oldest))
+    snapshot = vectors.snapshot(number)
+    if snapshot is None or planner.is_snapshot_due(
+        version,
+        snapshot.head,
+        snapshot_bytes=snapshot.blob.size,
+        delta_bytes=next((each.blob.size for each in deltas if each.base <= snapshot.head), HOLDS),
+    ):
+        snapshot = work.changes(0)
+        vectors.put_snapshot(number, snapshot)
+    bundle = catalogue.bundles[generation.bundle]
+    centroids = generation.centroids
+    codebook = struct.pack("<II", *centroids.shape) + centroids.astype("<f2").tobytes()
+    return Manifest(
+        catalogue=catalogue.name,
+        generation=generation.id,
+        version=version,
+        as_of=now,
+        signed_at=now,
+        state_hash=work.state_hash,
+        images=after.images,
+        products=after.products,
+        scale=generation.scale,
+        bundle=bundle.blob,
+        codebook=catalogue.blobs.put([codebook]),
+        probes=generation.probes,
+        probes_estimated=generation.probes_estimated,
+        saturated_share=generation.saturated_share,
+        snapshot=snapshot,
+        deltas=deltas,
+    )

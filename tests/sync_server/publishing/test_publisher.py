@@ -1,0 +1,225 @@
+"""From operations to devices: every version reaches every device, by delta and by snapshot."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.making.shops import Shop, make_shop
+
+from pocketlens import image_lists
+from pocketlens.errors import CatalogError, StateMismatch
+from pocketlens.formats import bundle as bundles
+from pocketlens.formats.delta import DeltaReader
+from pocketlens.formats.manifest import Changes, Manifest, decode, encode
+from pocketlens.products import Image, Price, Product
+from pocketlens.store import database, installs, snapshots
+from pocketlens.store.applier import Applier
+from pocketlens.store.facts import Origin, StoreFacts
+from pocketlens.store.verification import verify
+from pocketlens_server.catalogue.operations import (
+    DeleteImage,
+    DeleteProduct,
+    PatchOffer,
+    PutImage,
+    PutProduct,
+    apply,
+)
+from pocketlens_server.publishing import states
+from pocketlens_server.publishing.publisher import Catalogue, OpenBundle, Published, publish
+from pocketlens_server.storage.blobs import Blobs
+from pocketlens_server.storage.history import IMAGE, PRODUCT, History
+from pocketlens_server.storage.vectors import Vectors
+
+BEGAN = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+PRODUCTS, EACH = 40, 2
+
+
+@dataclass
+class Server:
+    """A catalogue in memory, its blobs in a folder."""
+
+    catalogue: Catalogue
+    shop: Shop
+    now: datetime = BEGAN
+
+    def put_image(self, id_: str, embedding: np.ndarray, products: list[str]) -> None:
+        picture = hashlib.sha256(embedding.tobytes()).digest()
+        self.catalogue.vectors.put_embeddings(1, {picture: embedding})
+        apply(self.catalogue.history, PutImage(Image(id_), picture, products))
+
+    def publish(self) -> Published:
+        self.now += timedelta(minutes=5)
+        return publish(self.catalogue, now=self.now, rng=np.random.default_rng(0))
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return make_shop(tmp_path_factory.mktemp("shop"), products=PRODUCTS, images_each=EACH)
+
+
+@pytest.fixture
+def server(shop: Shop, tmp_path: Path) -> Server:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    History.create(connection)
+    Vectors.create(connection)
+    blobs, data = Blobs(tmp_path / "blobs"), shop.bundle.read_bytes()
+    bundle = OpenBundle(1, hashlib.sha256(data).digest(), bundles.decode(data), blobs.put([data]))
+    made = Server(
+        Catalogue("main", History(connection), Vectors(connection), blobs, {1: bundle}), shop
+    )
+    made.catalogue.vectors.bundle(bundle.sha256)
+    listed = image_lists.read(shop.list, need_files=False)
+    for product in listed.products.values():
+        apply(made.catalogue.history, PutProduct(product))
+    for row, entry in enumerate(listed.entries):
+        made.put_image(entry.image.id, shop.embeddings[row], list(entry.product_ids))
+    return made
+
+
+class Device:
+    """A store that follows the manifests of one generation."""
+
+    def __init__(self, directory: Path, server: Server) -> None:
+        self.directory, self._blobs = directory, server.catalogue.blobs
+
+    def install(self, manifest: Manifest) -> StoreFacts:
+        data = self._blobs.path(manifest.codebook.sha256).read_bytes()
+        centroids = np.frombuffer(data[8:], "<f2").reshape(-1, len(manifest.scale))
+        reader = self._reader(manifest.snapshot)
+        model = self._blobs.path(manifest.bundle.sha256).read_bytes()
+        origin = Origin(
+            generation=manifest.generation.hex(),
+            bundle_sha256=manifest.bundle.sha256,
+            catalogue=manifest.catalogue,
+            version=reader.header.head,
+            as_of=reader.header.as_of,
+            scale=manifest.scale,
+            probes=manifest.probes,
+            probes_estimated=manifest.probes_estimated,
+            codebook_sha256=manifest.codebook.sha256,
+            saturated_share=manifest.saturated_share,
+        )
+        with installs.writing(self.directory), installs.new_install(self.directory, model) as new:
+            new.generation = origin.generation
+            path = new.folder / database.FILE_NAME
+            facts = snapshots.write(path, reader, centroids, origin)
+        return facts if facts.version == manifest.version else self.follow(manifest)
+
+    def follow(self, manifest: Manifest) -> StoreFacts:
+        path = installs.current(self.directory) / database.FILE_NAME
+        with database.changing(path) as connection:
+            applier = Applier(connection, path)
+            delta = manifest.delta_from(applier.facts.version)
+            assert delta is not None
+            reader = self._reader(delta)
+            applier.apply(reader.header, reader.blocks())
+            return applier.facts
+
+    def _reader(self, changes: Changes) -> DeltaReader:
+        data = self._blobs.path(changes.blob.sha256).read_bytes()
+        return DeltaReader([data], changes.inflated_size)
+
+
+def change(server: Server, rng: random.Random) -> None:
+    """A day of a shop."""
+    history = server.catalogue.history
+    known = [f"sku-{n}" for n in range(60)]
+    for _ in range(rng.randint(0, 30)):
+        alive = [each for each in known if _is_there(history, each)]
+        match rng.randrange(6):
+            case 0:
+                apply(history, PutProduct(Product(rng.choice(known), rng.choice("ABC"))))
+            case 1 if alive:
+                price = Price(rng.randrange(1000), "EUR")
+                apply(history, PatchOffer(rng.choice(alive), price, rng.randrange(9)))
+            case 2:
+                apply(history, DeleteProduct(rng.choice(known)))
+            case 3 if alive:
+                vector = np.random.default_rng(rng.randrange(100)).normal(size=16)
+                unit = (vector / np.linalg.norm(vector)).astype(np.float32)
+                shown = rng.sample(alive, min(len(alive), rng.randint(1, 3)))
+                server.put_image(f"pictures/{rng.randrange(50):05d}-0.jpg", unit, shown)
+            case 4:
+                apply(history, DeleteImage(f"pictures/{rng.randrange(50):05d}-0.jpg"))
+
+
+def _is_there(history: History, id_: str) -> bool:
+    key = history.known_key(PRODUCT, id_)
+    return key is not None and history.value(PRODUCT, key) is not None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_every_version_reaches_every_device(server: Server, tmp_path: Path, seed: int) -> None:
+    rng = random.Random(seed)
+    (manifest,) = server.publish().manifests
+    first = Device(tmp_path / "1", server)
+    assert first.install(manifest).state_hash == manifest.state_hash
+    devices = [first]
+    for version in range(2, 9):
+        change(server, rng)
+        (manifest,) = server.publish().manifests
+        assert decode(encode(manifest)) is not None
+        assert manifest.version == version
+        copies = []
+        for device in devices:
+            copy = Device(device.directory.with_name(f"{version}-{device.directory.name}"), server)
+            shutil.copytree(device.directory, copy.directory)
+            copies.append(copy)
+            facts = copy.follow(manifest)
+            assert facts.state_hash == manifest.state_hash
+            assert (facts.images, facts.products) == (manifest.images, manifest.products)
+        new = Device(tmp_path / f"new-{version}", server)
+        assert new.install(manifest).state_hash == manifest.state_hash
+        devices.append(copies[0])
+    assert verify(devices[-1].directory).findings == ()
+    assert verify(tmp_path / "new-8").findings == ()
+
+
+def test_a_store_finds_what_was_published(server: Server, tmp_path: Path) -> None:
+    from pocketlens import Lens
+
+    device = Device(tmp_path / "store", server)
+    device.install(server.publish().manifests[0])
+    apply(server.catalogue.history, DeleteProduct("sku-7"))
+    device.follow(server.publish().manifests[0])
+
+    with Lens.open(device.directory) as lens:
+        for row in (0, 3 * EACH, 7 * EACH):
+            found = lens.search_vector(server.shop.embeddings[row], k=3)
+            ids = [match.product.id for match in found.matches]
+            assert found.version == 2
+            assert found.gallery_size == PRODUCTS - 1
+            assert (ids[0] == f"sku-{row // EACH}") == (row != 7 * EACH)
+            assert "sku-7" not in ids
+
+
+def test_a_delta_that_leads_elsewhere_is_not_published(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.publish()
+    apply(server.catalogue.history, PatchOffer("sku-1", stock=77))
+    monkeypatch.setattr(states, "replayed", lambda *_, **__: states.NOTHING)
+
+    with pytest.raises(StateMismatch, match="leads to another state"):
+        server.publish()
+
+
+def test_nothing_is_published_of_nothing(shop: Shop, tmp_path: Path) -> None:
+    connection = sqlite3.connect(":memory:", isolation_level=None)
+    History.create(connection)
+    Vectors.create(connection)
+    empty = Catalogue("main", History(connection), Vectors(connection), Blobs(tmp_path), {})
+
+    with pytest.raises(CatalogError, match="model add"):
+        publish(empty, now=BEGAN, rng=np.random.default_rng(0))
+    assert list(empty.history.values(IMAGE)) == []
