@@ -114,6 +114,14 @@ class SyncError(PocketLensError):
     """A store cannot be brought up to date; it answers as it did before."""
 
 
+class TransportError(SyncError):
+    """The server could not be reached, or did not send what it has."""
+
+
+class ClockSuspect(SyncError):
+    """The device's clock is later than everything that was signed: it may be wrong."""
+
+
 class TrustError(SyncError):
     """What came was not signed by whom the store trusts, or says what cannot be."""
 

@@ -1,0 +1,1 @@
+"""Signed versions to the device."""

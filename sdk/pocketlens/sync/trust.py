@@ -1,0 +1,168 @@
+"""Signed metadata (TUF) to a manifest that may be believed. The only module that imports tuf.
+
+    found = verified(trusted, root=ROOT_JSON, fetch=fetch, generation=None, now=now)
+    found.manifest, found.metadata          # keep both in one transaction
+
+What was trusted before comes as values and what is trusted now goes as values: python-tuf's own
+files are written without a flush, so that they live in a folder of their own for one call only.
+Nothing is trusted of a call that fails.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tuf.api.exceptions import (
+    DownloadError,
+    DownloadHTTPError,
+    DownloadLengthMismatchError,
+    ExpiredMetadataError,
+    RepositoryError,
+)
+from tuf.api.metadata import Metadata, Root
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from pocketlens.errors import ClockSuspect, TransportError, TrustError
+from pocketlens.formats import manifest as manifests
+from pocketlens.formats.manifest import Manifest
+
+MAX_ROTATIONS = 1024  # of the root, that one call follows
+NEWEST = "manifest/newest"
+
+Fetch = Callable[[str], Iterator[bytes] | None]
+"""A name below the catalogue's folder, such as "metadata/7.root.json", to its bytes in pieces; None
+where there is no such file. Raises `TransportError` where that cannot be known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What may be believed.
+
+    Attributes:
+        manifest: Of the generation asked for, or of the newest.
+        metadata: By name: what the next call trusts.
+    """
+
+    manifest: Manifest
+    metadata: Mapping[str, bytes]
+
+
+def verified(
+    trusted: Mapping[str, bytes],
+    *,
+    root: bytes,
+    fetch: Fetch,
+    generation: bytes | None,
+    now: datetime,
+) -> Verified:
+    """Follows the metadata from what is trusted to a manifest.
+
+    Args:
+        trusted: What an earlier call gave as `metadata`; empty at first.
+        root: That the app came with.
+        fetch: Gives files of the server's; bytes beyond what is signed are not asked for.
+        generation: Id of the generation wanted, 32 bytes; None for the newest.
+        now: The later of the device's clock and of the newest time that was signed before.
+
+    Raises:
+        TransportError: A file could not be fetched.
+        TrustError: What came is not signed as it must be, is older than what was trusted, or has
+            expired; the manifest names a bundle that no model key signed.
+        ClockSuspect: `now` lies beyond the expiry of everything that is signed.
+    """
+    path = NEWEST if generation is None else f"manifest/{generation.hex()}"
+    fetcher = _Fetcher(fetch)
+    with tempfile.TemporaryDirectory(prefix="pocketlens-") as name:
+        folder = Path(name)
+        _write(folder, trusted)
+        try:
+            updater = Updater(
+                str(folder),
+                "metadata",
+                fetcher=fetcher,
+                config=UpdaterConfig(max_root_rotations=MAX_ROTATIONS),
+                bootstrap=root,
+            )
+            updater._trusted_set.reference_time = now  # it has no other way in
+            updater.refresh()
+            manifest = _manifest(updater, fetcher, path)
+        except ExpiredMetadataError as exc:
+            raise _expired(exc, folder, now) from exc
+        except DownloadError as exc:
+            raise _transport(exc) from exc
+        except (RepositoryError, ValueError) as exc:
+            raise TrustError(f"What the server sent cannot be trusted: {exc}.") from exc
+        return Verified(manifest, _read(folder))
+
+
+def _manifest(updater: Updater, fetcher: _Fetcher, path: str) -> Manifest:
+    target = updater.get_targetinfo(path)
+    if target is None:
+        raise TrustError(f"The server has signed no {path}. Publish a version first.")
+    if target.length > manifests.MAX_BYTES:
+        raise TrustError(f"The manifest {path} is said to have {target.length:,} bytes.")
+    digest = target.hashes.get("sha256", "")
+    folder, _, name = path.rpartition("/")
+    data = fetcher.download_bytes(f"targets/{folder}/{digest}.{name}", target.length)
+    target.verify_length_and_hashes(data)
+    manifest = manifests.decode(data)
+    if path != NEWEST and manifest.generation.hex() != path.rpartition("/")[2]:
+        raise TrustError(f"{path} is the manifest of another generation.")
+    bundle = updater.get_targetinfo(f"bundles/{manifest.bundle.sha256.hex()}")
+    signed = None if bundle is None else (bundle.length, bundle.hashes.get("sha256"))
+    if signed != (manifest.bundle.size, manifest.bundle.sha256.hex()):
+        raise TrustError("The manifest names a model that no model key has signed.")
+    return manifest
+
+
+class _Fetcher(FetcherInterface):
+    """`Fetch` as python-tuf asks for it."""
+
+    def __init__(self, fetch: Fetch) -> None:
+        self._fetch_named = fetch
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        found = self._fetch_named(url)
+        if found is None:
+            raise DownloadHTTPError(f"There is no {url}", 404)
+        return found
+
+
+def _write(folder: Path, trusted: Mapping[str, bytes]) -> None:
+    """Puts what is trusted where python-tuf looks for it."""
+    (folder / "root_history").mkdir()
+    for name, data in trusted.items():
+        is_root = name.endswith(".root.json")
+        (folder / "root_history" / name if is_root else folder / name).write_bytes(data)
+
+
+def _read(folder: Path) -> dict[str, bytes]:
+    """What is trusted now: every root since the app's, the newest of all other roles."""
+    roots = sorted((folder / "root_history").iterdir())
+    others = sorted(path for path in folder.glob("*.json") if path.name != "root.json")
+    return {path.name: path.read_bytes() for path in (*roots, *others)}
+
+
+def _expired(exc: ExpiredMetadataError, folder: Path, now: datetime) -> ClockSuspect | TrustError:
+    """Whether a server that stands still, or a clock that is wrong, is the likelier reason."""
+    root = Metadata[Root].from_file(str(folder / "root.json")).signed
+    if now > root.expires:
+        return ClockSuspect(
+            f"The clock says {now:%Y-%m-%d}, later than anything that was signed is valid. Set it "
+            "right; searching goes on."
+        )
+    return TrustError(f"What the server sent has expired: {exc}. It may be an old copy.")
+
+
+def _transport(exc: DownloadError) -> TransportError | TrustError:
+    if isinstance(exc.__cause__, TransportError):
+        return exc.__cause__
+    if isinstance(exc, DownloadLengthMismatchError):
+        return TrustError(f"What the server sent cannot be trusted: {exc}.")
+    return TransportError(f"The server's metadata is not whole: {exc}.")

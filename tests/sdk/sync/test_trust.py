@@ -1,0 +1,217 @@
+"""Only what the right keys signed, newer than what was trusted, and not expired, is believed."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+from tests.making.repositories import BEGAN, BUNDLE, Repository, manifest
+
+from pocketlens.errors import ClockSuspect, SyncError, TransportError, TrustError
+from pocketlens.formats import manifest as manifests
+from pocketlens.sync.trust import Verified, verified
+from pocketlens_server.publishing import signing
+
+DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Repository:
+    return Repository.make(tmp_path / "repository")
+
+
+def follow(
+    repository: Repository,
+    trusted: Mapping[str, bytes] | None = None,
+    *,
+    generation: bytes | None = None,
+    now: datetime = BEGAN,
+) -> Verified:
+    return verified(
+        trusted or {}, root=repository.root, fetch=repository.fetch, generation=generation, now=now
+    )
+
+
+def test_a_version_is_found_and_then_the_next(repository: Repository) -> None:
+    repository.publish(manifest(1))
+    first = follow(repository)
+    repository.publish(manifest(2))
+
+    second = follow(repository, first.metadata)
+
+    assert (first.manifest.version, second.manifest.version) == (1, 2)
+    assert set(second.metadata) == {
+        "1.root.json",
+        "timestamp.json",
+        "snapshot.json",
+        "targets.json",
+        "models.json",
+        "publishing.json",
+    }
+
+
+def test_what_did_not_change_is_not_fetched_again(repository: Repository) -> None:
+    repository.publish(manifest(1))
+    first = follow(repository)
+    repository.asked.clear()
+
+    assert follow(repository, first.metadata).metadata == first.metadata
+
+    fetched = [name for name in repository.asked if name.startswith("metadata/")]
+    assert fetched == ["metadata/2.root.json", "metadata/timestamp.json"]
+
+
+def test_a_store_finds_its_own_generation_and_a_new_one_the_newest(repository: Repository) -> None:
+    repository.add_model(b"another bundle")
+    repository.publish(manifest(5), manifest(5, generation=2, bundle=b"another bundle"))
+
+    assert follow(repository).manifest.generation == bytes([2]) * 32
+    assert follow(repository, generation=bytes([1]) * 32).manifest.bundle.size == len(BUNDLE)
+    with pytest.raises(TrustError, match="has signed no manifest/0303"):
+        follow(repository, generation=bytes([3]) * 32)
+
+
+def test_online_keys_alone_cannot_bring_a_model(repository: Repository) -> None:
+    repository.publish(manifest(1, bundle=b"a bundle that no model key signed"))
+
+    with pytest.raises(TrustError, match="no model key has signed"):
+        follow(repository)
+
+
+def test_another_catalogues_root_is_not_believed(repository: Repository, tmp_path: Path) -> None:
+    repository.publish(manifest(1))
+    other = Repository.make(tmp_path / "other")
+
+    with pytest.raises(TrustError, match="cannot be trusted"):
+        verified({}, root=other.root, fetch=repository.fetch, generation=None, now=BEGAN)
+
+
+def test_no_changed_byte_is_believed(repository: Repository) -> None:
+    repository.publish(manifest(1))
+    trusted = follow(repository).metadata
+    repository.publish(manifest(2))
+    newest = [
+        name
+        for name in repository.files()
+        if name == "metadata/timestamp.json" or name.startswith(("metadata/3.", "metadata/4."))
+    ] + [
+        f"targets/manifest/{path.name}"
+        for path in (repository.folder / "targets/manifest").glob("*.newest")
+    ]
+    repository.asked.clear()
+    follow(repository, trusted)
+    wanted = [name for name in newest if name in repository.asked]
+    assert len(wanted) == 4  # timestamp, snapshot, publishing, the manifest
+
+    for name in wanted:
+        data = repository.files()[name]
+        for at in range(0, len(data), 16):
+            mutant = bytearray(data)
+            mutant[at] ^= 1 << (at // 16 % 8)
+            repository.lies = {name: lambda mutant=bytes(mutant): iter([mutant])}
+            try:
+                found = follow(repository, trusted)
+            except SyncError:
+                continue
+            # A signature's hexadecimal letters may be small or capital: what is signed is the same.
+            changed, original = (json.loads(each) for each in (bytes(mutant), data))
+            assert changed["signed"] == original["signed"]
+            assert str(changed).lower() == str(original).lower()
+            assert found.manifest.version == 2
+    repository.lies = {}
+    assert follow(repository, trusted).manifest.version == 2
+
+
+def kind_of(name: str) -> str:
+    """What a file is, whatever its version or hash."""
+    last = name.rpartition("/")[2]
+    return last if last == "timestamp.json" else last.split(".", 1)[-1]
+
+
+def test_only_what_belongs_together_and_is_newer_is_believed(repository: Repository) -> None:
+    """Every combination of three versions of four files, offered under the names asked for."""
+    kinds = ("timestamp.json", "snapshot.json", "publishing.json", "newest")
+    shelves: list[dict[str, bytes]] = []
+    trusted: list[Mapping[str, bytes]] = []
+    for version in (1, 2, 3):
+        repository.publish(manifest(version))
+        repository.asked.clear()
+        trusted.append(follow(repository).metadata)
+        files = repository.files()
+        shelves.append({kind_of(name): files[name] for name in repository.asked if name in files})
+    accepted = {}
+    for choice in itertools.product(range(3), repeat=4):
+        mixed = {kind: shelves[number][kind] for kind, number in zip(kinds, choice, strict=True)}
+
+        def fetch(name: str, mixed: dict[str, bytes] = mixed) -> Iterator[bytes] | None:
+            offered = mixed.get(kind_of(name))
+            return repository.fetch(name) if offered is None else iter([offered])
+
+        with suppress(SyncError):
+            found = verified(
+                trusted[1], root=repository.root, fetch=fetch, generation=None, now=BEGAN
+            )
+            accepted[choice] = found.manifest.version
+
+    # Of the version that is trusted, snapshot and publishing are at hand and not asked for.
+    same = {(1, snapshot, publishing, 1): 2 for snapshot in range(3) for publishing in range(3)}
+    assert accepted == same | {(2, 2, 2, 2): 3}
+
+
+def test_what_has_expired_is_not_installed(repository: Repository) -> None:
+    repository.publish(manifest(1))
+
+    with pytest.raises(TrustError, match="expired"):
+        follow(repository, now=BEGAN + 4 * DAY)
+    with pytest.raises(ClockSuspect, match="The clock says 2038"):
+        follow(repository, now=datetime(2038, 1, 19, tzinfo=BEGAN.tzinfo))
+    assert follow(repository, now=BEGAN - 30 * 365 * DAY).manifest.version == 1
+
+
+def test_a_timestamp_is_signed_again_at_a_third_of_its_life(repository: Repository) -> None:
+    repository.publish(manifest(1))
+
+    assert not signing.refresh(repository.folder, repository.signers, now=BEGAN + 0.9 * DAY)
+    assert signing.refresh(repository.folder, repository.signers, now=BEGAN + 1.1 * DAY)
+
+    assert follow(repository, now=BEGAN + 4 * DAY).manifest.version == 1
+    assert signing.refresh(repository.folder, repository.signers, now=BEGAN + 16 * DAY)
+    assert follow(repository, now=BEGAN + 18 * DAY).manifest.version == 1
+
+
+@pytest.mark.parametrize("name", ["timestamp", "newest"])
+def test_endless_files_are_not_read_to_the_end(repository: Repository, name: str) -> None:
+    repository.publish(manifest(1))
+    follow(repository)
+    (asked,) = {each for each in repository.asked if name in each}
+    repository.lies[asked] = lambda: itertools.repeat(bytes(4096))
+    repository.sent = 0
+
+    with pytest.raises(TrustError):
+        follow(repository)
+
+    declared = 16_384 if name == "timestamp" else len(manifests.encode(manifest(1)))
+    others = sum(len(data) for data in repository.files().values())
+    assert repository.sent <= others + declared + 4096
+
+
+def test_a_server_that_is_gone_is_told_as_that(repository: Repository) -> None:
+    repository.publish(manifest(1))
+
+    def gone(name: str) -> Iterator[bytes]:
+        raise TransportError("Nobody answers.")
+
+    def breaks_off(name: str) -> Iterator[bytes]:
+        yield b"{"
+        raise TransportError("Nobody answers any more.")
+
+    for fetch in (gone, breaks_off):
+        with pytest.raises(TransportError, match="Nobody answers"):
+            verified({}, root=repository.root, fetch=fetch, generation=None, now=BEGAN)
