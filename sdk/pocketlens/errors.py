@@ -130,6 +130,14 @@ class StateMismatch(SyncError):
     """What came does not bring the store to the state that was signed."""
 
 
+class MeteredRefused(SyncError):
+    """A sync would cost more bytes than were allowed."""
+
+
+class SyncCancelled(SyncError):
+    """A sync was cancelled by its caller."""
+
+
 class UpdateRequired(SyncError):
     """What the server offers needs a newer PocketLens."""
 

@@ -30,7 +30,7 @@ from pocketlens.query.searcher import Searcher
 from pocketlens.query.verdict import judge
 from pocketlens.results import Match, SearchResult, Timings
 from pocketlens.store import installs
-from pocketlens.store.reader import Reader
+from pocketlens.store.reader import Reader, version_of
 
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
@@ -95,12 +95,14 @@ class OpenInstall:
 
     @property
     def is_current(self) -> bool:
-        """Whether CURRENT still names it.
+        """Whether CURRENT still names it, and it is at the version that it was opened at.
 
         Raises:
             StoreError: CURRENT is missing or damaged.
         """
-        return _patiently(lambda: installs.current(self.reader.directory)) == self.folder
+        if _patiently(lambda: installs.current(self.reader.directory)) != self.folder:
+            return False
+        return version_of(self.folder) == self.reader.facts.version
 
     def close(self) -> None:
         """Frees files and memory; no search runs."""

@@ -50,3 +50,25 @@ class SearchOptions:
     cache_bytes: int = 32 * MIB
     codebook_index: CodebookIndex = "auto"
     probes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SyncOptions:
+    """What a sync may cost.
+
+    Attributes:
+        is_metered: Whether the network at hand is paid for by the byte.
+        metered_bytes: Fetched by one sync on such a network, at most: many deltas, no install.
+        max_bytes: Fetched by one sync on any network, at most; None for no limit.
+    """
+
+    is_metered: bool = False
+    metered_bytes: int = MIB
+    max_bytes: int | None = None
+
+    @property
+    def limit_bytes(self) -> int | None:
+        """What one sync may fetch on the network at hand."""
+        if not self.is_metered:
+            return self.max_bytes
+        return min(self.metered_bytes, self.max_bytes or self.metered_bytes)

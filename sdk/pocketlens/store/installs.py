@@ -4,6 +4,7 @@
     DIR/installs/<generation>-<n>/            one store, whole in itself, never changed by `index`
     DIR/files/<sha256>.tflite                 bundles, named by what is in them
     DIR/cache/                                what can be made again
+    DIR/pieces/                               of files that are being fetched
     DIR/lock                                  held by the one process that writes
 
 A new install is written under a name that starts with a dot, flushed, renamed, and only then
@@ -37,6 +38,7 @@ from pocketlens.errors import (
 
 CURRENT = "CURRENT"
 LOCK = "lock"
+PIECES = "pieces"
 
 _INSTALL = re.compile(r"[0-9a-f]{64}-[0-9]{1,9}")
 _BUNDLE = re.compile(r"[0-9a-f]{64}\.tflite")
@@ -170,7 +172,7 @@ def new_install(directory: Path, bundle: bytes) -> Iterator[NewInstall]:
 
 def _may_hold_a_store(directory: Path) -> bool:
     found = {each.name for each in directory.iterdir()}
-    return not found or bool(found & {CURRENT, LOCK, "installs"})
+    return not found or bool(found & {CURRENT, LOCK, "installs", PIECES})
 
 
 def _prepare(directory: Path) -> None:

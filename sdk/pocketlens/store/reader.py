@@ -32,6 +32,19 @@ from pocketlens.store.facts import StoreFacts, from_rows
 from pocketlens.store.tables import Tables
 
 
+def version_of(install: Path) -> int:
+    """The version that an install is at now; a reader that is open stays at its own.
+
+    Raises:
+        StoreCorrupt: The database is damaged or missing.
+    """
+    tables = Tables(install / database.FILE_NAME)
+    try:
+        return from_rows(tables.query("SELECT * FROM facts")).version
+    finally:
+        tables.close()
+
+
 class Reader(Closing):
     """One consistent view of a store."""
 

@@ -91,3 +91,11 @@ CREATE TABLE attributes (
     checksum     INTEGER NOT NULL,
     PRIMARY KEY (name, value, chunk)
 ) WITHOUT ROWID;
+
+-- What a store that follows a server trusts: signed metadata by its name, and the manifest of its
+-- version. Empty in other stores.
+CREATE TABLE trusted (
+    name     TEXT PRIMARY KEY,
+    data     BLOB NOT NULL,
+    checksum INTEGER NOT NULL
+) WITHOUT ROWID;

@@ -4,62 +4,35 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 import shutil
 import sqlite3
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.making.servers import BEGAN, Server, change
 from tests.making.shops import Shop, make_shop
 
-from pocketlens import image_lists
 from pocketlens.errors import CatalogError, StateMismatch
-from pocketlens.formats import bundle as bundles
 from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.manifest import Changes, Manifest, decode, encode
-from pocketlens.products import Image, Price, Product
 from pocketlens.store import database, installs, snapshots
 from pocketlens.store.applier import Applier
 from pocketlens.store.facts import Origin, StoreFacts
 from pocketlens.store.verification import verify
 from pocketlens_server.catalogue.operations import (
-    DeleteImage,
     DeleteProduct,
     PatchOffer,
-    PutImage,
-    PutProduct,
     apply,
 )
 from pocketlens_server.publishing import states
-from pocketlens_server.publishing.publisher import Catalogue, OpenBundle, Published, publish
+from pocketlens_server.publishing.publisher import Catalogue, publish
 from pocketlens_server.storage.blobs import Blobs
-from pocketlens_server.storage.history import IMAGE, PRODUCT, History
+from pocketlens_server.storage.history import IMAGE, History
 from pocketlens_server.storage.vectors import Vectors
 
-BEGAN = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 PRODUCTS, EACH = 40, 2
-
-
-@dataclass
-class Server:
-    """A catalogue in memory, its blobs in a folder."""
-
-    catalogue: Catalogue
-    shop: Shop
-    now: datetime = BEGAN
-
-    def put_image(self, id_: str, embedding: np.ndarray, products: list[str]) -> None:
-        picture = hashlib.sha256(embedding.tobytes()).digest()
-        self.catalogue.vectors.put_embeddings(1, {picture: embedding})
-        apply(self.catalogue.history, PutImage(Image(id_), picture, products))
-
-    def publish(self) -> Published:
-        self.now += timedelta(minutes=5)
-        return publish(self.catalogue, now=self.now, rng=np.random.default_rng(0))
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +42,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 @pytest.fixture
 def server(shop: Shop, tmp_path: Path) -> Server:
-    connection = sqlite3.connect(":memory:", isolation_level=None)
-    History.create(connection)
-    Vectors.create(connection)
-    blobs, data = Blobs(tmp_path / "blobs"), shop.bundle.read_bytes()
-    bundle = OpenBundle(1, hashlib.sha256(data).digest(), bundles.decode(data), blobs.put([data]))
-    made = Server(
-        Catalogue("main", History(connection), Vectors(connection), blobs, {1: bundle}), shop
-    )
-    made.catalogue.vectors.bundle(bundle.sha256)
-    listed = image_lists.read(shop.list, need_files=False)
-    for product in listed.products.values():
-        apply(made.catalogue.history, PutProduct(product))
-    for row, entry in enumerate(listed.entries):
-        made.put_image(entry.image.id, shop.embeddings[row], list(entry.product_ids))
-    return made
+    return Server.of_shop(shop, tmp_path)
 
 
 class Device:
@@ -128,34 +87,6 @@ class Device:
     def _reader(self, changes: Changes) -> DeltaReader:
         data = self._blobs.path(changes.blob.sha256).read_bytes()
         return DeltaReader([data], changes.inflated_size)
-
-
-def change(server: Server, rng: random.Random) -> None:
-    """A day of a shop."""
-    history = server.catalogue.history
-    known = [f"sku-{n}" for n in range(60)]
-    for _ in range(rng.randint(0, 30)):
-        alive = [each for each in known if _is_there(history, each)]
-        match rng.randrange(6):
-            case 0:
-                apply(history, PutProduct(Product(rng.choice(known), rng.choice("ABC"))))
-            case 1 if alive:
-                price = Price(rng.randrange(1000), "EUR")
-                apply(history, PatchOffer(rng.choice(alive), price, rng.randrange(9)))
-            case 2:
-                apply(history, DeleteProduct(rng.choice(known)))
-            case 3 if alive:
-                vector = np.random.default_rng(rng.randrange(100)).normal(size=16)
-                unit = (vector / np.linalg.norm(vector)).astype(np.float32)
-                shown = rng.sample(alive, min(len(alive), rng.randint(1, 3)))
-                server.put_image(f"pictures/{rng.randrange(50):05d}-0.jpg", unit, shown)
-            case 4:
-                apply(history, DeleteImage(f"pictures/{rng.randrange(50):05d}-0.jpg"))
-
-
-def _is_there(history: History, id_: str) -> bool:
-    key = history.known_key(PRODUCT, id_)
-    return key is not None and history.value(PRODUCT, key) is not None
 
 
 @pytest.mark.parametrize("seed", range(3))

@@ -1,0 +1,85 @@
+"""Pieces of files on their way: kept by their hash, so that a sync that was cut off goes on.
+
+    pieces.put(sha256, chunks, size=size)
+    for data in pieces.read(blob): ...
+
+A piece is checked when it comes and again when it is used: what rotted is dropped, and fetched
+again by the next sync.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from pocketlens.durable_files import translated, write_file
+from pocketlens.errors import StoreCorrupt, TransportError
+from pocketlens.formats.manifest import Blob
+
+_PIECE = re.compile(r"[0-9a-f]{64}")
+
+
+class Pieces:
+    """The pieces in one folder, which is made when the first comes."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def at_hand(self) -> frozenset[bytes]:
+        """SHA-256 of every piece."""
+        if not self._folder.is_dir():
+            return frozenset()
+        names = [path.name for path in self._folder.iterdir()]
+        return frozenset(bytes.fromhex(name) for name in names if _PIECE.fullmatch(name))
+
+    def put(self, sha256: bytes, chunks: Iterable[bytes], *, size: int) -> None:
+        """Keeps a piece; no more is read of it than `size`.
+
+        Raises:
+            TransportError: What came is not this piece.
+            StoreFull, StoreReadOnly: It cannot be written.
+        """
+        data = bytearray()
+        for chunk in chunks:
+            data += chunk
+            if len(data) > size:
+                break
+        if len(data) != size or hashlib.sha256(data).digest() != sha256:
+            raise TransportError(
+                f"Expected a piece of {size:,} bytes. Received another, of {len(data):,} or more. "
+                "Something between changes what the server sends, or the server is damaged."
+            )
+        try:
+            self._folder.mkdir(exist_ok=True)
+        except OSError as exc:
+            raise translated(exc, self._folder) from exc
+        write_file(self._folder / sha256.hex(), bytes(data))
+
+    def read(self, blob: Blob) -> Iterator[bytes]:
+        """Yields the pieces of a blob.
+
+        Raises:
+            StoreCorrupt: One is missing or damaged, and gone now.
+        """
+        for sha256 in blob.pieces:
+            path = self._folder / sha256.hex()
+            try:
+                data = path.read_bytes()
+            except OSError as exc:
+                raise StoreCorrupt(f"A piece that was fetched is missing: {path}.") from exc
+            if hashlib.sha256(data).digest() != sha256:
+                path.unlink(missing_ok=True)
+                raise StoreCorrupt(f"A piece that was fetched is damaged: {path}. Sync again.")
+            yield data
+
+    def clear(self) -> None:
+        """Drops all of them."""
+        for sha256 in self.at_hand():
+            (self._folder / sha256.hex()).unlink(missing_ok=True)
+        with suppress(OSError):
+            self._folder.rmdir()

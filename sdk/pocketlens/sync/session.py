@@ -1,0 +1,353 @@
+"""One sync of a store: what is signed, what is missing, what changes; all or nothing.
+
+    report = sync(directory, transport, root=ROOT_JSON, now=clock())
+    report.action, report.version, report.fetched_bytes
+
+Pieces that were fetched stay when a sync is cut off, and are not fetched again. Whatever goes
+wrong, the store answers as it did before; searches in all processes go on all the while.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens.errors import (
+    MeteredRefused,
+    StateMismatch,
+    StoreCorrupt,
+    StoreFull,
+    StoreNotFound,
+    SyncCancelled,
+    SyncError,
+    TrustError,
+)
+from pocketlens.formats import manifest as manifests
+from pocketlens.formats.delta import DeltaReader
+from pocketlens.formats.manifest import Changes, Manifest
+from pocketlens.options import SyncOptions
+from pocketlens.store import database, installs, snapshots, trusted
+from pocketlens.store.applier import Applier
+from pocketlens.store.facts import Origin, StoreFacts, from_rows
+from pocketlens.store.pieces import Pieces
+from pocketlens.store.trusted import Trusted
+from pocketlens.sync import trust
+from pocketlens.sync.planner import Action, Have, Plan, make_plan
+from pocketlens.sync.transports import Transport
+
+logger = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, what is done of it, and what there is to do."""
+
+_GROWTH = 3  # bytes of a store for each byte of a stream, at most
+_SPARE_BYTES = 4 << 20  # that stay free
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a sync did, or, as a plan, would do.
+
+    Attributes:
+        action: What it did.
+        version: Of the store afterwards.
+        before: Of the store before; 0 where there was none.
+        fetched_bytes: Of pieces; signed metadata is not counted.
+        as_of: When the version was published.
+    """
+
+    action: Action
+    version: int
+    before: int
+    fetched_bytes: int
+    as_of: datetime
+
+
+def sync(
+    directory: Path,
+    transport: Transport,
+    *,
+    catalogue: str,
+    root: bytes,
+    now: datetime,
+    options: SyncOptions | None = None,
+    device: str = "",
+    generation: bytes | None = None,
+    only_plan: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda stage, done, total: None,
+) -> SyncReport:
+    """Brings the store in a folder to the newest version, or makes it.
+
+    Args:
+        directory: Of the store; new, empty, or one that follows the same catalogue.
+        transport: To the server.
+        catalogue: Name of the catalogue.
+        root: Signed metadata that the app came with.
+        now: The device's clock.
+        options: What a sync may cost; `SyncOptions()` if None.
+        device: Id of the device, for versions that reach some devices first.
+        generation: Id of the one to follow; None for the newest.
+        only_plan: Whether nothing is fetched but what is signed, and nothing changed.
+        cancelled: Asked between pieces.
+        progress: Called with a stage ("fetching", "writing"), done and total.
+
+    Raises:
+        TransportError: The server cannot be reached, or something changes what it sends.
+        TrustError: What came is not to be believed.
+        ClockSuspect: The device's clock may be wrong.
+        UpdateRequired: The server's formats are newer than this PocketLens.
+        StateMismatch: What was signed does not lead to the state that was signed.
+        MeteredRefused: It would cost more than the options allow.
+        SyncCancelled: `cancelled` said so.
+        StoreLocked, StoreFull, StoreReadOnly: The folder cannot be written.
+        SyncError: The store there is of another catalogue.
+    """
+    options = options or SyncOptions()
+    with installs.writing(directory):
+        store = _Store.of(directory, catalogue)
+        found = trust.verified(
+            store.trusted.metadata if store else {},
+            root=root,
+            fetch=transport.file,
+            generation=generation,
+            now=store.not_before(now) if store else now,
+        )
+        if found.manifest.catalogue != catalogue:
+            raise TrustError(
+                f"Expected the catalogue {catalogue!r}. Received {found.manifest.catalogue!r}."
+            )
+        job = _Job(directory, transport, options, store, found, cancelled, progress)
+        plan = job.plan(device)
+        if only_plan:
+            return job.report(plan, plan.manifest.version, plan.fetch_bytes)
+        return job.carry_out(plan)
+
+
+@dataclass(frozen=True, slots=True)
+class _Store:
+    """The store as it is.
+
+    Attributes:
+        path: Of its database.
+        facts: Of it.
+        trusted: What it trusts.
+    """
+
+    path: Path
+    facts: StoreFacts
+    trusted: Trusted
+
+    @classmethod
+    def of(cls, directory: Path, catalogue: str) -> _Store | None:
+        """Reads it; None where there is none, or a damaged one, which is made anew.
+
+        Raises:
+            SyncError: It is of another catalogue.
+        """
+        try:
+            path = installs.current(directory) / database.FILE_NAME
+            with closing(database.open_to_read(path)) as connection, database.errors(path):
+                facts = from_rows(connection.execute("SELECT * FROM facts").fetchall())
+                found = cls(path, facts, trusted.read(connection))
+        except (StoreNotFound, StoreCorrupt):
+            return None
+        if facts.catalogue != catalogue:
+            of = f"the catalogue {facts.catalogue!r}" if facts.catalogue else "pocketlens index"
+            raise SyncError(
+                f"Expected a store of the catalogue {catalogue!r} in {directory}. Received one of "
+                f"{of}. Choose another folder."
+            )
+        return found
+
+    def not_before(self, now: datetime) -> datetime:
+        """The later of a clock and of the newest time that was signed."""
+        if not self.trusted.manifest:
+            return now
+        return max(now, manifests.decode(self.trusted.manifest).signed_at)
+
+
+class _Job:
+    """One sync, under the store's lock."""
+
+    def __init__(
+        self,
+        directory: Path,
+        transport: Transport,
+        options: SyncOptions,
+        store: _Store | None,
+        found: trust.Verified,
+        cancelled: Callable[[], bool],
+        progress: Progress,
+    ) -> None:
+        self._directory, self._transport, self._options = directory, transport, options
+        self._store, self._found = store, found
+        self._cancelled, self._progress = cancelled, progress
+        self._pieces = Pieces(directory / installs.PIECES)
+        self._fetched = 0
+
+    def plan(self, device: str, *, whole: bool = False) -> Plan:
+        have = None
+        if self._store is not None:
+            facts = self._store.facts
+            bundles = [path.stem for path in (self._directory / "files").glob("*.tflite")]
+            have = Have(
+                bytes.fromhex(facts.generation),
+                facts.version,
+                facts.codebook_sha256,
+                [bytes.fromhex(name) for name in bundles],
+            )
+        return make_plan(
+            have,
+            self._found.manifest,
+            at_hand=self._pieces.at_hand(),
+            device=device,
+            whole=whole,
+        )
+
+    def carry_out(self, plan: Plan) -> SyncReport:
+        store = self._store
+        if store is not None and plan.action in (Action.NOTHING, Action.WAIT):
+            return self.report(plan, self._remember(store).version, 0)
+        if store is not None and plan.action is Action.DELTA:
+            try:
+                self._fetch(plan)
+                facts = self._change(store, plan)
+            except StateMismatch as exc:
+                logger.warning("sync.delta.failed error=%s", exc)
+                plan = self.plan("", whole=True)
+        if plan.action is Action.INSTALL:
+            self._fetch(plan)
+            facts = self._install(plan)
+        self._pieces.clear()
+        return self.report(plan, facts.version, self._fetched)
+
+    def report(self, plan: Plan, version: int, fetched: int) -> SyncReport:
+        before = self._store.facts.version if self._store else 0
+        return SyncReport(plan.action, version, before, fetched, plan.manifest.as_of)
+
+    # --- steps -----------------------------------------------------------------------------------
+
+    def _fetch(self, plan: Plan) -> None:
+        self._check_costs(plan)
+        at_hand = set(self._pieces.at_hand())
+        done = 0
+        self._progress("fetching", done, plan.fetch_bytes)
+        for blob in plan.blobs:
+            for number, sha256 in enumerate(blob.pieces):
+                if sha256 in at_hand:
+                    continue
+                if self._cancelled():
+                    raise SyncCancelled("The sync was cancelled; what was fetched is kept.")
+                size = blob.piece_size(number)
+                self._pieces.put(sha256, self._transport.piece(blob, number), size=size)
+                at_hand.add(sha256)
+                done += size
+                self._progress("fetching", done, plan.fetch_bytes)
+        self._fetched += done
+
+    def _check_costs(self, plan: Plan) -> None:
+        limit = self._options.limit_bytes
+        if limit is not None and plan.fetch_bytes > limit:
+            raise MeteredRefused(
+                f"The sync needs {plan.fetch_bytes:,} bytes; {limit:,} are allowed here. Sync on "
+                "another network, or allow more."
+            )
+        inflated = sum(each.inflated_size for each in plan.changes)
+        bundle = plan.manifest.bundle.size if plan.action is Action.INSTALL else 0
+        needed = plan.fetch_bytes + bundle + _GROWTH * inflated + _SPARE_BYTES
+        free = shutil.disk_usage(self._directory).free
+        if free < needed:
+            raise StoreFull(
+                f"The sync needs {needed:,} bytes of room, {free:,} are free in {self._directory}. "
+                "Free some space and try again."
+            )
+
+    def _change(self, store: _Store, plan: Plan) -> StoreFacts:
+        """Changes rows of the install in use."""
+        self._progress("writing", 0, 1)
+        with database.changing(store.path) as connection:
+            facts = self._apply(connection, store.path, plan.changes[0])
+            self._believe(connection, facts)
+        self._progress("writing", 1, 1)
+        return facts
+
+    def _install(self, plan: Plan) -> StoreFacts:
+        """Makes a new install and lets it take the place of the one in use."""
+        manifest = plan.manifest
+        model = self._bundle(plan)
+        data = b"".join(self._pieces.read(manifest.codebook))
+        centroids = np.frombuffer(data[8:], "<f2").reshape(-1, len(manifest.scale))
+        self._progress("writing", 0, len(plan.changes))
+        with installs.new_install(self._directory, model) as new:
+            new.generation = manifest.generation.hex()
+            path = new.folder / database.FILE_NAME
+            reader = self._stream(plan.changes[0])
+            facts = snapshots.write(path, reader, centroids, _origin(manifest, reader))
+            self._progress("writing", 1, len(plan.changes))
+            with database.changing(path) as connection:
+                for changes in plan.changes[1:]:
+                    facts = self._apply(connection, path, changes)
+                self._believe(connection, facts)
+        self._progress("writing", len(plan.changes), len(plan.changes))
+        return facts
+
+    def _bundle(self, plan: Plan) -> bytes:
+        bundle = plan.manifest.bundle
+        if bundle in plan.blobs:
+            return b"".join(self._pieces.read(bundle))
+        return installs.bundle_path(self._directory, bundle.sha256).read_bytes()
+
+    def _remember(self, store: _Store) -> StoreFacts:
+        """Only what is trusted changes, if anything does."""
+        manifest = self._found.manifest
+        believed = replace(store.trusted, metadata=self._found.metadata)
+        if manifest.version == store.facts.version:  # otherwise it is not for this device yet
+            believed = replace(believed, manifest=manifests.encode(manifest))
+        if believed != store.trusted:
+            with database.changing(store.path) as connection:
+                trusted.write(connection, believed)
+        return store.facts
+
+    def _apply(self, connection: database.Connection, path: Path, changes: Changes) -> StoreFacts:
+        reader = self._stream(changes)
+        applier = Applier(connection, path)
+        applier.apply(reader.header, reader.blocks())
+        return applier.facts
+
+    def _believe(self, connection: database.Connection, facts: StoreFacts) -> None:
+        """Lets the transaction be committed, or not."""
+        manifest = self._found.manifest
+        signed = manifest.version, manifest.state_hash
+        if (facts.version, facts.state_hash) != signed:
+            raise StateMismatch(
+                f"What came leads to another state of version {manifest.version} than was signed."
+            )
+        trusted.write(connection, Trusted(self._found.metadata, manifests.encode(manifest)))
+
+    def _stream(self, changes: Changes) -> DeltaReader:
+        return DeltaReader(self._pieces.read(changes.blob), changes.inflated_size)
+
+
+def _origin(manifest: Manifest, reader: DeltaReader) -> Origin:
+    return Origin(
+        generation=manifest.generation.hex(),
+        bundle_sha256=manifest.bundle.sha256,
+        catalogue=manifest.catalogue,
+        version=reader.header.head,
+        as_of=reader.header.as_of,
+        scale=manifest.scale,
+        probes=manifest.probes,
+        probes_estimated=manifest.probes_estimated,
+        codebook_sha256=manifest.codebook.sha256,
+        saturated_share=manifest.saturated_share,
+    )

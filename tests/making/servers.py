@@ -1,0 +1,118 @@
+"""A server's catalogue in memory, its public files in a folder, and a shop that changes."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+import random
+import sqlite3
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+from securesystemslib.signer import Signer
+
+from pocketlens import image_lists
+from pocketlens.formats import bundle as bundles
+from pocketlens.formats.manifest import encode
+from pocketlens.products import Image, Price, Product
+from pocketlens_server.catalogue.operations import (
+    DeleteImage,
+    DeleteProduct,
+    PatchOffer,
+    PutImage,
+    PutProduct,
+    apply,
+)
+from pocketlens_server.publishing import keys, signing
+from pocketlens_server.publishing.publisher import Catalogue, OpenBundle, Published, publish
+from pocketlens_server.storage.blobs import Blobs
+from pocketlens_server.storage.history import PRODUCT, History
+from pocketlens_server.storage.vectors import Vectors
+from tests.making.shops import Shop
+
+BEGAN = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
+
+
+@dataclass
+class Server:
+    """A catalogue in memory.
+
+    Attributes:
+        public: Folder that devices are served from.
+        root: Signed metadata that apps come with.
+    """
+
+    catalogue: Catalogue
+    shop: Shop
+    public: Path
+    signers: dict[str, Signer]
+    root: bytes
+    now: datetime = BEGAN
+
+    @classmethod
+    def of_shop(cls, shop: Shop, folder: Path) -> Server:
+        """With the products of a shop, none published yet."""
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        History.create(connection)
+        Vectors.create(connection)
+        public = folder / "public"
+        signers = keys.create(folder / "online", keys.ONLINE)
+        signers |= keys.create(folder / "offline", keys.OFFLINE)
+        root = signing.create(public, signers, now=BEGAN)
+        blobs, data = Blobs(public / "blobs"), shop.bundle.read_bytes()
+        bundle = OpenBundle(
+            1, hashlib.sha256(data).digest(), bundles.decode(data), blobs.put([data])
+        )
+        signing.add_model(public, bundle.blob, signers, now=BEGAN)
+        catalogue = Catalogue("main", History(connection), Vectors(connection), blobs, {1: bundle})
+        made = cls(catalogue, shop, public, signers, root)
+        catalogue.vectors.bundle(bundle.sha256)
+        listed = image_lists.read(shop.list, need_files=False)
+        for product in listed.products.values():
+            apply(catalogue.history, PutProduct(product))
+        for row, entry in enumerate(listed.entries):
+            made.put_image(entry.image.id, shop.embeddings[row], list(entry.product_ids))
+        return made
+
+    def put_image(self, id_: str, embedding: np.ndarray, products: list[str]) -> None:
+        picture = hashlib.sha256(embedding.tobytes()).digest()
+        self.catalogue.vectors.put_embeddings(1, {picture: embedding})
+        apply(self.catalogue.history, PutImage(Image(id_), picture, products))
+
+    def publish(self) -> Published:
+        self.now += timedelta(minutes=5)
+        published = publish(self.catalogue, now=self.now, rng=np.random.default_rng(0))
+        encoded = {each.generation: encode(each) for each in published.manifests}
+        signing.publish(self.public, encoded, self.signers, now=self.now)
+        return published
+
+
+def change(server: Server, rng: random.Random) -> None:
+    """A day of a shop."""
+    history = server.catalogue.history
+    known = [f"sku-{n}" for n in range(60)]
+    for _ in range(rng.randint(0, 30)):
+        alive = [each for each in known if _is_there(history, each)]
+        match rng.randrange(6):
+            case 0:
+                apply(history, PutProduct(Product(rng.choice(known), rng.choice("ABC"))))
+            case 1 if alive:
+                price = Price(rng.randrange(1000), "EUR")
+                apply(history, PatchOffer(rng.choice(alive), price, rng.randrange(9)))
+            case 2:
+                apply(history, DeleteProduct(rng.choice(known)))
+            case 3 if alive:
+                vector = np.random.default_rng(rng.randrange(100)).normal(size=16)
+                unit = (vector / np.linalg.norm(vector)).astype(np.float32)
+                shown = rng.sample(alive, min(len(alive), rng.randint(1, 3)))
+                server.put_image(f"pictures/{rng.randrange(50):05d}-0.jpg", unit, shown)
+            case 4:
+                apply(history, DeleteImage(f"pictures/{rng.randrange(50):05d}-0.jpg"))
+
+
+def _is_there(history: History, id_: str) -> bool:
+    key = history.known_key(PRODUCT, id_)
+    return key is not None and history.value(PRODUCT, key) is not None
