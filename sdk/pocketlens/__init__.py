@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pocketlens.errors import PocketLensError
+    from pocketlens.following import install
     from pocketlens.indexing import index
     from pocketlens.lens import Lens
-    from pocketlens.options import PictureLimits, SearchOptions
+    from pocketlens.options import PictureLimits, SearchOptions, SyncOptions
     from pocketlens.products import Image, Price, Product
     from pocketlens.query.embedder import Embedder
     from pocketlens.query.filters import Filter
@@ -37,9 +38,11 @@ __all__ = [
     "Product",
     "SearchOptions",
     "SearchResult",
+    "SyncOptions",
     "Timings",
     "Verdict",
     "index",
+    "install",
 ]
 
 _HOME = {
@@ -54,9 +57,11 @@ _HOME = {
     "Product": "products",
     "SearchOptions": "options",
     "SearchResult": "results",
+    "SyncOptions": "options",
     "Timings": "results",
     "Verdict": "results",
     "index": "indexing",
+    "install": "following",
 }
 
 

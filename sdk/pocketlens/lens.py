@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from time import perf_counter
@@ -22,10 +22,11 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens import following
 from pocketlens.closing import Closing
 from pocketlens.errors import QueryError, StoreError
 from pocketlens.open_install import OpenInstall, Settings
-from pocketlens.options import Accelerator, PictureLimits, SearchOptions
+from pocketlens.options import Accelerator, PictureLimits, SearchOptions, SyncOptions
 from pocketlens.query.filters import Filter
 from pocketlens.results import SearchResult, Timings
 from pocketlens.store.facts import StoreFacts
@@ -33,6 +34,7 @@ from pocketlens.store.facts import StoreFacts
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
     from pocketlens.query.pictures import Box, Picture
+    from pocketlens.sync.session import SyncReport
 
 
 class Lens(Closing):
@@ -131,11 +133,39 @@ class Lens(Closing):
         with self._in_use() as install:
             return install.answer(_unit(embedding), k, filter, spent=Timings(), accelerator="")
 
+    def sync(
+        self,
+        options: SyncOptions | None = None,
+        *,
+        cancelled: Callable[[], bool] = lambda: False,
+        progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
+    ) -> SyncReport:
+        """Brings the store up to date with the server that it follows, and moves to it.
+
+        Searches go on all the while; those that run end in what they began with.
+
+        Args:
+            options: What it may cost; `SyncOptions()` if None.
+            cancelled: Asked between pieces of what is fetched; True ends the sync.
+            progress: Called with a stage ("fetching", "writing"), done and total.
+
+        Raises:
+            SyncError: It cannot be, or the store follows no server; it answers as it did before.
+            StoreError: The folder cannot be written, or this Lens is closed.
+        """
+        with self._in_use():  # a closed Lens says so before anything is fetched
+            pass
+        report = following.update(
+            self._directory, options=options, cancelled=cancelled, progress=progress
+        )
+        self.refresh()
+        return report
+
     def refresh(self) -> bool:
-        """Moves to the install that CURRENT names now; searches that run end in the old one.
+        """Moves to what the store is now; searches that run end in what it was.
 
         Returns:
-            Whether it is another one than before.
+            Whether it is another install, or another version, than before.
 
         Raises:
             StoreError: It cannot be opened; this Lens goes on with the one it has.

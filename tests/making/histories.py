@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from pocketlens.formats import parts, state_hash
-from pocketlens.formats.delta import Block, DeltaReader, DeltaStream, Header
+from pocketlens.formats.delta import DeltaReader, DeltaStream, Header
+from pocketlens.formats.delta_blocks import Block
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
 from pocketlens.query.codebook import Codebook
 from pocketlens.store import database, installs, snapshots

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pocketlens.cli import index, inspect, output, programs, search
+from pocketlens.cli import index, inspect, output, programs, search, sync
 
 __all__ = ["app", "main"]
 
@@ -23,6 +23,7 @@ app = programs.program(
 index.register(app)
 search.register(app)
 inspect.register(app)
+sync.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

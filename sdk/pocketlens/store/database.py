@@ -13,7 +13,7 @@ import functools
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from importlib import resources
 from pathlib import Path
@@ -149,6 +149,15 @@ def changing(path: Path) -> Iterator[Connection]:
         finally:
             if connection.in_transaction:
                 connection.rollback()
+
+
+def put_rows(connection: Connection, table: str, new: Iterable[tuple[object, ...]]) -> None:
+    """Inserts whole rows, or replaces those that are there."""
+    rows = list(new)
+    if rows:
+        marks = ",".join("?" * len(rows[0]))
+        statement = f"INSERT OR REPLACE INTO {table} VALUES ({marks})"  # noqa: S608 # our names
+        connection.executemany(statement, rows)
 
 
 @contextmanager

@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from pocketlens.durable_files import translated
 from pocketlens.errors import StateMismatch
-from pocketlens.formats.delta import Block, DeltaReader
+from pocketlens.formats.delta import DeltaReader
+from pocketlens.formats.delta_blocks import Block
 from pocketlens.formats.parts import ImagePart
 from pocketlens.store.facts import Origin, StoreFacts
 from pocketlens.store.writer import Contents, StoreWriter

@@ -36,7 +36,7 @@ from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.manifest import Changes, Manifest
 from pocketlens.options import SyncOptions
 from pocketlens.store import database, installs, snapshots, trusted
-from pocketlens.store.applier import Applier
+from pocketlens.store.applying.applier import Applier
 from pocketlens.store.facts import Origin, StoreFacts, from_rows
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.trusted import Trusted

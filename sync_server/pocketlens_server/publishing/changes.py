@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import TypeVar
 
 from pocketlens.formats import parts
-from pocketlens.formats.delta import Block
+from pocketlens.formats.delta_blocks import Block
 from pocketlens.formats.parts import ImagePart, OfferPart, Part, PlacementPart, ProductPart
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History, placement_kind
 

@@ -58,7 +58,7 @@ def begin(
     Raises:
         CatalogError: There is no image, or an embedding is not finite.
     """
-    images = [(key, _picture(value)) for key, value in history.values(IMAGE)]
+    images = [(key, picture_of(value)) for key, value in history.values(IMAGE)]
     pictures = list(dict.fromkeys(picture for _, picture in images))
     embeddings, coded = scratch / "embeddings", scratch / "codes"
     try:
@@ -116,7 +116,7 @@ def place_waiting(
         history.delete(placement_kind(generation.number), key)
     codebook = Codebook(generation.centroids, index="exact")
     feedback = codes.feedback_of(generation.scale, facts.representative, facts.queries)
-    waiting = [(key, _picture(value)) for key, value in history.begun_since(IMAGE, head)]
+    waiting = [(key, picture_of(value)) for key, value in history.begun_since(IMAGE, head)]
     for some in _blocks(waiting):
         pictures = list(dict.fromkeys(picture for _, picture in some))
         embeddings = vectors.embeddings(generation.bundle, pictures)
@@ -137,7 +137,7 @@ def _place(history: History, generation: Generation, key: int, number: int) -> N
     history.put(kind, key, parts.encode_placement(key, number))
 
 
-def _picture(value: bytes) -> bytes:
+def picture_of(value: bytes) -> bytes:
     """SHA-256 of the picture of an image, which its part has in place of a code."""
     part = parts.decode(value)
     if not isinstance(part, ImagePart):

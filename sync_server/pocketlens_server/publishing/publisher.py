@@ -24,13 +24,13 @@ from pocketlens.errors import CatalogError, StateMismatch
 from pocketlens.formats import state_hash
 from pocketlens.formats.bundle import Bundle
 from pocketlens.formats.delta import DeltaReader, DeltaStream, Header
-from pocketlens.formats.manifest import Blob, Changes, Manifest
+from pocketlens.formats.manifest import Blob, Changes, Manifest, encode
 from pocketlens.formats.state_hash import Counts, Identity
 from pocketlens.query.codebook import Codebook
 from pocketlens_server.publishing import encoding, planner, states
 from pocketlens_server.publishing.changes import changes_since
 from pocketlens_server.storage.blobs import Blobs
-from pocketlens_server.storage.history import HOLDS, History
+from pocketlens_server.storage.history import HOLDS, IMAGE, History
 from pocketlens_server.storage.vectors import Generation, State, Vectors
 
 _READ_BYTES = 1 << 20
@@ -93,29 +93,45 @@ def publish(catalogue: Catalogue, *, now: datetime, rng: np.random.Generator) ->
         rng: Draws what a first generation draws.
 
     Raises:
-        CatalogError: There is nothing to publish: no image yet.
+        CatalogError: There is no model, or no image yet.
         StateMismatch: A delta does not lead to the state that history has; a defect of ours.
         StoreFull: The disk has no room.
     """
     history, vectors = catalogue.history, catalogue.vectors
+    if not catalogue.bundles:
+        raise CatalogError("Expected a model. Add one: pocketlens-server model add SHOP.tflite")
+    if next(history.values(IMAGE), None) is None and history.head == 0:
+        raise CatalogError("Expected images. Push some: pocketlens-server push LIST")
     generations = vectors.generations()
     for generation in generations:
         facts = catalogue.bundles[generation.bundle].facts
         encoding.place_waiting(history, vectors, generation, facts)
-    if not generations:
-        generations = [_begin(catalogue, rng)]
+    for bundle in bundles_to_begin(catalogue):
+        generations.append(_begin(catalogue, bundle, rng))
     base = history.head
     version = history.publish(now)
-    return Published(
-        version,
-        tuple(_published(catalogue, each, base, version, now) for each in generations),
-    )
+    manifests = [_published(catalogue, each, base, version, now) for each in generations]
+    for generation, made in zip(generations, manifests, strict=True):
+        vectors.put_manifest(generation.number, encode(made))
+    return Published(version, tuple(manifests))
 
 
-def _begin(catalogue: Catalogue, rng: np.random.Generator) -> Generation:
-    if not catalogue.bundles:
-        raise CatalogError("Expected a model. Add one: pocketlens-server model add SHOP.tflite")
-    bundle = catalogue.bundles[max(catalogue.bundles)]
+def bundles_to_begin(catalogue: Catalogue) -> list[OpenBundle]:
+    """Bundles that have embedded every picture and have no generation yet."""
+    begun = {generation.bundle for generation in catalogue.vectors.generations()}
+    if begun.issuperset(catalogue.bundles):
+        return []
+    pictures = [encoding.picture_of(value) for _, value in catalogue.history.values(IMAGE)]
+    return [
+        bundle
+        for number, bundle in sorted(catalogue.bundles.items())
+        if number not in begun
+        and pictures
+        and not catalogue.vectors.without_embedding(number, pictures)
+    ]
+
+
+def _begin(catalogue: Catalogue, bundle: OpenBundle, rng: np.random.Generator) -> Generation:
     with tempfile.TemporaryDirectory() as scratch:
         return encoding.begin(
             catalogue.history,

@@ -168,6 +168,19 @@ def publish(
     _extend(folder, PUBLISHING, publishing, signers, now)
 
 
+def visible(folder: Path) -> dict[bytes, bytes]:
+    """Encoded manifests that devices find now, by the id of their generation, oldest first."""
+    found = {}
+    targets = _newest(folder, PUBLISHING, Targets).targets
+    for path, target in targets.items():
+        if path == NEWEST:
+            continue
+        digest, name = target.hashes["sha256"], path.rpartition("/")[2]
+        data = (folder / "targets" / "manifest" / f"{digest}.{name}").read_bytes()
+        found[bytes.fromhex(name)] = data
+    return found
+
+
 def refresh(folder: Path, signers: Signers, *, now: datetime) -> bool:
     """Signs the timestamp again once a third of its life has passed; whether it did.
 

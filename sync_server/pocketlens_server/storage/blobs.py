@@ -36,28 +36,52 @@ class Blobs:
             StoreFull, StoreReadOnly: It cannot be written.
         """
         temporary = self._folder / f".{secrets.token_hex(8)}.tmp"
-        whole, size, pieces, piece, left = hashlib.sha256(), 0, [], hashlib.sha256(), PIECE_BYTES
+        described = _Described()
         try:
             with temporary.open("xb") as file:
                 for chunk in chunks:
                     file.write(chunk)
-                    whole.update(chunk)
-                    size += len(chunk)
-                    view = memoryview(chunk)
-                    while len(view) >= left:
-                        piece.update(view[:left])
-                        pieces.append(piece.digest())
-                        view, piece, left = view[left:], hashlib.sha256(), PIECE_BYTES
-                    piece.update(view)
-                    left -= len(view)
-                if left < PIECE_BYTES:
-                    pieces.append(piece.digest())
+                    described.update(chunk)
                 file.flush()
                 os.fsync(file.fileno())
-            temporary.replace(self.path(whole.digest()))
+            blob = described.blob()
+            temporary.replace(self.path(blob.sha256))
             sync_folder(self._folder)
         except OSError as exc:
             raise translated(exc, self._folder) from exc
         finally:
             temporary.unlink(missing_ok=True)
-        return Blob(whole.digest(), size, tuple(pieces))
+        return blob
+
+
+def describe(data: bytes) -> Blob:
+    """The blob that `data` is."""
+    described = _Described()
+    described.update(data)
+    return described.blob()
+
+
+class _Described:
+    """Hashes of a file and of its pieces, while it comes."""
+
+    def __init__(self) -> None:
+        self._whole, self._piece = hashlib.sha256(), hashlib.sha256()
+        self._size, self._left = 0, PIECE_BYTES
+        self._pieces: list[bytes] = []
+
+    def update(self, chunk: bytes) -> None:
+        self._whole.update(chunk)
+        self._size += len(chunk)
+        view = memoryview(chunk)
+        while len(view) >= self._left:
+            self._piece.update(view[: self._left])
+            self._pieces.append(self._piece.digest())
+            view, self._piece, self._left = view[self._left :], hashlib.sha256(), PIECE_BYTES
+        self._piece.update(view)
+        self._left -= len(view)
+
+    def blob(self) -> Blob:
+        pieces = list(self._pieces)
+        if self._left < PIECE_BYTES:
+            pieces.append(self._piece.digest())
+        return Blob(self._whole.digest(), self._size, tuple(pieces))

@@ -65,6 +65,24 @@ class History:
         found = self._connection.execute(query, (kind, id_)).fetchone()
         return None if found is None else int(found[0])
 
+    def ids(self, kind: int) -> list[str]:
+        """Ids under which something holds with all that waits, by key."""
+        found = self._connection.execute(
+            "SELECT id FROM keys JOIN history USING (kind, key) WHERE kind = ? AND valid_to = ?"
+            " ORDER BY key",
+            (kind, HOLDS),
+        )
+        return [id_ for (id_,) in found]
+
+    def waiting(self, kind: int) -> int:
+        """How many values begin or end with the next version."""
+        coming = self.head + 1
+        query = (
+            "SELECT count(DISTINCT key) FROM history WHERE kind = ?"
+            " AND (valid_from = ? OR valid_to = ?)"
+        )
+        return int(self._connection.execute(query, (kind, coming, coming)).fetchone()[0])
+
     def value(self, kind: int, key: int, version: int | None = None) -> bytes | None:
         """The value at a version, or with all that waits; None where there is none."""
         at = HOLDS - 1 if version is None else version

@@ -79,6 +79,10 @@ class Vectors:
         query = "SELECT number FROM bundles WHERE sha256 = ?"
         return int(self._connection.execute(query, (sha256,)).fetchone()[0])
 
+    def bundles(self) -> dict[int, bytes]:
+        """SHA-256 of every bundle, by its number, oldest first."""
+        return dict(self._connection.execute("SELECT number, sha256 FROM bundles ORDER BY number"))
+
     def without_embedding(self, bundle: int, pictures: Iterable[bytes]) -> list[bytes]:
         """Those of the pictures that the bundle has not embedded, each once, in their order."""
         wanted = list(dict.fromkeys(pictures))
@@ -177,6 +181,21 @@ class Vectors:
         if found is None:
             raise KeyError(generation)
         return int(found)
+
+    def put_manifest(self, generation: int, data: bytes) -> None:
+        """Keeps the encoded manifest of a generation, in the place of the one before."""
+        self._connection.execute(
+            "INSERT OR REPLACE INTO manifests VALUES (?, ?)", (generation, data)
+        )
+
+    def manifests(self) -> dict[bytes, bytes]:
+        """Encoded manifests by the id of their generation, oldest first."""
+        return dict(
+            self._connection.execute(
+                "SELECT id, data FROM manifests JOIN generations ON generation = number"
+                " ORDER BY number"
+            )
+        )
 
     def put_snapshot(self, generation: int, snapshot: Changes) -> None:
         """Keeps what is known of a snapshot, in the place of the one before."""

@@ -42,6 +42,12 @@ CREATE TABLE snapshots (
     pieces     BLOB NOT NULL        -- SHA-256 of each piece of 1 MiB
 );
 
+-- The manifest of each generation at its newest version, as it is signed.
+CREATE TABLE manifests (
+    generation INTEGER PRIMARY KEY,
+    data       BLOB NOT NULL
+);
+
 -- The state of a generation at each version that deltas begin at.
 CREATE TABLE states (
     generation INTEGER NOT NULL,

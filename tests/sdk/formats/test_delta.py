@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from tests.making.histories import History, encoded
 
 from pocketlens.errors import StateMismatch, UpdateRequired
-from pocketlens.formats.delta import Block, DeltaReader, Header
+from pocketlens.formats.delta import DeltaReader, Header
+from pocketlens.formats.delta_blocks import Block
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
 from pocketlens_protos.v1 import delta_pb2
 

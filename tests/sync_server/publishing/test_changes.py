@@ -18,7 +18,7 @@ from tests.making.histories import State, encoded, write_store
 from pocketlens.formats import parts
 from pocketlens.formats.delta import DeltaReader, Header
 from pocketlens.store import database
-from pocketlens.store.applier import Applier
+from pocketlens.store.applying.applier import Applier
 from pocketlens.store.verification import verify
 from pocketlens_server.publishing import changes
 from pocketlens_server.publishing.changes import changes_since

@@ -18,7 +18,7 @@ from pocketlens.errors import CatalogError, StateMismatch
 from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.manifest import Changes, Manifest, decode, encode
 from pocketlens.store import database, installs, snapshots
-from pocketlens.store.applier import Applier
+from pocketlens.store.applying.applier import Applier
 from pocketlens.store.facts import Origin, StoreFacts
 from pocketlens.store.verification import verify
 from pocketlens_server.catalogue.operations import (

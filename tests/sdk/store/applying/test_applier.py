@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from tests.making.histories import History, write_store
 
 from pocketlens.errors import StateMismatch
-from pocketlens.formats.delta import Block, Header
+from pocketlens.formats.delta import Header
+from pocketlens.formats.delta_blocks import Block
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
 from pocketlens.store import chunks, database, rows
-from pocketlens.store.applier import Applier
+from pocketlens.store.applying.applier import Applier
 from pocketlens.store.facts import StoreFacts
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify

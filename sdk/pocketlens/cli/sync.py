@@ -1,0 +1,110 @@
+"""`pocketlens sync`: a store that follows a server is made, or brought up to date."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketlens.cli import output
+
+if TYPE_CHECKING:
+    from pocketlens.sync.session import SyncReport
+
+_EXAMPLES = """\b
+Examples:
+  pocketlens sync shop --server https://cdn.shop.example/main --root root.json
+  pocketlens sync shop
+  pocketlens sync shop --plan
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the command to the program."""
+    app.command("sync", epilog=_EXAMPLES)(_sync)
+
+
+def _sync(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The store; made if missing.")],
+    *,
+    server: Annotated[
+        str,
+        typer.Option(
+            "--server",
+            metavar="ADDRESS",
+            help="Where the catalogue's public files are (https://..., or a folder); remembered.",
+        ),
+    ] = "",
+    catalog: Annotated[str, typer.Option("--catalog", metavar="NAME", help="Of the server.")] = (
+        "main"
+    ),
+    root: Annotated[
+        Path | None,
+        typer.Option("--root", metavar="root.json", help="Whom to trust; remembered."),
+    ] = None,
+    plan: Annotated[
+        bool, typer.Option("--plan", help="Say what it would cost, and change nothing.")
+    ] = False,
+    metered: Annotated[
+        bool, typer.Option("--metered", help="Fetch no more than a mebibyte.")
+    ] = False,
+    max_bytes: Annotated[
+        int | None, typer.Option("--max-bytes", help="Fetch no more than this.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Bring a store to the newest version of the catalogue that it follows.
+
+    The first time, --server and --root say what to follow. What was fetched when a sync is cut off
+    is not fetched again; searches go on all the while.
+    """
+    from pocketlens import following
+    from pocketlens.options import SyncOptions
+
+    options = SyncOptions(is_metered=metered, max_bytes=max_bytes)
+    if bool(server) != (root is not None):
+        output.usage_error("--server", "--server and --root together, or neither", server)
+    with output.progress() as progress:
+        if root is None:
+            report = following.update(directory, options=options, only_plan=plan, progress=progress)
+        else:
+            report = following.install(
+                directory,
+                server=server,
+                root=root,
+                catalog=catalog,
+                options=options,
+                only_plan=plan,
+                progress=progress,
+            )
+    if as_json:
+        output.show_json(_as_json(report) | {"directory": str(directory), "plan": plan})
+        return
+    output.show(_summary(directory, report, plan=plan))
+
+
+def _summary(directory: Path, report: SyncReport, *, plan: bool) -> str:
+    size = output.bytes_text(report.fetched_bytes)
+    match report.action.value:
+        case "nothing":
+            return f"{directory}: at version {report.version}, which is the newest"
+        case "wait":
+            return f"{directory}: at version {report.before}; {report.version} comes later"
+        case action:
+            how = "a new install" if action == "install" else "a delta"
+            done = "would take" if plan else "took"
+            came = f"from version {report.before}" if report.before else "new"
+            return f"{directory}: {came}, version {report.version}; {how} {done} {size}"
+
+
+def _as_json(report: SyncReport) -> dict[str, object]:
+    return {
+        "action": report.action.value,
+        "before": report.before,
+        "version": report.version,
+        "fetched_bytes": report.fetched_bytes,
+        "as_of": report.as_of.isoformat(),
+    }

@@ -1,0 +1,196 @@
+"""Stores that follow a server: made once, brought up to date whenever the app likes.
+
+    pocketlens.install("shop/", server="https://cdn.shop.example/main", root="root.json")
+    report = update("shop/")                # as `Lens.sync` does
+
+What a store follows is kept in its folder, so that later a sync needs nothing but the folder.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pocketlens.durable_files import translated, write_file
+from pocketlens.errors import MissingExtraError, SyncError
+from pocketlens.options import SyncOptions
+from pocketlens.sync.transports import FolderTransport, Transport
+
+if TYPE_CHECKING:
+    from pocketlens.sync.session import SyncReport
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, what is done of it, and what there is to do."""
+
+SETTINGS = "sync.json"
+ROOT = "root.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """What a store follows.
+
+    Attributes:
+        server: Address of the catalogue's public files, or a folder that is a copy of them.
+        catalogue: Its name.
+        root: Signed metadata that the app came with.
+        device: Id of this store, made at random; it decides when a version that reaches some
+            devices first reaches this one, and is never sent.
+    """
+
+    server: str
+    catalogue: str
+    root: bytes
+    device: str
+
+
+def install(
+    directory: str | Path,
+    *,
+    server: str,
+    root: str | Path | bytes,
+    catalog: str = "main",
+    options: SyncOptions | None = None,
+    only_plan: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda stage, done, total: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> SyncReport:
+    """Makes a store that follows a server, and remembers what it follows.
+
+    Args:
+        directory: New or empty, or a store that followed the same catalogue.
+        server: Address of the catalogue's public files (https://...), or a folder.
+        root: Signed metadata that the app came with: a file, or its bytes.
+        catalog: Name of the catalogue.
+        options: What it may cost; `SyncOptions()` if None.
+        only_plan: Whether nothing is changed, and only said what it would cost.
+        cancelled: Asked between pieces of what is fetched.
+        progress: Called with a stage, done and total.
+        clock: The device's clock, in UTC.
+
+    Raises:
+        SyncError: It cannot be; the folder is as it was, but for pieces that were fetched.
+        StoreError: The folder cannot be written.
+    """
+    path = Path(directory)
+    data = root if isinstance(root, bytes) else _read(Path(root))
+    known = _settings(path)
+    followed = Followed(server, catalog, data, known.device if known else secrets.token_hex(16))
+    report = _run(path, followed, options, only_plan, cancelled, progress, clock)
+    if not only_plan:
+        write_file(path / ROOT, data)
+        settings = {"server": server, "catalogue": catalog, "device": followed.device}
+        write_file(path / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+    return report
+
+
+def update(
+    directory: str | Path,
+    *,
+    options: SyncOptions | None = None,
+    only_plan: bool = False,
+    cancelled: Callable[[], bool] = lambda: False,
+    progress: Progress = lambda stage, done, total: None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> SyncReport:
+    """Brings a store up to date with what it follows; searches go on all the while.
+
+    Args:
+        directory: That `install` made.
+        options: What it may cost; `SyncOptions()` if None.
+        only_plan: Whether nothing is changed, and only said what it would cost.
+        cancelled: Asked between pieces of what is fetched.
+        progress: Called with a stage, done and total.
+        clock: The device's clock, in UTC.
+
+    Raises:
+        SyncError: It cannot be, or the store follows nothing; it answers as it did before.
+        StoreError: The folder cannot be written.
+    """
+    path = Path(directory)
+    followed = _settings(path)
+    if followed is None:
+        raise SyncError(
+            f"The store {path} follows no server. Name one: pocketlens sync {path} --server "
+            "ADDRESS --root root.json"
+        )
+    return _run(path, followed, options, only_plan, cancelled, progress, clock)
+
+
+def _run(
+    path: Path,
+    followed: Followed,
+    options: SyncOptions | None,
+    only_plan: bool,
+    cancelled: Callable[[], bool],
+    progress: Progress,
+    clock: Callable[[], datetime],
+) -> SyncReport:
+    try:
+        from pocketlens.sync import session
+    except ModuleNotFoundError as exc:
+        raise MissingExtraError(
+            "Syncing needs an extra. Install it: pip install 'pocketlens[sync]'"
+        ) from exc
+    transport = _transport(followed.server)
+    try:
+        return session.sync(
+            path,
+            transport,
+            catalogue=followed.catalogue,
+            root=followed.root,
+            now=clock(),
+            options=options,
+            device=followed.device,
+            only_plan=only_plan,
+            cancelled=cancelled,
+            progress=progress,
+        )
+    finally:
+        transport.close()
+
+
+def _transport(server: str) -> Transport:
+    if server.startswith(("http://", "https://")):
+        from pocketlens.sync.http_transport import HttpTransport
+
+        return HttpTransport(server)
+    folder = Path(server)
+    if not (folder / "metadata").is_dir():
+        raise SyncError(
+            "Expected an address (https://...) or a folder with a catalogue's public files. "
+            f"Received {server!r}."
+        )
+    return FolderTransport(folder)
+
+
+def _settings(path: Path) -> Followed | None:
+    """What the store follows; None where it follows nothing."""
+    if not (path / SETTINGS).exists():
+        return None
+    try:
+        found = json.loads((path / SETTINGS).read_text())
+        root = (path / ROOT).read_bytes()
+        return Followed(found["server"], found["catalogue"], root, found["device"])
+    except (OSError, ValueError, KeyError, TypeError) as exc:
+        raise SyncError(
+            f"What the store {path} follows is damaged ({exc}). Name its server again: "
+            f"pocketlens sync {path} --server ADDRESS --root root.json"
+        ) from exc
+
+
+def _read(root: Path) -> bytes:
+    try:
+        return root.read_bytes()
+    except FileNotFoundError as exc:
+        raise SyncError(f"There is no {root}. It comes from the server's operator.") from exc
+    except OSError as exc:
+        raise translated(exc, root) from exc

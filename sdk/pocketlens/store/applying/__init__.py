@@ -1,0 +1,1 @@
+"""Deltas to rows of a store that is in use."""

@@ -1,0 +1,130 @@
+"""`push`, `publish`, `diff`: a catalogue's changes, waiting and published."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from pocketlens.cli import output
+from pocketlens_server.cli.options import AsJson, Catalog, Data
+
+if TYPE_CHECKING:
+    from pocketlens.formats.manifest import Manifest
+
+MAIN = "main"
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to the program."""
+    app.command("push")(_push)
+    app.command("publish")(_publish)
+    app.command("diff")(_diff)
+
+
+def _push(
+    image_list: Annotated[
+        Path, typer.Argument(metavar="LIST", help="Products and pictures: a CSV or a folder.")
+    ],
+    *,
+    data: Data,
+    catalog: Catalog = MAIN,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Delete what the list does not name.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Put the products and images of a list; they wait until they are published.
+
+    What is there already and the same costs nothing. Cut off, the same command goes on.
+    """
+    from pocketlens_server.catalogue.pushing import push
+    from pocketlens_server.folders import ServerFolder
+
+    folder = ServerFolder(data).catalogue(catalog)
+    with output.progress() as progress:
+        report = push(folder, image_list, replace=replace, progress=progress)
+    if as_json:
+        value = asdict(report) | {"problems": [str(problem) for problem in report.problems]}
+        output.show_json(value)
+        return
+    output.say_problems(report.problems)
+    output.show(
+        f"{report.images:,} images of {report.products:,} products, {report.changed:,} changed, "
+        f"{report.embedded:,} pictures embedded ({len(report.problems):,} problems)"
+    )
+
+
+def _publish(*, data: Data, catalog: Catalog = MAIN, as_json: AsJson = False) -> None:
+    """Make a version of all that waits, and make it visible to devices."""
+    import numpy as np
+
+    from pocketlens_server.folders import ServerFolder
+    from pocketlens_server.publishing import releasing
+
+    folder = ServerFolder(data).catalogue(catalog)
+    published = releasing.publish(folder, now=datetime.now(UTC), rng=np.random.default_rng(0))
+    manifests = list(published.manifests) if published else releasing.newest(folder)
+    if as_json:
+        output.show_json(
+            {
+                "catalogue": catalog,
+                "version": manifests[-1].version,
+                "published": published is not None,
+                "generations": [_as_json(each) for each in manifests],
+            }
+        )
+        return
+    newest = manifests[-1]
+    if published is None:
+        output.show(f"nothing waits; {catalog!r} is at version {newest.version}")
+        return
+    output.show(
+        f"{catalog!r} version {newest.version}: {newest.images:,} images of {newest.products:,} "
+        f"products"
+    )
+    for each in manifests:
+        deltas = ", ".join(
+            f"from {delta.base}: {output.bytes_text(delta.blob.size)}" for delta in each.deltas
+        )
+        output.show(
+            f"  generation {each.generation.hex()[:12]}: snapshot of version "
+            f"{each.snapshot.head}: {output.bytes_text(each.snapshot.blob.size)}"
+            + (f"; {deltas}" if deltas else "")
+        )
+
+
+def _diff(*, data: Data, catalog: Catalog = MAIN, as_json: AsJson = False) -> None:
+    """Say what waits to be published."""
+    from pocketlens_server.folders import ServerFolder
+    from pocketlens_server.publishing import releasing
+
+    found = releasing.waiting(ServerFolder(data).catalogue(catalog))
+    if as_json:
+        output.show_json(asdict(found))
+        return
+    output.show_table(
+        ["waiting", "parts"],
+        [
+            ["products", f"{found.products:,}"],
+            ["offers", f"{found.offers:,}"],
+            ["images", f"{found.images:,}"],
+            ["a new model", "yes" if found.is_new_model else "no"],
+        ],
+    )
+
+
+def _as_json(manifest: Manifest) -> dict[str, object]:
+    return {
+        "generation": manifest.generation.hex(),
+        "state_hash": manifest.state_hash.hex(),
+        "images": manifest.images,
+        "products": manifest.products,
+        "snapshot": {"version": manifest.snapshot.head, "bytes": manifest.snapshot.blob.size},
+        "deltas": [{"base": delta.base, "bytes": delta.blob.size} for delta in manifest.deltas],
+    }

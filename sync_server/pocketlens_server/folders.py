@@ -1,0 +1,211 @@
+"""Where a server keeps what: one folder for the server, one in it for each catalogue.
+
+DIR/server.json                            format, where the offline keys are
+DIR/catalogues/NAME/catalogue.sqlite       history, embeddings, generations
+DIR/catalogues/NAME/pictures/ab/<sha256>   pictures as they came
+DIR/catalogues/NAME/bundles/<sha256>.tflite
+DIR/catalogues/NAME/keys/                  that sign every publish
+DIR/public/NAME/{metadata,targets,blobs}   what devices fetch; any web server may serve it
+OFFLINE/NAME/                              keys that sign models and say whom to trust
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pocketlens.durable_files import translated, write_file
+from pocketlens.errors import ServerError
+from pocketlens_server.publishing import keys, signing
+from pocketlens_server.storage.history import History
+from pocketlens_server.storage.vectors import Vectors
+
+FORMAT = 1
+MAIN = "main"  # the catalogue that `init` makes
+_SETTINGS = "server.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+_BUSY_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueFolder:
+    """One catalogue on disk.
+
+    Attributes:
+        name: Of the catalogue.
+        folder: What only the server reads.
+        public: What devices fetch.
+        offline_keys: Folder of the keys that are kept apart; it may be unplugged.
+    """
+
+    name: str
+    folder: Path
+    public: Path
+    offline_keys: Path
+
+    @property
+    def online_keys(self) -> Path:
+        """Folder of the keys that sign every publish."""
+        return self.folder / "keys"
+
+    def picture(self, sha256: bytes) -> Path:
+        """Where a picture is kept."""
+        name = sha256.hex()
+        return self.folder / "pictures" / name[:2] / name
+
+    def bundle(self, sha256: bytes) -> Path:
+        """Where a bundle is kept."""
+        return self.folder / "bundles" / f"{sha256.hex()}.tflite"
+
+    @contextmanager
+    def changing(self) -> Iterator[Tables]:
+        """One transaction that may write; committed on leaving, undone after an error.
+
+        Raises:
+            ServerError: Another process is writing.
+        """
+        with closing(self._connected()) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                yield Tables(History(connection), Vectors(connection))
+                connection.execute("COMMIT")
+            except sqlite3.OperationalError as exc:
+                raise ServerError(
+                    f"The catalogue {self.name!r} cannot be changed: {exc}. Try again."
+                ) from exc
+            finally:
+                if connection.in_transaction:
+                    connection.rollback()
+
+    @contextmanager
+    def reading(self) -> Iterator[Tables]:
+        """One view of the tables, which stays as it is until the context is left."""
+        with closing(self._connected()) as connection:
+            connection.execute("BEGIN")
+            yield Tables(History(connection), Vectors(connection))
+
+    def _connected(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(
+            self.folder / "catalogue.sqlite", timeout=_BUSY_SECONDS, isolation_level=None
+        )
+        connection.executescript("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;")
+        return connection
+
+
+@dataclass(frozen=True, slots=True)
+class Tables:
+    """The tables of a catalogue, inside one transaction."""
+
+    history: History
+    vectors: Vectors
+
+
+class ServerFolder:
+    """Everything of one server on disk."""
+
+    def __init__(self, path: Path) -> None:
+        """Takes a folder that `create` made.
+
+        Raises:
+            ServerError: It is none, or of a newer format.
+        """
+        self.path = path
+        try:
+            settings = json.loads((path / _SETTINGS).read_text())
+            found, self._offline = settings["format"], Path(settings["offline_keys"])
+        except (OSError, ValueError, KeyError, TypeError) as exc:
+            raise ServerError(
+                f"{path} is no folder of a server. Make one: pocketlens-server init {path}"
+            ) from exc
+        if found > FORMAT:
+            raise ServerError(
+                f"Expected a server of format {FORMAT}. Received {found} in {path}. "
+                "Update PocketLens."
+            )
+
+    @classmethod
+    def create(cls, path: Path, *, offline_keys: Path, now: datetime) -> ServerFolder:
+        """Makes the folder of a new server, with the catalogue `main`.
+
+        Raises:
+            ServerError: There is something already, or the offline keys would lie in it.
+            StoreFull, StoreReadOnly: It cannot be written.
+        """
+        if path.exists() and any(path.iterdir()):
+            raise ServerError(f"Expected a folder that is new or empty. Received {path}.")
+        offline = offline_keys.absolute()
+        if offline.is_relative_to(path.absolute()):
+            raise ServerError(
+                f"Expected a folder for offline keys outside {path}: who steals the server must "
+                f"not get them. Received {offline_keys}."
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as exc:
+            raise translated(exc, path) from exc
+        settings = {"format": FORMAT, "offline_keys": str(offline)}
+        write_file(path / _SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
+        made = cls(path)
+        made.add_catalogue(MAIN, now=now)
+        return made
+
+    def catalogues(self) -> list[str]:
+        """Names of the catalogues, sorted."""
+        folder = self.path / "catalogues"
+        return sorted(each.name for each in folder.iterdir() if _NAME.fullmatch(each.name))
+
+    def add_catalogue(self, name: str, *, now: datetime) -> CatalogueFolder:
+        """Makes a catalogue with keys of its own.
+
+        Raises:
+            ServerError: The name cannot be one, or there is such a catalogue.
+        """
+        if not _NAME.fullmatch(name):
+            raise ServerError(
+                "Expected a name of 1 to 63 small letters, digits, - and _, beginning with a "
+                f"letter or digit. Received {name!r}."
+            )
+        made = self._folder(name)
+        if made.folder.exists():
+            raise ServerError(f"There is a catalogue {name!r} already.")
+        try:
+            (made.folder / "pictures").mkdir(parents=True)
+            (made.folder / "bundles").mkdir()
+        except OSError as exc:
+            raise translated(exc, made.folder) from exc
+        signers = keys.create(made.online_keys, keys.ONLINE)
+        signers |= keys.create(made.offline_keys, keys.OFFLINE)
+        signing.create(made.public, signers, now=now)
+        with closing(sqlite3.connect(made.folder / "catalogue.sqlite")) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            History.create(connection)
+            Vectors.create(connection)
+        return made
+
+    def catalogue(self, name: str) -> CatalogueFolder:
+        """A catalogue.
+
+        Raises:
+            ServerError: There is none of that name.
+        """
+        found = self._folder(name)
+        if not _NAME.fullmatch(name) or not found.folder.is_dir():
+            known = ", ".join(self.catalogues())
+            raise ServerError(f"There is no catalogue {name!r}. There are: {known}.")
+        return found
+
+    def _folder(self, name: str) -> CatalogueFolder:
+        return CatalogueFolder(
+            name,
+            self.path / "catalogues" / name,
+            self.path / "public" / name,
+            self._offline / name,
+        )

@@ -1,0 +1,158 @@
+"""A catalogue on disk: models added to it, what waits published, signed and made visible.
+
+    add_model(folder, Path("shop.tflite"), now=clock())
+    published = publish(folder, now=clock(), rng=rng)
+
+A version is a row of the database before it is signed: where signing was cut off, the next call
+signs it again.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+
+from pocketlens.durable_files import write_file
+from pocketlens.errors import BundleError
+from pocketlens.formats import bundle as bundles
+from pocketlens.formats.manifest import Manifest, decode
+from pocketlens_server.catalogue.pushing import embed_missing
+from pocketlens_server.folders import CatalogueFolder, Tables
+from pocketlens_server.publishing import encoding, keys, publisher, signing
+from pocketlens_server.publishing.publisher import Catalogue, OpenBundle, Published
+from pocketlens_server.storage.blobs import Blobs, describe
+from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
+
+Progress = Callable[[str, int, int], None]
+"""Called with a stage, what is done of it, and what there is to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What the next version would change.
+
+    Attributes:
+        products, offers, images: How many begin, change or end.
+        is_new_model: Whether a model has no generation yet.
+    """
+
+    products: int
+    offers: int
+    images: int
+    is_new_model: bool
+
+    @property
+    def is_nothing(self) -> bool:
+        """Whether there is nothing to publish."""
+        return not (self.products or self.offers or self.images or self.is_new_model)
+
+
+def add_model(
+    folder: CatalogueFolder,
+    path: Path,
+    *,
+    now: datetime,
+    progress: Progress = lambda stage, done, total: None,
+) -> str:
+    """Adds a bundle and embeds every picture by it; cut off, the same call goes on.
+
+    Args:
+        folder: Of the catalogue; its offline keys are at hand.
+        path: The bundle.
+        now: When it is signed.
+        progress: Called with "embedding", done and total.
+
+    Returns:
+        SHA-256 of the bundle, hex.
+
+    Raises:
+        BundleError: It is no bundle.
+        ServerError: The model key is missing.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise BundleError(f"The bundle {path} cannot be read: {exc.strerror}.") from exc
+    bundles.decode(data)
+    sha256 = hashlib.sha256(data).digest()
+    signers = keys.load(folder.offline_keys, [keys.MODELS])
+    signers |= keys.load(folder.online_keys, keys.ONLINE)
+    if not folder.bundle(sha256).exists():
+        write_file(folder.bundle(sha256), data)
+    blob = Blobs(folder.public / "blobs").put([data])
+    with folder.changing() as tables:
+        tables.vectors.bundle(sha256)
+        pictures = [encoding.picture_of(value) for _, value in tables.history.values(IMAGE)]
+    embed_missing(folder, pictures, progress=progress)
+    signing.add_model(folder.public, blob, signers, now=now)
+    return sha256.hex()
+
+
+def publish(
+    folder: CatalogueFolder, *, now: datetime, rng: np.random.Generator
+) -> Published | None:
+    """Publishes what waits and makes it visible.
+
+    Args:
+        folder: Of the catalogue.
+        now: When it is published and signed.
+        rng: Draws what a new generation draws.
+
+    Returns:
+        None where nothing waits; what is visible is then signed again if it was not yet, or is
+        getting old.
+
+    Raises:
+        CatalogError: There is no model, or no image yet.
+        ServerError: A key is missing, or another process is writing.
+    """
+    signers = keys.load(folder.online_keys, keys.ONLINE)
+    published = None
+    with folder.changing() as tables:
+        opened = _catalogue(folder, tables)
+        if tables.history.head == 0 or not _waiting(opened).is_nothing:
+            published = publisher.publish(opened, now=now, rng=rng)
+        manifests = tables.vectors.manifests()
+    if signing.visible(folder.public) != manifests:
+        signing.publish(folder.public, manifests, signers, now=now)
+    else:
+        signing.refresh(folder.public, signers, now=now)
+    return published
+
+
+def waiting(folder: CatalogueFolder) -> Waiting:
+    """What `publish` would publish."""
+    with folder.reading() as tables:
+        return _waiting(_catalogue(folder, tables))
+
+
+def newest(folder: CatalogueFolder) -> list[Manifest]:
+    """Manifests of the newest version, oldest generation first; none before the first version."""
+    with folder.reading() as tables:
+        return [decode(data) for data in tables.vectors.manifests().values()]
+
+
+def _waiting(opened: Catalogue) -> Waiting:
+    history = opened.history
+    return Waiting(
+        history.waiting(PRODUCT),
+        history.waiting(OFFER),
+        history.waiting(IMAGE),
+        bool(publisher.bundles_to_begin(opened)),
+    )
+
+
+def _catalogue(folder: CatalogueFolder, tables: Tables) -> Catalogue:
+    blobs = Blobs(folder.public / "blobs")
+    opened = {}
+    for number, sha256 in tables.vectors.bundles().items():
+        data = folder.bundle(sha256).read_bytes()
+        opened[number] = OpenBundle(number, sha256, bundles.decode(data), describe(data))
+    return Catalogue(folder.name, tables.history, tables.vectors, blobs, opened)

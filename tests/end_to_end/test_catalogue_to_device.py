@@ -1,0 +1,227 @@
+"""From a list to a device by the commands alone, served by a plain web server."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import csv
+import functools
+import http.server
+import json
+import stat
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+from tests.making.colour_bundle import colour_bundle
+from tests.making.models import drawing
+
+from pocketlens import Lens, Verdict
+from pocketlens.cli import main as pocketlens
+from pocketlens.errors import SyncError
+from pocketlens_server.cli import main as server
+
+PRODUCTS = 30
+
+
+class Shop:
+    """A list that changes, and the server that it is pushed to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.data = folder, folder / "server"
+        self.rows = [self._row(number) for number in range(PRODUCTS)]
+        (folder / "shop.tflite").write_bytes(colour_bundle())
+
+    def _row(self, number: int) -> dict[str, str]:
+        picture = self.folder / f"{number}.png"
+        Image.fromarray(drawing(number)).resize((96, 96), Image.Resampling.NEAREST).save(picture)
+        return {
+            "image": picture.name,
+            "product_id": f"sku-{number}",
+            "title": f"Tile {number}",
+            "price": f"{number}.50",
+            "currency": "EUR",
+            "stock": str(number),
+        }
+
+    def run(self, command: str) -> None:
+        assert server([*command.split(), "--data", str(self.data)]) == 0
+
+    def push(self) -> None:
+        with (self.folder / "list.csv").open("w", newline="") as file:
+            writer = csv.DictWriter(file, list(self.rows[0]))
+            writer.writeheader()
+            writer.writerows(self.rows)
+        self.run(f"push {self.folder / 'list.csv'} --replace")
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Shop:
+    made = Shop(tmp_path)
+    assert server(["init", str(made.data)]) == 0
+    made.run(f"model add {tmp_path / 'shop.tflite'}")
+    made.push()
+    made.run("publish")
+    return made
+
+
+@pytest.fixture
+def address(shop: Shop) -> Iterator[str]:
+    """A plain web server on the loopback that serves the public files."""
+    handler = functools.partial(Quiet, directory=str(shop.data / "public"))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
+        thread = threading.Thread(target=served.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{served.server_address[1]}/main"
+        served.shutdown()
+        thread.join()
+
+
+class Quiet(http.server.SimpleHTTPRequestHandler):
+    """Says nothing of what it serves."""
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    capsys.readouterr()
+    assert pocketlens([*arguments, "--json"]) == 0
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return found
+
+
+def test_a_device_follows_what_the_shop_pushes(
+    shop: Shop, address: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, root = str(tmp_path / "store"), str(shop.data / "public/main/metadata/1.root.json")
+    plan = printed(capsys, "sync", store, "--server", address, "--root", root, "--plan")
+    assert not Path(store).exists() or not (Path(store) / "CURRENT").exists()
+    first = printed(capsys, "sync", store, "--server", address, "--root", root)
+    assert (first["action"], first["version"]) == ("install", 1)
+    assert first["fetched_bytes"] == plan["fetched_bytes"]
+    assert printed(capsys, "sync", store)["action"] == "nothing"
+    with Lens.open(store) as lens:
+        found = lens.search(tmp_path / "7.png")
+        assert found.verdict is Verdict.MATCH
+        assert found.best is not None
+        assert (found.best.product.id, str(found.best.product.price)) == ("sku-7", "7.50 EUR")
+        del shop.rows[5:10]
+        shop.rows[3]["price"] = "99.00"
+        shop.rows += [shop._row(number) for number in range(100, 105)]
+        shop.push()
+        shop.run("publish")
+
+        report = lens.sync()
+
+        assert (report.action.value, report.before, report.version) == ("delta", 1, 2)
+        found = lens.search(tmp_path / "7.png")
+        assert found.best is not None
+        assert found.best.product.id != "sku-7"
+        assert (found.version, found.gallery_size, found.as_of) == (2, PRODUCTS, report.as_of)
+        third = lens.search(tmp_path / "3.png").best
+        assert third is not None
+        assert str(third.product.price) == "99.00 EUR"
+        new = lens.search(tmp_path / "103.png").best
+        assert new is not None
+        assert new.product.id == "sku-103"
+    assert pocketlens(["verify", store]) == 0
+
+
+def test_without_its_server_a_store_answers(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store, public = str(tmp_path / "store"), shop.data / "public" / "main"
+    root = str(public / "metadata" / "1.root.json")
+    assert pocketlens(["sync", store, "--server", str(public), "--root", root]) == 0
+    public.rename(tmp_path / "gone")
+
+    assert pocketlens(["sync", store]) == 1
+
+    assert "Expected an address" in capsys.readouterr().err
+    with Lens.open(store) as lens:
+        found = lens.search(tmp_path / "7.png")
+        assert found.best is not None
+        assert found.best.product.id == "sku-7"
+        with pytest.raises(SyncError):
+            lens.sync()
+
+
+def test_nothing_is_published_twice_and_what_waits_is_told(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    shop.run("publish")
+    assert "nothing waits; 'main' is at version 1" in capsys.readouterr().out
+    shop.rows[0]["stock"] = "77"
+    shop.push()
+    capsys.readouterr()
+    shop.run("diff --json")
+    assert json.loads(capsys.readouterr().out) == {
+        "products": 0,
+        "offers": 1,
+        "images": 0,
+        "is_new_model": False,
+    }
+
+
+def test_keys_are_readable_by_their_owner_alone_and_lie_apart(shop: Shop) -> None:
+    online, offline = (
+        shop.data / "catalogues" / "main" / "keys",
+        shop.folder / "server-offline-keys" / "main",
+    )
+
+    assert {path.stem for path in online.glob("*.pem")} == {"publishing", "snapshot", "timestamp"}
+    assert {path.stem for path in offline.glob("*.pem")} == {"root", "targets", "models"}
+    for path in (*online.glob("*.pem"), *offline.glob("*.pem")):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+def test_without_offline_keys_versions_are_published_and_models_are_not(
+    shop: Shop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop.folder / "server-offline-keys").rename(shop.folder / "in a safe")
+    shop.rows[0]["stock"] = "77"
+    shop.push()
+
+    shop.run("publish")
+
+    model = str(shop.folder / "shop.tflite")
+    assert server(["model", "add", model, "--data", str(shop.data)]) == 1
+    assert "holds no keys" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("push {list} --data {data} --catalog other", "no catalogue 'other'. There are: main"),
+        ("catalog add main --data {data}", "There is a catalogue 'main' already"),
+        ("catalog add Main --data {data}", "small letters"),
+        ("init {data}", "new or empty"),
+        ("init {new} --offline-keys {new}/keys", "outside"),
+        ("publish --data {new}", "no folder of a server"),
+        ("model add {list} --data {data}", "Expected a TensorFlow Lite model"),
+    ],
+)
+def test_what_cannot_be_done_is_told(
+    shop: Shop, tmp_path: Path, command: str, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = {"list": tmp_path / "list.csv", "data": shop.data, "new": tmp_path / "new"}
+
+    assert server(command.format(**names).split()) == 1
+
+    assert says in capsys.readouterr().err
+
+
+def test_a_catalogue_without_a_model_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Shop(tmp_path)
+    assert server(["init", str(made.data)]) == 0
+
+    for command in (["push", str(made.folder)], ["publish"]):
+        assert server([*command, "--data", str(made.data)]) == 1
+    assert "pocketlens-server model add" in capsys.readouterr().err
