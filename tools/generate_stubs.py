@@ -39,6 +39,8 @@ def generate(out: Path) -> None:
     protoc = [str(compiler()), "-W", "ignore", "-m", "grpc_tools.protoc", f"-I{PROTOS}"]
     command = [*protoc, f"--python_out={out}", f"--pyi_out={out}", *sources]
     subprocess.run(command, check=True, cwd=PROTOS)
+    services = [each for each in sources if "\nservice " in (PROTOS / each).read_text()]
+    subprocess.run([*protoc, f"--grpc_python_out={out}", *services], check=True, cwd=PROTOS)
 
 
 def differing() -> list[str]:
@@ -46,9 +48,9 @@ def differing() -> list[str]:
     with tempfile.TemporaryDirectory() as folder:
         generate(Path(folder))
         fresh = {
-            path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*_pb2.py*")
+            path.relative_to(folder): path.read_bytes() for path in Path(folder).rglob("*_pb2*.py*")
         }
-    kept = {path.relative_to(PROTOS): path.read_bytes() for path in PROTOS.rglob("*_pb2.py*")}
+    kept = {path.relative_to(PROTOS): path.read_bytes() for path in PROTOS.rglob("*_pb2*.py*")}
     return sorted(
         str(name) for name in fresh.keys() | kept.keys() if fresh.get(name) != kept.get(name)
     )

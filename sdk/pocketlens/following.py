@@ -38,7 +38,8 @@ class Followed:
     """What a store follows.
 
     Attributes:
-        server: Address of the catalogue's public files, or a folder that is a copy of them.
+        server: HOST:PORT of a server, address (https://...) of the catalogue's public files, or a
+            folder that is a copy of them.
         catalogue: Its name.
         root: Signed metadata that the app came with.
         device: Id of this store, made at random; it decides when a version that reaches some
@@ -67,7 +68,7 @@ def install(
 
     Args:
         directory: New or empty, or a store that followed the same catalogue.
-        server: Address of the catalogue's public files (https://...), or a folder.
+        server: HOST:PORT, address of the catalogue's public files (https://...), or a folder.
         root: Signed metadata that the app came with: a file, or its bytes.
         catalog: Name of the catalogue.
         options: What it may cost; `SyncOptions()` if None.
@@ -140,7 +141,7 @@ def _run(
         raise MissingExtraError(
             "Syncing needs an extra. Install it: pip install 'pocketlens[sync]'"
         ) from exc
-    transport = _transport(followed.server)
+    transport = _transport(followed)
     try:
         return session.sync(
             path,
@@ -158,16 +159,22 @@ def _run(
         transport.close()
 
 
-def _transport(server: str) -> Transport:
+def _transport(followed: Followed) -> Transport:
+    server = followed.server
     if server.startswith(("http://", "https://")):
         from pocketlens.sync.http_transport import HttpTransport
 
         return HttpTransport(server)
     folder = Path(server)
+    host, _, port = server.rpartition(":")
+    if host and port.isdecimal() and not folder.exists():
+        from pocketlens.sync.grpc_transport import GrpcTransport
+
+        return GrpcTransport(server, followed.catalogue)
     if not (folder / "metadata").is_dir():
         raise SyncError(
-            "Expected an address (https://...) or a folder with a catalogue's public files. "
-            f"Received {server!r}."
+            "Expected a server (HOST:PORT), an address (https://...) or a folder with a "
+            f"catalogue's public files. Received {server!r}."
         )
     return FolderTransport(folder)
 

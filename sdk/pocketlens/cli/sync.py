@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """\b
 Examples:
+  pocketlens sync shop --server shop.example:8443 --root root.json
   pocketlens sync shop --server https://cdn.shop.example/main --root root.json
   pocketlens sync shop
   pocketlens sync shop --plan
@@ -35,7 +36,8 @@ def _sync(
         typer.Option(
             "--server",
             metavar="ADDRESS",
-            help="Where the catalogue's public files are (https://..., or a folder); remembered.",
+            help="HOST:PORT, or where the catalogue's public files are: https://... or a folder. "
+            "Remembered.",
         ),
     ] = "",
     catalog: Annotated[str, typer.Option("--catalog", metavar="NAME", help="Of the server.")] = (

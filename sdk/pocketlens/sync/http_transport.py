@@ -11,7 +11,7 @@ from urllib3.exceptions import HTTPError
 
 from pocketlens.errors import TransportError
 from pocketlens.formats.manifest import PIECE_BYTES, Blob
-from pocketlens.sync.transports import CHUNK_BYTES
+from pocketlens.sync.transports import CHUNK_BYTES, AtHand
 
 CONNECT_SECONDS, READ_SECONDS = 10, 30
 _ATTEMPTS = 3
@@ -28,6 +28,9 @@ class HttpTransport:
         )
         timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
         self._pool = urllib3.PoolManager(retries=retries, timeout=timeout)
+
+    def poll(self, have: AtHand) -> None:
+        """A server of plain files does not ask."""
 
     def file(self, name: str) -> Iterator[bytes] | None:
         """See `pocketlens.sync.transports.Transport`."""

@@ -4,7 +4,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -14,11 +15,36 @@ from pocketlens.formats.manifest import PIECE_BYTES, Blob
 CHUNK_BYTES = 64 << 10
 
 
+@dataclass(frozen=True, slots=True)
+class AtHand:
+    """What a device has, as it tells a server.
+
+    Attributes:
+        generation: Id of the one that its store follows, 32 bytes; empty for the newest.
+        version: Of the store; 0 where there is none.
+        versions: Of the signed metadata that it trusts, by role: root, timestamp, snapshot,
+            targets, models, publishing.
+        timestamp: Signed metadata of that role; empty where it has none.
+    """
+
+    generation: bytes
+    version: int
+    versions: Mapping[str, int]
+    timestamp: bytes
+
+
 class Transport(Protocol):
     """Files of one catalogue. Used by one thread at a time.
 
     Whatever comes is checked by who asked for it; a transport neither trusts nor distrusts.
     """
+
+    def poll(self, have: AtHand) -> None:
+        """Is told what the device has, before files are asked for.
+
+        Raises:
+            TransportError: The server cannot be reached.
+        """
 
     def file(self, name: str) -> Iterator[bytes] | None:
         """A file of signed metadata or a manifest, in chunks as they are asked for.
@@ -49,6 +75,9 @@ class FolderTransport:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+
+    def poll(self, have: AtHand) -> None:
+        """Every file is at hand."""
 
     def file(self, name: str) -> Iterator[bytes] | None:
         """See `Transport`."""

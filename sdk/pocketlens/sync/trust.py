@@ -12,6 +12,7 @@ Nothing is trusted of a call that fails.
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -99,6 +100,15 @@ def verified(
         except (RepositoryError, ValueError) as exc:
             raise TrustError(f"What the server sent cannot be trusted: {exc}.") from exc
         return Verified(manifest, _read(folder))
+
+
+def versions(metadata: Mapping[str, bytes]) -> dict[str, int]:
+    """The version of each role in what `verified` gave."""
+    found: dict[str, int] = {}
+    for name, data in metadata.items():
+        role = name.removesuffix(".json").rpartition(".")[2]  # "7.root" is one of the root's
+        found[role] = max(found.get(role, 0), int(json.loads(data)["signed"]["version"]))
+    return found
 
 
 def _manifest(updater: Updater, fetcher: _Fetcher, path: str) -> Manifest:

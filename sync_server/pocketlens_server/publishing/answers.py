@@ -1,0 +1,111 @@
+"""What a device has -> the files that it needs, out of a catalogue's public folder.
+
+    answer = newer(folder, asked)
+    answer.files, answer.delta
+
+Only what is visible is read: a publish beside it gives the answer of before or of after.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pocketlens.errors import ServerError
+from pocketlens.formats import manifest as manifests
+from pocketlens_server.publishing.keys import MODELS, PUBLISHING, TARGETS
+from pocketlens_server.publishing.signing import NEWEST
+
+INLINE_BYTES = 64 << 10  # of a delta that comes with the answer
+MAX_ROOTS = 64  # in one answer; a device that is further behind asks again
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a device has.
+
+    Attributes:
+        generation: Id of the one that its store follows, 32 bytes; empty for the newest.
+        version: Of the store; 0 where there is none.
+        metadata: Version of each role's metadata that it trusts; 0 where it has none.
+    """
+
+    generation: bytes
+    version: int
+    metadata: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What it needs.
+
+    Attributes:
+        files: By their names below the catalogue's folder.
+        delta: Blob of the delta that it will want; empty where that is large, or none.
+    """
+
+    files: Mapping[str, bytes]
+    delta: bytes = b""
+
+
+def newer(folder: Path, asked: Asked) -> Answer:
+    """The files that a device needs.
+
+    Raises:
+        ServerError: The folder is damaged.
+    """
+    try:
+        return _newer(folder, asked)
+    except (OSError, ValueError, KeyError) as exc:
+        raise ServerError(f"The public files in {folder} are damaged: {exc}.") from exc
+
+
+def _newer(folder: Path, asked: Asked) -> Answer:
+    files: dict[str, bytes] = {}
+    have, root = asked.metadata, asked.metadata.get("root", 0)
+    for number in range(root + 1, root + 1 + MAX_ROOTS):
+        path = folder / f"metadata/{number}.root.json"
+        if not path.exists():
+            break
+        files[f"metadata/{number}.root.json"] = path.read_bytes()
+    data = (folder / "metadata/timestamp.json").read_bytes()
+    timestamp = json.loads(data)["signed"]
+    if timestamp["version"] != have.get("timestamp"):
+        files["metadata/timestamp.json"] = data
+    version = timestamp["meta"]["snapshot.json"]["version"]
+    snapshot = _metadata(folder, "snapshot", version, have, files)
+    roles = {
+        role: _metadata(folder, role, snapshot["meta"][f"{role}.json"]["version"], have, files)
+        for role in (TARGETS, MODELS, PUBLISHING)
+    }
+    wanted = f"manifest/{asked.generation.hex()}" if asked.generation else NEWEST
+    target = roles[PUBLISHING]["targets"].get(wanted)
+    if target is None:
+        return Answer(files)
+    name = f"targets/manifest/{target['hashes']['sha256']}.{wanted.rpartition('/')[2]}"
+    data = (folder / name).read_bytes()
+    manifest = manifests.decode(data)
+    if manifest.version == asked.version:
+        return Answer(files)
+    files[name] = data
+    delta = manifest.delta_from(asked.version)
+    if delta is None or delta.blob.size > INLINE_BYTES:
+        return Answer(files)
+    return Answer(files, (folder / "blobs" / delta.blob.sha256.hex()).read_bytes())
+
+
+def _metadata(
+    folder: Path, role: str, version: int, have: Mapping[str, int], files: dict[str, bytes]
+) -> Mapping[str, Any]:
+    """The signed part of a role's metadata, which is added to `files` if the device lacks it."""
+    name = f"metadata/{version}.{role}.json"
+    data = (folder / name).read_bytes()
+    if have.get(role) != version:
+        files[name] = data
+    found: Mapping[str, Any] = json.loads(data)["signed"]
+    return found

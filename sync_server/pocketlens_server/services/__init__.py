@@ -1,0 +1,1 @@
+"""Messages to values and back, nothing else."""

@@ -1,0 +1,188 @@
+"""Devices and a real server on the loopback: what they ask, what it costs, what cannot be asked."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+
+import grpc
+import pytest
+from tests.making.servers import Server
+from tests.making.shops import Shop, make_shop
+
+from pocketlens import Lens, install
+from pocketlens.errors import ServerError, TransportError
+from pocketlens.store.verification import verify
+from pocketlens.sync.planner import Action
+from pocketlens_protos.v1 import sync_service_pb2 as messages
+from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
+from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.folders import ServerFolder
+from pocketlens_server.server import Settings, serve
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+    return make_shop(tmp_path_factory.mktemp("shop"), products=40, images_each=2)
+
+
+@pytest.fixture
+def server(shop: Shop, tmp_path: Path) -> Server:
+    """A catalogue whose public files lie where a server on disk has them."""
+    data = tmp_path / "server"
+    made = Server.of_shop(shop, tmp_path / "made")
+    made.publish()
+    (data / "catalogues" / "main").mkdir(parents=True)
+    (data / "public").mkdir()
+    (data / "public" / "main").symlink_to(made.public)
+    (data / "server.json").write_text(json.dumps({"format": 1, "offline_keys": "/nowhere"}))
+    return made
+
+
+@pytest.fixture
+def address(server: Server, tmp_path: Path) -> Iterator[str]:
+    ports: list[int] = []
+    ready, loop, until = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+
+    def started(port: int) -> None:
+        ports.append(port)
+        ready.set()
+
+    def run() -> None:
+        folder = ServerFolder(tmp_path / "server")
+        loop.run_until_complete(serve(folder, Settings(port=0), started=started, until=until))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(20)
+    yield f"127.0.0.1:{ports[0]}"
+    loop.call_soon_threadsafe(until.set)
+    thread.join(20)
+    assert not thread.is_alive()
+    loop.close()
+
+
+def stub(address: str) -> stubs.SyncServiceStub:
+    return stubs.SyncServiceStub(grpc.insecure_channel(address))
+
+
+def test_a_device_follows_a_server(server: Server, address: str, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+
+    def clock() -> datetime:
+        return server.now  # the server's versions are of another day
+
+    first = install(store, server=address, root=server.root, clock=clock)
+    assert (first.action, first.version) == (Action.INSTALL, 1)
+    for stock in range(5):
+        apply(server.catalogue.history, PatchOffer("sku-3", stock=stock + 50))
+        server.publish()
+    report = install(store, server=address, root=server.root, clock=clock)
+
+    assert (report.action, report.before, report.version) == (Action.DELTA, 1, 6)
+    assert verify(store).findings == ()
+    with Lens.open(store) as lens:
+        found = lens.search_vector(server.shop.embeddings[6])
+        assert found.best is not None
+        assert (found.version, found.best.product.stock) == (6, 54)
+
+
+def test_what_has_not_changed_costs_next_to_nothing(
+    server: Server, address: str, tmp_path: Path
+) -> None:
+    service = stub(address)
+    new = service.Poll(messages.PollRequest(catalogue="main"))
+    names = {file.name.rpartition("/")[2].split(".", 1)[-1] for file in new.files}
+    assert names == {
+        "root.json",
+        "json",
+        "snapshot.json",
+        "targets.json",
+        "models.json",
+        "publishing.json",
+        "newest",
+    }
+    versions = {
+        "root": 1,
+        "timestamp": 3,
+        "snapshot": 3,
+        "targets": 1,
+        "models": 2,
+        "publishing": 2,
+    }
+
+    same = service.Poll(messages.PollRequest(catalogue="main", version=1, **versions))
+    assert same.ByteSize() == 0
+
+    apply(server.catalogue.history, PatchOffer("sku-3", stock=50))
+    server.publish()
+    changed = service.Poll(messages.PollRequest(catalogue="main", version=1, **versions))
+    assert [name.rpartition("/")[2] for name in (file.name for file in changed.files)][:3] == [
+        "timestamp.json",
+        "4.snapshot.json",
+        "3.publishing.json",
+    ]
+    assert len(changed.delta) > 0
+    assert changed.ByteSize() < 4096
+
+
+@pytest.mark.parametrize(
+    ("request_", "code"),
+    [
+        (messages.PollRequest(catalogue="other"), grpc.StatusCode.NOT_FOUND),
+        (messages.PollRequest(catalogue="../main"), grpc.StatusCode.NOT_FOUND),
+        (messages.PollRequest(catalogue=""), grpc.StatusCode.NOT_FOUND),
+        (
+            messages.PollRequest(catalogue="main", generation=b"short"),
+            grpc.StatusCode.INVALID_ARGUMENT,
+        ),
+        (messages.PollRequest(catalogue="x" * 100_000), grpc.StatusCode.RESOURCE_EXHAUSTED),
+    ],
+)
+def test_polls_that_cannot_be_answered(
+    address: str, request_: messages.PollRequest, code: grpc.StatusCode
+) -> None:
+    with pytest.raises(grpc.RpcError) as failed:
+        stub(address).Poll(request_)
+
+    assert failed.value.code() is code  # type: ignore[attr-defined] # of a call it has one
+
+
+@pytest.mark.parametrize(
+    ("pieces", "code"),
+    [
+        ([], grpc.StatusCode.INVALID_ARGUMENT),
+        ([(bytes(32), 0)] * 65, grpc.StatusCode.INVALID_ARGUMENT),
+        ([(bytes(32), 0)], grpc.StatusCode.NOT_FOUND),
+        ([(b"../../catalogues", 0)], grpc.StatusCode.NOT_FOUND),
+        ([(b"", 0)], grpc.StatusCode.NOT_FOUND),
+    ],
+)
+def test_pieces_that_are_not_there(
+    address: str, pieces: list[tuple[bytes, int]], code: grpc.StatusCode
+) -> None:
+    wanted = [messages.PieceRequest(blob_sha256=sha256, number=n) for sha256, n in pieces]
+
+    with pytest.raises(grpc.RpcError) as failed:
+        list(stub(address).GetPieces(messages.GetPiecesRequest(catalogue="main", pieces=wanted)))
+
+    assert failed.value.code() is code  # type: ignore[attr-defined] # of a call it has one
+
+
+def test_a_server_that_is_gone_is_told(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(TransportError, match="cannot be reached"):
+        install(tmp_path / "store", server="127.0.0.1:9", root=server.root)
+    assert not (tmp_path / "store" / "CURRENT").exists()
+
+
+def test_without_tls_only_the_loopback_is_served(server: Server, tmp_path: Path) -> None:
+    folder = ServerFolder(tmp_path / "server")
+
+    with pytest.raises(ServerError, match="Expected TLS to listen on"):
+        asyncio.run(serve(folder, Settings(host="0.0.0.0", port=0)))  # noqa: S104 # refused
