@@ -1,0 +1,114 @@
+"""What a store follows is kept beside it; what is missing or wrong says what to do."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from tests.making.servers import Server
+from tests.making.shops import make_shop
+
+from pocketlens import Lens, following, install
+from pocketlens.cli import main
+from pocketlens.errors import SyncError
+from pocketlens.indexing import index
+from pocketlens.sync.planner import Action
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    shop = make_shop(tmp_path / "shop", products=30)
+    made = Server.of_shop(shop, tmp_path / "server")
+    made.publish()
+    return made
+
+
+@pytest.fixture
+def store(server: Server, tmp_path: Path) -> Path:
+    install(
+        tmp_path / "store", server=str(server.public), root=server.root, clock=lambda: server.now
+    )
+    return tmp_path / "store"
+
+
+def test_what_is_followed_is_remembered(store: Path, server: Server) -> None:
+    def clock() -> datetime:
+        return server.now
+
+    settings = json.loads((store / "sync.json").read_text())
+    report = following.update(store, clock=clock)
+    again = install(store, server=str(server.public), root=server.root, clock=clock)
+
+    assert settings["server"] == str(server.public)
+    assert report.action is again.action is Action.NOTHING
+    # The store's id decides when a version is for it: it stays.
+    assert json.loads((store / "sync.json").read_text()) == settings
+
+
+def test_a_store_that_follows_nothing_says_how_to(tmp_path: Path, server: Server) -> None:
+    shop = server.shop
+    index(shop.list, vectors=shop.vectors, model=shop.bundle, out=tmp_path / "indexed")
+
+    with (
+        Lens.open(tmp_path / "indexed") as lens,
+        pytest.raises(SyncError, match=r"--server ADDRESS --root root\.json"),
+    ):
+        lens.sync()
+
+
+@pytest.mark.parametrize("name", ["sync.json", "root.json"])
+def test_damaged_settings_say_how_to_go_on(store: Path, name: str) -> None:
+    (store / name).unlink()
+    if name == "sync.json":
+        (store / name).write_text("{}")
+
+    with pytest.raises(SyncError, match="Name its server again"):
+        following.update(store)
+
+
+def test_without_the_extra_the_install_line_is_named(store: Path) -> None:
+    program = (
+        "import sys; sys.modules['tuf'] = None\n"
+        "from pocketlens.cli import main\n"
+        f"sys.exit(main(['sync', {str(store)!r}]))"
+    )
+
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert "pip install 'pocketlens[sync]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--server", "/nowhere/at/all", "--root", "{root}"], 1, "Expected a server"),
+        (["--server", "{public}", "--root", "/no/root.json"], 1, "There is no /no/root.json"),
+        (["--server", "{public}"], 2, "--server and --root together"),
+        ([], 1, "follows no server"),
+    ],
+)
+def test_commands_that_cannot_be(
+    tmp_path: Path,
+    server: Server,
+    arguments: list[str],
+    code: int,
+    says: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "root.json").write_bytes(server.root)
+    names = {"public": server.public, "root": tmp_path / "root.json"}
+
+    found = main(["sync", str(tmp_path / "new"), *(each.format(**names) for each in arguments)])
+
+    assert found == code
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "new").exists()
