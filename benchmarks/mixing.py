@@ -1,7 +1,7 @@
 """How much of the trained weights to keep, and at which size to use them.
 
-    python benchmarks/mixing.py {grocery,catalogue} [--steps N] [--image-size N] [--quick]
-        [--models DIR] [--json FILE]
+    python benchmarks/mixing.py {grocery,catalogue} [--steps N] [--image-size N] [--dim N]
+        [--quick] [--models DIR] [--json FILE]
 
 One training, many models: the trained weights are mixed with those that the run started from, each
 mixture is given pictures of several sizes, and photos that it did not learn from are searched in
@@ -112,6 +112,7 @@ def main() -> None:
     parser.add_argument("task", choices=("grocery", "catalogue"))
     parser.add_argument("--steps", type=int, help="of the training")
     parser.add_argument("--image-size", type=int, help="that it is trained for")
+    parser.add_argument("--dim", type=int, help="numbers of an embedding")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="that it is used at")
     parser.add_argument("--shares", type=float, nargs="+", default=SHARES)
     parser.add_argument("--quick", action="store_true", help="three steps of small pictures")
@@ -120,7 +121,8 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     options = GROCERY if arguments.task == "grocery" else CATALOGUE_ALONE
-    chosen = {"steps": arguments.steps, "image_size": arguments.image_size}
+    names = ("steps", "image_size", "dim")
+    chosen = {name: getattr(arguments, name) for name in names}
     options = replace(options, **{name: value for name, value in chosen.items() if value})
     shares, sizes = arguments.shares, arguments.sizes
     if arguments.quick:
