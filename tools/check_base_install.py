@@ -15,6 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = {"tensorflow", "tensorflow-cpu", "keras", "matplotlib", "grpcio", "tuf", "pillow-heif"}
+# Modules that need an extra, and the library that they miss without it.
+OF_EXTRAS = {
+    "pocketlens.sync.grpc_transport": "grpc",
+    "pocketlens.sync.http_transport": "urllib3",
+    "pocketlens.sync.session": "tuf",
+    "pocketlens.sync.trust": "tuf",
+    "pocketlens_protos.v1.sync_service_pb2_grpc": "grpc",
+}
 HEAVY = {"ai_edge_litert", "tflite_runtime", "tensorflow", "grpc", "PIL", "annoy", "typer"}
 
 
@@ -39,9 +47,18 @@ def main() -> int:
     if loaded:
         print(f"`import pocketlens` loads {', '.join(loaded)}")
         return 1
-    names = modules()
+    names = [name for name in modules() if name not in OF_EXTRAS]
     for name in names:
         import_module(name)
+    for name, library in OF_EXTRAS.items():
+        try:
+            import_module(name)
+        except ModuleNotFoundError as exc:
+            if (exc.name or "").partition(".")[0] == library:
+                continue
+            raise
+        print(f"{name} needs no extra: take it out of OF_EXTRAS")
+        return 1
     print(f"base install: {len(names)} modules imported without extras")
     return 0
 

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 from pocketlens.durable_files import translated, write_file
 from pocketlens.errors import MissingExtraError, SyncError
 from pocketlens.options import SyncOptions
+from pocketlens.store import installs
 from pocketlens.sync.transports import FolderTransport, Transport
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def install(
     server: str,
     root: str | Path | bytes,
     catalog: str = "main",
+    start_from: str | Path | None = None,
     options: SyncOptions | None = None,
     only_plan: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
@@ -71,6 +73,8 @@ def install(
         server: HOST:PORT, address of the catalogue's public files (https://...), or a folder.
         root: Signed metadata that the app came with: a file, or its bytes.
         catalog: Name of the catalogue.
+        start_from: A store that came with the app (`pocketlens-server export`): copied where there
+            is no store yet, so that only what changed since is fetched.
         options: What it may cost; `SyncOptions()` if None.
         only_plan: Whether nothing is changed, and only said what it would cost.
         cancelled: Asked between pieces of what is fetched.
@@ -85,6 +89,8 @@ def install(
     data = root if isinstance(root, bytes) else _read(Path(root))
     known = _settings(path)
     followed = Followed(server, catalog, data, known.device if known else secrets.token_hex(16))
+    if start_from is not None:
+        installs.copy(Path(start_from), path)
     report = _run(path, followed, options, only_plan, cancelled, progress, clock)
     if not only_plan:
         write_file(path / ROOT, data)

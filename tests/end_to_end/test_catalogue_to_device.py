@@ -19,7 +19,7 @@ from PIL import Image
 from tests.making.colour_bundle import colour_bundle
 from tests.making.models import drawing
 
-from pocketlens import Lens, Verdict
+from pocketlens import Lens, Verdict, install
 from pocketlens.cli import main as pocketlens
 from pocketlens.errors import SyncError
 from pocketlens_server.cli import main as server
@@ -141,7 +141,7 @@ def test_without_its_server_a_store_answers(
 
     assert pocketlens(["sync", store]) == 1
 
-    assert "Expected an address" in capsys.readouterr().err
+    assert "Expected a server" in capsys.readouterr().err
     with Lens.open(store) as lens:
         found = lens.search(tmp_path / "7.png")
         assert found.best is not None
@@ -166,6 +166,80 @@ def test_nothing_is_published_twice_and_what_waits_is_told(
         "images": 0,
         "is_new_model": False,
     }
+
+
+def test_a_rollback_is_a_new_version_with_everything_as_it_was(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public, store = shop.data / "public" / "main", tmp_path / "store"
+    root = str(public / "metadata" / "1.root.json")
+    assert pocketlens(["sync", str(store), "--server", str(public), "--root", root]) == 0
+    del shop.rows[:20]
+    shop.rows[0]["price"] = "0.01"
+    shop.push()
+    shop.run("publish")
+    assert pocketlens(["sync", str(store)]) == 0
+
+    shop.run("rollback 1")
+    shop.run("publish")
+    assert pocketlens(["sync", str(store)]) == 0
+
+    with Lens.open(store) as lens:
+        found = lens.search(tmp_path / "7.png")
+        assert (found.version, found.gallery_size) == (3, PRODUCTS)
+        assert found.best is not None
+        assert found.best.product.id == "sku-7"
+        twenty = lens.search(tmp_path / "20.png").best
+        assert twenty is not None
+        assert str(twenty.product.price) == "20.50 EUR"
+    assert pocketlens(["verify", str(store)]) == 0
+    # What shows a product is known again: with it, its images go.
+    shop.rows = shop.rows[1:]
+    shop.push()
+    shop.run("publish")
+    assert pocketlens(["sync", str(store)]) == 0
+    assert pocketlens(["verify", str(store)]) == 0
+    for version in ("0", "9"):
+        assert server(["rollback", version, "--data", str(shop.data)]) == 1
+    assert "Expected a version from 1 to 4. Received 9" in capsys.readouterr().err
+
+
+def test_an_app_starts_from_a_store_that_came_with_it(
+    shop: Shop, address: str, tmp_path: Path
+) -> None:
+    shop.run(f"export --out {tmp_path / 'exported'}")
+    for path in (tmp_path / "exported").rglob("*"):
+        assert not path.name.endswith(("-wal", "-shm"))
+    root = (shop.data / "public/main/metadata/1.root.json").read_bytes()
+    shop.rows[3]["price"] = "99.00"
+    shop.push()
+    shop.run("publish")
+
+    report = install(
+        tmp_path / "store", server=address, root=root, start_from=tmp_path / "exported"
+    )
+    again = install(tmp_path / "store", server=address, root=root, start_from=tmp_path / "exported")
+
+    assert (report.action.value, report.before, report.version) == ("delta", 1, 2)
+    assert (again.action.value, again.before) == ("nothing", 2)
+    with Lens.open(tmp_path / "exported") as lens:
+        assert lens.search(tmp_path / "3.png").version == 1
+    with Lens.open(tmp_path / "store") as lens:
+        assert lens.search(tmp_path / "3.png").version == 2
+    assert server(["export", "--out", str(tmp_path / "exported"), "--data", str(shop.data)]) == 1
+
+
+def test_keys_say_until_when_they_hold(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    shop.run("keys status --json")
+
+    found = {each["role"]: each for each in json.loads(capsys.readouterr().out)}
+
+    assert list(found) == ["root", "targets", "models", "publishing", "snapshot", "timestamp"]
+    assert all(len(each["keyids"]) == 1 and not each["urgent"] for each in found.values())
+    assert found["publishing"]["version"] == 2
+    shop.run("keys status")
+    assert "timestamp" in capsys.readouterr().out
 
 
 def test_keys_are_readable_by_their_owner_alone_and_lie_apart(shop: Shop) -> None:

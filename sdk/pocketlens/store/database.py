@@ -151,6 +151,23 @@ def changing(path: Path) -> Iterator[Connection]:
                 connection.rollback()
 
 
+def settle(path: Path) -> None:
+    """Brings a store that was changed back to one file that opens from a read-only folder.
+
+    Nobody else may have it open.
+
+    Raises:
+        StoreLocked: Somebody has.
+        StoreFull, StoreReadOnly: It cannot be written.
+    """
+    with closing(_opened(path, "rw")) as connection, errors(path):
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        connection.execute("PRAGMA journal_mode = DELETE")
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+    sync_folder(path.parent)
+
+
 def put_rows(connection: Connection, table: str, new: Iterable[tuple[object, ...]]) -> None:
     """Inserts whole rows, or replaces those that are there."""
     rows = list(new)

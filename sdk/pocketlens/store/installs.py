@@ -72,6 +72,36 @@ def current(directory: Path) -> Path:
     return install
 
 
+def copy(source: Path, directory: Path) -> None:
+    """Copies the install in use of a store to a folder that has none; does nothing where it has.
+
+    Cut off, the folder has no store.
+
+    Raises:
+        StoreNotFound, StoreCorrupt: `source` is no store.
+        StoreLocked, StoreFull, StoreReadOnly: The folder cannot be written.
+    """
+    install = current(source)
+    bundles = list((source / "files").glob("*.tflite"))
+    with writing(directory):
+        if (directory / CURRENT).exists():
+            return
+        try:
+            for path in bundles:
+                write_file(directory / "files" / path.name, path.read_bytes())
+            place = directory / "installs" / install.name
+            new = place.with_name(".1.new")
+            new.mkdir()
+            for path in install.iterdir():
+                write_file(new / path.name, path.read_bytes())
+            new.rename(place)
+            sync_folder(place.parent)
+            sync_folder(directory)
+            write_file(directory / CURRENT, f"{install.name}\n".encode())
+        except OSError as exc:
+            raise translated(exc, directory) from exc
+
+
 def bundle_path(directory: Path, sha256: bytes) -> Path:
     """Where the bundle with this hash is."""
     return directory / "files" / f"{sha256.hex()}.tflite"

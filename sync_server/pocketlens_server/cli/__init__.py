@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pocketlens.cli import output, programs
-from pocketlens_server.cli import catalogue, serve, setup
+from pocketlens_server.cli import catalogue, keys, serve, setup
 
 __all__ = ["app", "main"]
 
@@ -25,6 +25,7 @@ app = programs.program(
 setup.register(app)
 catalogue.register(app)
 serve.register(app)
+keys.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -25,6 +25,8 @@ def register(app: typer.Typer) -> None:
     app.command("push")(_push)
     app.command("publish")(_publish)
     app.command("diff")(_diff)
+    app.command("rollback")(_rollback)
+    app.command("export")(_export)
 
 
 def _push(
@@ -117,6 +119,43 @@ def _diff(*, data: Data, catalog: Catalog = MAIN, as_json: AsJson = False) -> No
             ["a new model", "yes" if found.is_new_model else "no"],
         ],
     )
+
+
+def _rollback(
+    version: Annotated[int, typer.Argument(metavar="VERSION", help="That was published before.")],
+    *,
+    data: Data,
+    catalog: Catalog = MAIN,
+    as_json: AsJson = False,
+) -> None:
+    """Let everything be as at an earlier version; it waits to be published as a new one."""
+    from pocketlens_server.folders import ServerFolder
+    from pocketlens_server.publishing import releasing
+
+    changed = releasing.roll_back(ServerFolder(data).catalogue(catalog), version)
+    if as_json:
+        output.show_json({"catalogue": catalog, "version": version, "changed": changed})
+        return
+    output.show(f"{changed:,} parts as at version {version}; publish to make it so")
+
+
+def _export(
+    *,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The store; new or empty.")],
+    data: Data,
+    catalog: Catalog = MAIN,
+    as_json: AsJson = False,
+) -> None:
+    """Make a store of the newest version, to put inside an app."""
+    from pocketlens_server.folders import ServerFolder
+    from pocketlens_server.publishing import releasing
+
+    folder = ServerFolder(data).catalogue(catalog)
+    report = releasing.export(folder, out, now=datetime.now(UTC))
+    if as_json:
+        output.show_json({"out": str(out), "catalogue": catalog, "version": report.version})
+        return
+    output.show(f"{out}: version {report.version} of the catalogue {catalog!r}")
 
 
 def _as_json(manifest: Manifest) -> dict[str, object]:

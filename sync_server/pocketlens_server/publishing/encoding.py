@@ -139,10 +139,15 @@ def _place(history: History, generation: Generation, key: int, number: int) -> N
 
 def picture_of(value: bytes) -> bytes:
     """SHA-256 of the picture of an image, which its part has in place of a code."""
+    return image_of(value).code
+
+
+def image_of(value: bytes) -> ImagePart:
+    """The image that a value of history is, its picture in place of a code."""
     part = parts.decode(value)
     if not isinstance(part, ImagePart):
         raise TypeError(f"Expected an image. Received {part!r}.")
-    return part.code
+    return part
 
 
 def _blocks(values: Iterable[Value]) -> Iterator[Sequence[Value]]:

@@ -20,12 +20,16 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens.durable_files import write_file
-from pocketlens.errors import BundleError
+from pocketlens.errors import BundleError, ServerError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.manifest import Manifest, decode
+from pocketlens.store import database, installs
+from pocketlens.sync.session import SyncReport, sync
+from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.catalogue.pushing import embed_missing
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import encoding, keys, publisher, signing
+from pocketlens_server.publishing.encoding import image_of
 from pocketlens_server.publishing.publisher import Catalogue, OpenBundle, Published
 from pocketlens_server.storage.blobs import Blobs, describe
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
@@ -125,6 +129,58 @@ def publish(
     else:
         signing.refresh(folder.public, signers, now=now)
     return published
+
+
+def roll_back(folder: CatalogueFolder, version: int) -> int:
+    """Lets everything that held at an earlier version hold again; it waits to be published.
+
+    Args:
+        folder: Of the catalogue.
+        version: That was published, and that history still knows.
+
+    Returns:
+        How many products, offers and images change.
+
+    Raises:
+        ServerError: There is no such version any more, or never was.
+    """
+    with folder.changing() as tables:
+        history = tables.history
+        generations = tables.vectors.generations()
+        oldest = min((tables.vectors.oldest_state(each.number) for each in generations), default=0)
+        if not generations or not oldest <= version <= history.head:
+            raise ServerError(
+                f"Expected a version from {oldest} to {history.head}. Received {version}."
+            )
+        changed = sum(history.restore(kind, version) for kind in (PRODUCT, OFFER, IMAGE))
+        for key, value in history.values(IMAGE):
+            history.link(key, image_of(value).product_keys)
+        for key in history.ended_since(IMAGE, history.head):
+            history.link(key, ())
+    return changed
+
+
+def export(folder: CatalogueFolder, out: Path, *, now: datetime) -> SyncReport:
+    """Makes a store of the newest version, to put inside an app.
+
+    It opens from a read-only folder, and `pocketlens.install(..., start_from=...)` follows the
+    server from there.
+
+    Args:
+        folder: Of the catalogue.
+        out: New or empty.
+        now: The clock.
+
+    Raises:
+        ServerError: `out` holds something.
+        TrustError: Nothing was published yet.
+    """
+    if out.exists() and any(out.iterdir()):
+        raise ServerError(f"Expected a folder that is new or empty. Received {out}.")
+    root = (folder.public / "metadata" / "1.root.json").read_bytes()
+    report = sync(out, FolderTransport(folder.public), catalogue=folder.name, root=root, now=now)
+    database.settle(installs.current(out) / database.FILE_NAME)
+    return report
 
 
 def waiting(folder: CatalogueFolder) -> Waiting:

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
@@ -178,6 +179,55 @@ def visible(folder: Path) -> dict[bytes, bytes]:
         digest, name = target.hashes["sha256"], path.rpartition("/")[2]
         data = (folder / "targets" / "manifest" / f"{digest}.{name}").read_bytes()
         found[bytes.fromhex(name)] = data
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Signed:
+    """Metadata that is visible now.
+
+    Attributes:
+        role: Whose.
+        version: Of the metadata.
+        expires: When it does.
+        keyids: Of the keys that may sign it.
+    """
+
+    role: str
+    version: int
+    expires: datetime
+    keyids: tuple[str, ...]
+
+
+def status(folder: Path) -> list[Signed]:
+    """What is signed, the longest-lived first.
+
+    Raises:
+        ServerError: The metadata is damaged.
+    """
+    roots = sorted(int(path.name.split(".")[0]) for path in _roots(folder))
+    root = _read(folder / "metadata" / f"{roots[-1]}.root.json", Root)
+    targets = _newest(folder, TARGETS, Targets)
+    delegated = targets.delegations.roles if targets.delegations else None
+    newest: dict[str, Root | Targets | Snapshot | Timestamp] = {
+        ROOT: root,
+        TARGETS: targets,
+        MODELS: _newest(folder, MODELS, Targets),
+        PUBLISHING: _newest(folder, PUBLISHING, Targets),
+        SNAPSHOT: _newest(folder, SNAPSHOT, Snapshot),
+        TIMESTAMP: _newest(folder, TIMESTAMP, Timestamp),
+    }
+    found = []
+    for role, signed in newest.items():
+        holder = (delegated or {}).get(role) or root.roles[role]
+        found.append(Signed(role, signed.version, signed.expires, tuple(holder.keyids)))
+    return found
+
+
+def _roots(folder: Path) -> list[Path]:
+    found = list((folder / "metadata").glob("*.root.json"))
+    if not found:
+        raise ServerError(f"There is no root in {folder / 'metadata'}.")
     return found
 
 
