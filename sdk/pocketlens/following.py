@@ -11,7 +11,9 @@ What a store follows is kept in its folder, so that later a sync needs nothing b
 from __future__ import annotations
 
 import json
+import random
 import secrets
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ Progress = Callable[[str, int, int], None]
 """Called with a stage, what is done of it, and what there is to do."""
 
 SETTINGS = "sync.json"
+LONGEST_WAIT_SECONDS = 3600  # after failures, on average
 ROOT = "root.json"
 
 
@@ -130,6 +133,52 @@ def update(
             "ADDRESS --root root.json"
         )
     return _run(path, followed, options, only_plan, cancelled, progress, clock)
+
+
+def watch(
+    directory: str | Path,
+    *,
+    interval_seconds: float = 300,
+    options: SyncOptions | None = None,
+    told: Callable[[SyncReport | SyncError], None] = lambda what: None,
+    wait: Callable[[float], bool] = lambda seconds: _slept(seconds),
+    rng: random.Random | None = None,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> None:
+    """Brings a store up to date again and again, until `wait` says to stop.
+
+    Devices that were all cut off at once do not all come back at once: each waits for a random time
+    around the interval, and twice as long after each failure, up to an hour.
+
+    Args:
+        directory: That `install` made.
+        interval_seconds: Between two syncs, on average, above 0.
+        options: What each may cost; `SyncOptions()` if None.
+        told: Called with each report, or with why there is none.
+        wait: Waits for so many seconds; returns whether to stop. Sleeps, and never stops, if left.
+        rng: Draws the waiting times.
+        clock: The device's clock, in UTC.
+
+    Raises:
+        StoreError: The folder cannot be written.
+    """
+    rng = rng or random.Random()  # noqa: S311 # it spreads load, no more
+    failures = 0
+    while True:
+        try:
+            told(update(directory, options=options, clock=clock))
+            failures = 0
+        except SyncError as exc:
+            told(exc)
+            failures += 1
+        mean = min(interval_seconds * 2**failures, max(interval_seconds, LONGEST_WAIT_SECONDS))
+        if wait(mean * rng.uniform(0.5, 1.5)):
+            return
+
+
+def _slept(seconds: float) -> bool:
+    time.sleep(seconds)
+    return False
 
 
 def _run(

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import random
 import subprocess
 import sys
 from datetime import datetime
@@ -19,6 +20,7 @@ from pocketlens.cli import main
 from pocketlens.errors import SyncError
 from pocketlens.indexing import index
 from pocketlens.sync.planner import Action
+from pocketlens_server.catalogue.operations import PatchOffer, apply
 
 
 @pytest.fixture
@@ -85,6 +87,42 @@ def test_without_the_extra_the_install_line_is_named(store: Path) -> None:
 
     assert done.returncode == 1
     assert "pip install 'pocketlens[sync]'" in done.stderr
+
+
+def test_a_store_is_watched_at_random_times_and_seldom_after_failures(
+    store: Path, server: Server, tmp_path: Path
+) -> None:
+    told: list[object] = []
+    waits: list[float] = []
+
+    def wait(seconds: float) -> bool:
+        waits.append(seconds)
+        if len(waits) == 1:
+            apply(server.catalogue.history, PatchOffer("sku-3", stock=44))
+            server.publish()
+        if len(waits) == 2:
+            server.public.rename(tmp_path / "gone")
+        if len(waits) == 6:
+            (tmp_path / "gone").rename(server.public)
+        return len(waits) == 8
+
+    following.watch(
+        store,
+        interval_seconds=600,
+        told=told.append,
+        wait=wait,
+        rng=random.Random(1),
+        clock=lambda: server.now,
+    )
+
+    kinds = [each if isinstance(each, SyncError) else each.action for each in told]  # type: ignore[attr-defined]
+    assert kinds[:2] == [Action.NOTHING, Action.DELTA]
+    assert all(isinstance(each, SyncError) for each in kinds[2:6])
+    assert kinds[6:] == [Action.NOTHING, Action.NOTHING]
+    means = [600, 600, 1200, 2400, 3600, 3600, 600, 600]
+    for seconds, mean in zip(waits, means, strict=True):
+        assert 0.5 * mean <= seconds <= 1.5 * mean
+    assert len(set(waits)) == 8
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,10 +23,16 @@ Examples:
   pocketlens sync shop --plan
 """
 
+_WATCH_EXAMPLE = """\b
+Example:
+  pocketlens watch shop --interval 600
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command to the program."""
     app.command("sync", epilog=_EXAMPLES)(_sync)
+    app.command("watch", epilog=_WATCH_EXAMPLE)(_watch)
 
 
 def _sync(
@@ -86,6 +93,36 @@ def _sync(
         output.show_json(_as_json(report) | {"directory": str(directory), "plan": plan})
         return
     output.show(_summary(directory, report, plan=plan))
+
+
+def _watch(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="That `sync` made.")],
+    *,
+    interval: Annotated[
+        float, typer.Option("--interval", min=1, help="Seconds between two syncs, on average.")
+    ] = 300,
+    metered: Annotated[
+        bool, typer.Option("--metered", help="Fetch no more than a mebibyte at once.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print every report as a line of JSON.")
+    ] = False,
+) -> None:
+    """Follow a server until Ctrl-C, syncing at random times, and seldom after failures."""
+    from pocketlens import following
+    from pocketlens.errors import SyncError
+    from pocketlens.options import SyncOptions
+
+    def told(what: SyncReport | SyncError) -> None:
+        if isinstance(what, SyncError):
+            output.say(f"warning: {what}")
+        elif as_json:
+            output.show(json.dumps(_as_json(what)))
+        elif what.action.value != "nothing":
+            output.show(_summary(directory, what, plan=False))
+
+    options = SyncOptions(is_metered=metered)
+    following.watch(directory, interval_seconds=interval, options=options, told=told)
 
 
 def _summary(directory: Path, report: SyncReport, *, plan: bool) -> str:
