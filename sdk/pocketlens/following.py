@@ -92,7 +92,7 @@ def install(
     data = root if isinstance(root, bytes) else _read(Path(root))
     known = _settings(path)
     followed = Followed(server, catalog, data, known.device if known else secrets.token_hex(16))
-    if start_from is not None:
+    if start_from is not None and not only_plan:
         installs.copy(Path(start_from), path)
     report = _run(path, followed, options, only_plan, cancelled, progress, clock)
     if not only_plan:

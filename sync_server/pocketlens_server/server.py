@@ -18,7 +18,7 @@ import grpc.aio
 from pocketlens.errors import PocketLensError, ServerError
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.publishing import keys, signing
+from pocketlens_server.publishing import releasing
 from pocketlens_server.services.sync import SyncService
 
 logger = logging.getLogger(__name__)
@@ -100,13 +100,8 @@ async def _keep_fresh(folder: ServerFolder) -> None:
     while True:
         for name in folder.catalogues():
             try:
-                await asyncio.to_thread(_refresh, folder, name)
+                catalogue = folder.catalogue(name)
+                await asyncio.to_thread(releasing.refresh, catalogue, now=datetime.now(UTC))
             except PocketLensError as exc:
                 logger.warning("server.refresh.failed catalogue=%s error=%s", name, exc)
         await asyncio.sleep(REFRESH_SECONDS)
-
-
-def _refresh(folder: ServerFolder, name: str) -> None:
-    catalogue = folder.catalogue(name)
-    signers = keys.load(catalogue.online_keys, keys.ONLINE)
-    signing.refresh(catalogue.public, signers, now=datetime.now(UTC))

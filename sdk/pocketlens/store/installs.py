@@ -136,9 +136,10 @@ def writing(directory: Path) -> Iterator[None]:
             yield
         except BaseException:
             _remove_unfinished(directory)
+            raise
+        finally:
             if not (directory / CURRENT).exists():
                 _remove_empty(directory, made=made)
-            raise
     finally:
         os.close(descriptor)  # and with it the lock
 

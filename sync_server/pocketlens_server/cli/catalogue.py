@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketlens.cli import output
-from pocketlens_server.cli.options import AsJson, Catalog, Data
+from pocketlens_server.cli.options import MAIN, AsJson, Catalog, Data
 
 if TYPE_CHECKING:
     from pocketlens.formats.manifest import Manifest
-
-MAIN = "main"
 
 
 def register(app: typer.Typer) -> None:

@@ -9,9 +9,8 @@ from datetime import UTC, datetime, timedelta
 import typer
 
 from pocketlens.cli import output
-from pocketlens_server.cli.options import AsJson, Catalog, Data
+from pocketlens_server.cli.options import MAIN, AsJson, Catalog, Data
 
-MAIN = "main"
 WARN = timedelta(days=60)  # before what only offline keys can renew expires
 
 

@@ -11,9 +11,7 @@ from typing import Annotated
 import typer
 
 from pocketlens.cli import output
-from pocketlens_server.cli.options import AsJson, Catalog, Data
-
-MAIN = "main"
+from pocketlens_server.cli.options import MAIN, AsJson, Catalog, Data
 
 
 def register(app: typer.Typer) -> None:
@@ -45,7 +43,7 @@ def _init(
     Keys that sign models and say whom to trust go to a folder of their own: move it to a safe
     place, and bring it back to add a model. The app is built with root.json.
     """
-    from pocketlens_server.folders import MAIN, ServerFolder
+    from pocketlens_server.folders import ServerFolder
 
     apart = offline_keys or directory.with_name(f"{directory.name}-offline-keys")
     server = ServerFolder.create(directory, offline_keys=apart, now=datetime.now(UTC))

@@ -95,7 +95,8 @@ def add_model(
         tables.vectors.bundle(sha256)
         pictures = [encoding.picture_of(value) for _, value in tables.history.values(IMAGE)]
     embed_missing(folder, pictures, progress=progress)
-    signing.add_model(folder.public, blob, signers, now=now)
+    with folder.changing():  # one signs at a time
+        signing.add_model(folder.public, blob, signers, now=now)
     return sha256.hex()
 
 
@@ -123,12 +124,28 @@ def publish(
         opened = _catalogue(folder, tables)
         if tables.history.head == 0 or not _waiting(opened).is_nothing:
             published = publisher.publish(opened, now=now, rng=rng)
+    with folder.changing() as tables:  # one signs at a time
         manifests = tables.vectors.manifests()
-    if signing.visible(folder.public) != manifests:
-        signing.publish(folder.public, manifests, signers, now=now)
-    else:
-        signing.refresh(folder.public, signers, now=now)
+        if signing.visible(folder.public) != manifests:
+            signing.publish(folder.public, manifests, signers, now=now)
+        else:
+            signing.refresh(folder.public, signers, now=now)
     return published
+
+
+def refresh(folder: CatalogueFolder, *, now: datetime) -> bool:
+    """Signs again what is getting old; whether anything was.
+
+    Args:
+        folder: Of the catalogue.
+        now: When it is signed.
+
+    Raises:
+        ServerError: A key is missing, or another process is writing.
+    """
+    signers = keys.load(folder.online_keys, keys.ONLINE)
+    with folder.changing():  # one signs at a time
+        return signing.refresh(folder.public, signers, now=now)
 
 
 def roll_back(folder: CatalogueFolder, version: int) -> int:
@@ -153,10 +170,8 @@ def roll_back(folder: CatalogueFolder, version: int) -> int:
                 f"Expected a version from {oldest} to {history.head}. Received {version}."
             )
         changed = sum(history.restore(kind, version) for kind in (PRODUCT, OFFER, IMAGE))
-        for key, value in history.values(IMAGE):
-            history.link(key, image_of(value).product_keys)
-        for key in history.ended_since(IMAGE, history.head):
-            history.link(key, ())
+        images = [(key, image_of(value).product_keys) for key, value in history.values(IMAGE)]
+        history.relink(images)
     return changed
 
 

@@ -17,8 +17,9 @@ from dataclasses import dataclass, replace
 from pocketlens.errors import StateMismatch
 from pocketlens.formats import parts
 from pocketlens.formats.delta import DeltaReader
-from pocketlens.formats.parts import ImagePart, Part
+from pocketlens.formats.parts import Part
 from pocketlens.formats.state_hash import StateSum
+from pocketlens_server.publishing.encoding import image_of
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History, placement_kind
 from pocketlens_server.storage.vectors import State
 
@@ -44,9 +45,7 @@ class _At:
 
 def with_code(value: bytes, code_of: CodeOf) -> bytes:
     """The canonical bytes of an image, whose value has its picture in place of a code."""
-    part = parts.decode(value)
-    if not isinstance(part, ImagePart):
-        raise TypeError(f"Expected an image. Received {part!r}.")
+    part = image_of(value)
     return parts.encode(replace(part, code=code_of(part.code)))
 
 

@@ -131,6 +131,14 @@ class History:
             "INSERT INTO links VALUES (?, ?)", ((key, image_key) for key in product_keys)
         )
 
+    def relink(self, shown: Iterable[tuple[int, Iterable[int]]]) -> None:
+        """Forgets all that `link` was told and takes every image and its products anew."""
+        self._connection.execute("DELETE FROM links")
+        self._connection.executemany(
+            "INSERT INTO links VALUES (?, ?)",
+            ((product, image) for image, products in shown for product in products),
+        )
+
     def images_of(self, product_key: int) -> list[int]:
         """Keys of the images that show a product with all that waits, ascending."""
         found = self._connection.execute(

@@ -116,6 +116,18 @@ def test_keys_are_given_once_and_never_again() -> None:
     assert history.known_key(OFFER, "b") is None
 
 
+def test_links_are_those_that_were_told_last() -> None:
+    history = new()
+    history.link(7, [1, 2])
+    history.link(8, [2])
+    history.link(7, [2, 3])
+    assert [history.images_of(key) for key in (1, 2, 3)] == [[], [7, 8], [7]]
+
+    history.relink([(9, [1, 3])])
+
+    assert [history.images_of(key) for key in (1, 2, 3)] == [[9], [], [9]]
+
+
 def test_what_was_put_back_leaves_no_trace() -> None:
     history = new()
     history.put(PRODUCT, 1, b"a")
