@@ -38,19 +38,30 @@ def resized(
     count = max(1, len(sizes))
     after = np.zeros(count, np.int64)
     after[: len(sizes)] = sizes
-    stops = np.cumsum(after)
-    # A key belongs behind the first key of its chunk and before that of the next.
-    firsts = keys[np.minimum(stops - after, len(keys) - 1)] if len(keys) else np.zeros(1, "u4")
-    firsts = np.where(stops - after < len(keys), firsts, np.uint32(0xFFFFFFFF))
-    for places, sign in ((removed, -1), (added, 1)):
-        chunk = np.maximum(np.searchsorted(firsts, places, side="right") - 1, 0)
-        after += sign * np.bincount(chunk, minlength=count)
+    for changed, sign in ((removed, -1), (added, 1)):
+        after += sign * np.bincount(places(keys, sizes, changed), minlength=count)
     over = np.flatnonzero(after > limit)
     is_sparse = count > 1 and after.sum() < _LEAST_FILLED * limit * (count - 1)
     if not len(over) and not is_sparse:
         return after
     first = 0 if is_sparse else int(over[0])
     return np.concatenate([after[:first], packed(int(after[first:].sum()), limit)])
+
+
+def places(
+    keys: npt.NDArray[np.uint32], sizes: Sizes, wanted: npt.NDArray[np.uint32]
+) -> npt.NDArray[np.int64]:
+    """The chunk of each key, whether it is there or not: int64 (w,), from 0.
+
+    A key belongs behind the first key of its chunk and before that of the next.
+    """
+    if not len(keys):
+        return np.zeros(len(wanted), np.int64)
+    starts = np.cumsum(sizes) - sizes
+    firsts = np.where(
+        starts < len(keys), keys[np.minimum(starts, len(keys) - 1)], np.uint32(0xFFFFFFFF)
+    )
+    return np.maximum(np.searchsorted(firsts, wanted, side="right") - 1, 0)
 
 
 def packed(count: int, limit: int) -> Sizes:

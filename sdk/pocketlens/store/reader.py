@@ -58,6 +58,7 @@ class Reader(Closing):
         except BaseException:
             self.close()
             raise
+        self._sizes: npt.NDArray[np.uint32] | None = None
         self._lists: npt.NDArray[np.uint32] | None = None
         self._columns: ProductColumns | None = None
         self._links: tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]] | None = None
@@ -112,11 +113,16 @@ class Reader(Closing):
         Raises:
             StoreCorrupt: A chunk of it is damaged or missing.
         """
+        with self._lock:
+            if self._sizes is None:
+                self._sizes = self._tables.map("list_sizes", "<u4", self.facts.lists)
+        place = number << rows.PLACE_BITS
         found = self._tables.query(
             "SELECT * FROM list_chunks WHERE place >= ? AND place < ? ORDER BY place",
-            (number << rows.PLACE_BITS, (number + 1) << rows.PLACE_BITS),
+            (place, (number + 1) << rows.PLACE_BITS),
         )
-        return rows.read_chunks(number, found, self.facts.dim)
+        size = int(self._sizes[number]) if number < len(self._sizes) else 0
+        return rows.read_chunks(place, found, size, self.facts.dim)
 
     def lists_of(self, image_keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.uint32]:
         """The list of each image, uint32 (n,); the whole map is read once, 2 bytes an image."""

@@ -25,7 +25,7 @@ from pocketlens.store.checksums import checksum, checksums
 ProductRow = tuple[int, str, str, int, str, bytes, int]
 OfferRow = tuple[int, int, int, int, int]
 ImageRow = tuple[int, str, str, int]
-ChunkRow = tuple[int, int, bytes, bytes, int]
+ChunkRow = tuple[int, bytes, bytes, int]
 AttributeRow = tuple[str, str, int, bytes, int]
 
 CHUNK_CODES = 128
@@ -56,9 +56,9 @@ def product_row(part: ProductPart, category: int) -> ProductRow:
     return part.key, part.id, part.title, category, part.url, attributes, check
 
 
-def offer_row(part: OfferPart) -> OfferRow:
-    """Row of the table `offers`."""
-    data = parts.encode(part)
+def offer_row(part: OfferPart, encoded: bytes | None = None) -> OfferRow:
+    """Row of the table `offers`; `encoded` are the part's canonical bytes, if they are at hand."""
+    data = parts.encode(part) if encoded is None else encoded
     currency = int.from_bytes(part.currency.encode(), "big")
     return part.key, part.price_minor_units, currency, part.stock, checksum(data)
 
@@ -92,12 +92,22 @@ def read_offer(row: OfferRow) -> OfferPart:
     Raises:
         StoreCorrupt: It is damaged.
     """
+    encode_offer(row)
+    key, price, currency, stock, _ = row
+    return OfferPart(key, price, _currency(currency), stock)
+
+
+def encode_offer(row: OfferRow) -> bytes:
+    """Canonical bytes of the offer in a row of the table `offers`.
+
+    Raises:
+        StoreCorrupt: It is damaged.
+    """
     try:
         key, price, currency, stock, expected = row
-        text = currency.to_bytes(3, "big").decode("ascii") if currency else ""
-        part = OfferPart(key, price, text, stock)
-        if checksum(parts.encode(part)) == expected:
-            return part
+        data = parts.encode_offer(key, price, _currency(currency), stock)
+        if checksum(data) == expected:
+            return data
     except _UNREADABLE as exc:
         raise _corrupt("offer", row[0]) from exc
     raise _corrupt("offer", row[0])
@@ -178,37 +188,44 @@ def read_offers(table: npt.NDArray[np.int64]) -> OfferColumns:
 
 
 def chunk_row(
-    place: int, in_list: int, image_keys: npt.NDArray[np.uint32], codes: npt.NDArray[np.int8]
+    place: int, image_keys: npt.NDArray[np.uint32], codes: npt.NDArray[np.int8]
 ) -> ChunkRow:
     """Row of the table `list_chunks`."""
     keys, data = image_keys.astype("<u4").tobytes(), codes.tobytes()
-    return place, in_list, keys, data, _chunk_checksum(place, in_list, keys, data)
+    return place, keys, data, _chunk_checksum(place, keys, data)
 
 
 def read_chunks(
-    number: int, found: Sequence[ChunkRow], dim: int
+    place: int, found: Sequence[ChunkRow], size: int | None, dim: int
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.int8]]:
-    """Reads all rows of one list: image keys u32 (n,) and codes int8 (n, dim).
+    """Reads the rows of a list from one of its chunks on: image keys u32 (n,), codes int8 (n, dim).
+
+    Args:
+        place: Of the first of them.
+        found: All of them, in the order of their places.
+        size: Codes that they must hold; None if that is not known.
+        dim: Numbers of a code.
 
     Raises:
         StoreCorrupt: One is damaged or missing.
     """
+    number = place >> PLACE_BITS
     try:
-        for chunk, (place, in_list, keys, codes, expected) in enumerate(found):
-            whole = place == (number << PLACE_BITS) + chunk and len(codes) == dim * len(keys) // 4
-            if not whole or _chunk_checksum(place, in_list, keys, codes) != expected:
+        for each, (here, keys, codes, expected) in enumerate(found, place):
+            whole = here == each and len(codes) == dim * len(keys) // 4
+            if not whole or _chunk_checksum(here, keys, codes) != expected:
                 raise _corrupt("list", number)
-        all_keys = b"".join([row[2] for row in found]) if len(found) != 1 else found[0][2]
-        all_codes = b"".join([row[3] for row in found]) if len(found) != 1 else found[0][3]
+        all_keys = b"".join([row[1] for row in found]) if len(found) != 1 else found[0][1]
+        all_codes = b"".join([row[2] for row in found]) if len(found) != 1 else found[0][2]
     except _UNREADABLE as exc:
         raise _corrupt("list", number) from exc
-    if not found or len(all_keys) != 4 * found[0][1]:
+    if not found or (size is not None and len(all_keys) != 4 * size):
         raise _corrupt("list", number)
     return np.frombuffer(all_keys, "<u4"), np.frombuffer(all_codes, np.int8).reshape(-1, dim)
 
 
 def map_row(chunk: int, *blobs: bytes) -> tuple[int | bytes, ...]:
-    """Row of `image_lists`, `image_products` or `product_categories`."""
+    """Row of `list_sizes`, `image_lists`, `image_products` or `product_categories`."""
     return chunk, *blobs, _map_checksum(chunk, *blobs)
 
 
@@ -266,7 +283,7 @@ def check_attribute(row: AttributeRow) -> None:
 
 
 _U32 = struct.Struct("<I")
-_CHUNK = struct.Struct("<QI")
+_PLACE = struct.Struct("<QI")
 _UNREADABLE = (
     AttributeError,
     CatalogError,
@@ -278,6 +295,10 @@ _UNREADABLE = (
 )
 
 
+def _currency(number: int) -> str:
+    return number.to_bytes(3, "big").decode("ascii") if number else ""
+
+
 def _map_checksum(chunk: int, *blobs: bytes) -> int:
     return checksum(_U32.pack(chunk), *(_U32.pack(len(blob)) + blob for blob in blobs))
 
@@ -286,8 +307,8 @@ def _image_checksum(key: int, id_: str, url: str) -> int:
     return checksum(parts.encode_image(key, id_, url, (), b""))
 
 
-def _chunk_checksum(place: int, in_list: int, image_keys: bytes, codes: bytes) -> int:
-    return checksum(_CHUNK.pack(place, in_list), image_keys, codes)
+def _chunk_checksum(place: int, image_keys: bytes, codes: bytes) -> int:
+    return checksum(_PLACE.pack(place, len(image_keys)), image_keys, codes)
 
 
 def _corrupt(what: str, key: object) -> StoreCorrupt:

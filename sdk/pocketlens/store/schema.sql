@@ -22,10 +22,17 @@ CREATE TABLE codebook (
 -- in one WITHOUT ROWID blobs of this size leave a quarter of each page empty.
 CREATE TABLE list_chunks (
     place      INTEGER PRIMARY KEY,  -- list * 2**20 + number of the chunk in it, from 0
-    in_list    INTEGER NOT NULL,     -- codes in the whole list; right in chunk 0
     image_keys BLOB NOT NULL,        -- u32 (n,), ascending within the list
     codes      BLOB NOT NULL,        -- int8 (n, dim)
     checksum   INTEGER NOT NULL
+);
+
+-- The codes in each list, so that a chunk that is missing is noticed; in a table of its own, so that
+-- one more code changes the last chunk alone. List l is key l + 1 of this map.
+CREATE TABLE list_sizes (
+    chunk    INTEGER PRIMARY KEY,
+    sizes    BLOB NOT NULL,          -- u32 (n,)
+    checksum INTEGER NOT NULL
 );
 
 -- The list of each image.

@@ -200,7 +200,9 @@ class StoreWriter(Closing):
 
     def _write_lists(self, contents: Contents) -> None:
         self._insert("codebook", 2, [(1, contents.centroids.astype("<f2").tobytes())])
-        self._insert("list_chunks", 5, _list_chunks(contents))
+        self._insert("list_chunks", 4, _list_chunks(contents))
+        sizes = np.bincount(contents.lists, minlength=len(contents.centroids))
+        self._insert("list_sizes", 3, _map_chunks(sizes.astype("<u4")))
         lists = np.zeros(_last(contents.image_keys), "<u2")
         lists[contents.image_keys.astype(np.int64) - 1] = contents.lists
         self._insert("image_lists", 3, _map_chunks(lists))
@@ -274,7 +276,7 @@ def _list_chunks(contents: Contents) -> Iterator[rows.ChunkRow]:
             some = members[chunk * rows.CHUNK_CODES : (chunk + 1) * rows.CHUNK_CODES]
             place = (number << rows.PLACE_BITS) + chunk
             keys, codes = contents.image_keys[some], contents.codes[some]
-            yield rows.chunk_row(place, len(members), keys, codes)
+            yield rows.chunk_row(place, keys, codes)
 
 
 def _map_chunks(values: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[int | bytes, ...]]:

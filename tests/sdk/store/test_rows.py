@@ -60,7 +60,8 @@ def test_offers_at_once_are_the_offers_one_by_one(products: list[Product]) -> No
 
 
 CODES = np.arange(-8, 8, dtype=np.int8).reshape(4, 4)
-CHUNK = rows.chunk_row(5 << rows.PLACE_BITS, 4, np.array([1, 3, 9, 11], np.uint32), CODES)
+PLACE = 5 << rows.PLACE_BITS
+CHUNK = rows.chunk_row(PLACE, np.array([1, 3, 9, 11], np.uint32), CODES)
 READERS: dict[str, tuple[tuple[Any, ...], Callable[[Any], object]]] = {
     "product": (
         rows.product_row(rows.product_part(7, MUG), 0),
@@ -72,7 +73,7 @@ READERS: dict[str, tuple[tuple[Any, ...], Callable[[Any], object]]] = {
         lambda row: rows.read_offers(np.array([row], np.int64)),
     ),
     "image": (rows.image_row(7, Image("i", "https://s/i")), rows.read_image),
-    "list": (CHUNK, lambda row: rows.read_chunks(5, [row], 4)),
+    "list": (CHUNK, lambda row: rows.read_chunks(PLACE, [row], 4, 4)),
     "map": (rows.map_row(2, b"abcd", b""), lambda row: rows.read_map("map", 2, row)),
     "category": (rows.category_row(2, "kitchen"), lambda row: rows.read_category(2, row)),
     "attribute": (rows.attribute_row("size", "L", 0, b"abcd"), rows.check_attribute),
@@ -112,24 +113,25 @@ def changed(value: Any) -> Any:
 
 def test_chunks_of_a_list_must_be_whole_and_in_order() -> None:
     keys = np.array([1, 3, 9], np.uint32)
-    place = 5 << rows.PLACE_BITS
-    first = rows.chunk_row(place, 5, keys, CODES[:3])
-    second = rows.chunk_row(place + 1, 5, keys[:2] + np.uint32(9), CODES[2:])
+    first = rows.chunk_row(PLACE, keys, CODES[:3])
+    second = rows.chunk_row(PLACE + 1, keys[:2] + np.uint32(9), CODES[2:])
 
-    found_keys, found_codes = rows.read_chunks(5, [first, second], 4)
+    found_keys, found_codes = rows.read_chunks(PLACE, [first, second], 5, 4)
+    last_keys, _ = rows.read_chunks(PLACE + 1, [second], 2, 4)
 
     assert found_keys.tolist() == [1, 3, 9, 10, 12]
     assert np.array_equal(found_codes, np.concatenate([CODES[:3], CODES[2:]]))
+    assert last_keys.tolist() == [10, 12]
     for wrong in ([], [first], [second], [second, first], [first, second, second]):
         with pytest.raises(StoreCorrupt, match="list 5"):
-            rows.read_chunks(5, wrong, 4)
+            rows.read_chunks(PLACE, wrong, 5, 4)
     with pytest.raises(StoreCorrupt):
-        rows.read_chunks(4, [first, second], 4)
+        rows.read_chunks(4 << rows.PLACE_BITS, [first, second], 5, 4)
 
 
 def test_an_empty_list_is_a_list() -> None:
-    nothing = rows.chunk_row(0, 0, np.empty(0, np.uint32), np.empty((0, 4), np.int8))
+    nothing = rows.chunk_row(0, np.empty(0, np.uint32), np.empty((0, 4), np.int8))
 
-    keys, codes = rows.read_chunks(0, [nothing], 4)
+    keys, codes = rows.read_chunks(0, [nothing], 0, 4)
 
     assert (keys.shape, codes.shape) == ((0,), (0, 4))

@@ -67,7 +67,7 @@ def with_good_checksum_offer(store: Path) -> None:
 
 def with_good_checksum_code(store: Path) -> None:
     keys = np.arange(1, 121, dtype=np.uint32)
-    put(store, "list_chunks", rows.chunk_row(0, 120, keys, np.ones((120, 16), np.int8)))
+    put(store, "list_chunks", rows.chunk_row(0, keys, np.ones((120, 16), np.int8)))
 
 
 def with_good_checksum_links(store: Path) -> None:
@@ -92,6 +92,10 @@ def without_a_product(store: Path) -> None:
     change(store, "DELETE FROM offers WHERE product_key = 7")
 
 
+def with_good_checksum_sizes(store: Path) -> None:
+    put(store, "list_sizes", rows.map_row(0, np.full(1, 119, "<u4").tobytes()))
+
+
 def without_a_chunk(store: Path) -> None:
     change(store, "DELETE FROM list_chunks")
 
@@ -114,6 +118,7 @@ PLANTED = {
     with_good_checksum_product: "state hash",
     with_good_checksum_offer: "state hash",
     with_good_checksum_code: "state hash",
+    with_good_checksum_sizes: "list 0",
     with_good_checksum_links: "state hash",
     with_good_checksum_lists: "belongs to another",
     with_good_checksum_categories: "filters read of product",

@@ -127,7 +127,7 @@ class Applier:
         found = self._products(keys)
         offers = self._offers(keys)
         self._state.subtract(map(parts.encode_product, found.values()))
-        self._state.subtract(map(parts.encode, offers.values()))
+        self._state.subtract(offers.values())
         for part in found.values():
             self._postings.change(part.key, part.attributes.items(), ())
         self._delete("products", "key", found)
@@ -152,17 +152,19 @@ class Applier:
 
     def _put_offers(self, new: Sequence[OfferPart]) -> None:
         old = self._offers([part.key for part in new])
-        self._state.subtract(map(parts.encode, old.values()))
-        self._state.add(map(parts.encode, new))
-        database.put_rows(self._connection, "offers", map(rows.offer_row, new))
+        self._state.subtract(old.values())
+        encoded = list(map(parts.encode, new))
+        self._state.add(encoded)
+        database.put_rows(self._connection, "offers", map(rows.offer_row, new, encoded))
         self._counts["offers"] += len(new) - len(old)
 
     def _products(self, keys: Sequence[int]) -> dict[int, ProductPart]:
         names = self._categories.names
         return self._by_key("products", "key", keys, lambda row: rows.read_product(row, names))
 
-    def _offers(self, keys: Sequence[int]) -> dict[int, OfferPart]:
-        return self._by_key("offers", "product_key", keys, rows.read_offer)
+    def _offers(self, keys: Sequence[int]) -> dict[int, bytes]:
+        """Canonical bytes."""
+        return self._by_key("offers", "product_key", keys, rows.encode_offer)
 
     # --- images ----------------------------------------------------------------------------------
 
@@ -231,6 +233,7 @@ class Applier:
         map_of_lists.write(max_key)
         for number in sorted(leaving.keys() | entering.keys()):
             lists.change(number, leaving[number], entering[number])
+        lists.write()
         return _ImagesChanged(grown, max_key)
 
     def _subtract(

@@ -12,16 +12,20 @@ import numpy.typing as npt
 
 from pocketlens.errors import StoreCorrupt
 from pocketlens.store import chunks, database, rows
+from pocketlens.store.applying.maps import SizeMap
 from pocketlens.store.facts import StoreFacts
 
 Keys = npt.NDArray[np.uint32]
+Codes = npt.NDArray[np.int8]
 
 
 class Lists:
     """Lists of codes: read for the codes of some images, changed one by one."""
 
     def __init__(self, connection: database.Connection, facts: StoreFacts) -> None:
-        self._connection, self._dim = connection, facts.dim
+        self._connection, self._facts = connection, facts
+        self._sizes = SizeMap(connection, facts.lists)
+        self._put: list[rows.ChunkRow] = []
 
     def codes(self, image_keys: Keys, list_of: dict[int, int]) -> dict[int, bytes]:
         """Codes of images by key, `list_of` naming the list of each.
@@ -31,55 +35,118 @@ class Lists:
         """
         found: dict[int, bytes] = {}
         lists = np.array([list_of[key] for key in image_keys.tolist()], np.int64)
-        for number in np.unique(lists).tolist():
-            asked = image_keys[lists == number]
-            keys, codes, _ = self._read(number)
+        order = np.argsort(lists, kind="stable")
+        numbers, starts = np.unique(lists[order], return_index=True)
+        for number, of_list in zip(numbers.tolist(), np.split(order, starts[1:]), strict=False):
+            asked = image_keys[of_list]
+            keys, codes = self._read(number, 0, self._sizes.of(number + 1))
             places = np.minimum(np.searchsorted(keys, asked), max(0, len(keys) - 1))
             if not len(keys) or not np.array_equal(keys[places], asked):
                 raise StoreCorrupt(f"List {number} lacks an image. {database.MEND}")
-            found.update(
-                (key, codes[place].tobytes())
-                for key, place in zip(asked.tolist(), places.tolist(), strict=True)
-            )
+            found.update(zip(asked.tolist(), map(bytes, codes[places]), strict=True))
         return found
 
     def change(
         self, number: int, leaving: Sequence[int], entering: Sequence[tuple[int, bytes]]
     ) -> None:
-        """Takes codes out of a list and puts others in; both by ascending key."""
-        keys, codes, sizes = self._read(number)
+        """Takes codes out of a list and puts others in, both by ascending key; once a list.
+
+        Raises:
+            StoreCorrupt: What had to be read of the list is damaged.
+        """
+        if not leaving and self._append(number, entering):
+            return
+        keys, sizes = self._outline(number)
         gone = np.array(leaving, np.uint32)
         come = np.array([key for key, _ in entering], np.uint32)
-        stays = ~np.isin(keys, gone, assume_unique=True)
-        new_codes = np.frombuffer(b"".join(code for _, code in entering), np.int8)
-        all_keys = np.concatenate([keys[stays], come])
-        order = np.argsort(all_keys, kind="stable")
-        all_keys = all_keys[order]
-        all_codes = np.concatenate([codes[stays], new_codes.reshape(-1, self._dim)])[order]
         new_sizes = chunks.resized(keys, sizes, gone, come, rows.CHUNK_CODES)
-        stops = np.cumsum(new_sizes).tolist()
-        old_stops = np.cumsum(sizes).tolist()
-        place = number << rows.PLACE_BITS
-        put = []
-        for chunk, (start, stop) in enumerate(pairwise([0, *stops])):
-            new = all_keys[start:stop], all_codes[start:stop]
-            if chunk < len(old_stops) and (chunk or len(all_keys) == len(keys)):
-                old_start = old_stops[chunk - 1] if chunk else 0
-                old = keys[old_start : old_stops[chunk]], codes[old_start : old_stops[chunk]]
-                if np.array_equal(new[0], old[0]) and np.array_equal(new[1], old[1]):
-                    continue
-            put.append(rows.chunk_row(place + chunk, len(all_keys), *new))
-        database.put_rows(self._connection, "list_chunks", put)
-        if len(stops) < len(sizes):
+        first = _first_changed(keys, sizes, new_sizes, np.concatenate([gone, come]))
+        start = int(sizes[:first].sum())
+        keys, codes = self._read(number, first, len(keys) - start)
+        stays = ~np.isin(keys, gone, assume_unique=True)
+        all_keys, all_codes = _joined(keys[stays], codes[stays], entering)
+        order = np.argsort(all_keys, kind="stable")
+        all_keys, all_codes = all_keys[order], all_codes[order]
+        was = list(pairwise([0, *np.cumsum(sizes[first:]).tolist()]))
+        for chunk, (begin, end) in enumerate(pairwise([0, *np.cumsum(new_sizes[first:]).tolist()])):
+            new_keys, new_codes = all_keys[begin:end], all_codes[begin:end]
+            old = slice(*was[chunk]) if chunk < len(was) else slice(0)
+            is_new = not np.array_equal(keys[old], new_keys)
+            if is_new or not np.array_equal(codes[old], new_codes) or chunk >= len(was):
+                self._put.append(rows.chunk_row(_place(number, first + chunk), new_keys, new_codes))
+        if len(new_sizes) < len(sizes):
             self._connection.execute(
                 "DELETE FROM list_chunks WHERE place >= ? AND place < ?",
-                (place + len(stops), place + len(sizes)),
+                (_place(number, len(new_sizes)), _place(number, len(sizes))),
             )
+        self._sizes.put(number + 1, int(new_sizes.sum()))
 
-    def _read(self, number: int) -> tuple[Keys, npt.NDArray[np.int8], chunks.Sizes]:
+    def _append(self, number: int, entering: Sequence[tuple[int, bytes]]) -> bool:
+        """Puts codes behind those of a list, if that is their place: only its last chunk is read.
+
+        New images have the largest keys, so that most changes are such.
+        """
+        found = self._connection.execute(
+            "SELECT * FROM list_chunks WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1",
+            (_place(number, 0), _place(number + 1, 0)),
+        ).fetchall()
+        place = found[0][0] if found else _place(number, 0)
+        keys, codes = rows.read_chunks(place, found, None, self._facts.dim)
+        if len(keys) and keys[-1] >= entering[0][0]:
+            return False
+        all_keys, all_codes = _joined(keys, codes, entering)
+        starts = range(0, len(all_keys), rows.CHUNK_CODES)
+        slices = [slice(start, start + rows.CHUNK_CODES) for start in starts]
+        self._put += [
+            rows.chunk_row(place + chunk, all_keys[some], all_codes[some])
+            for chunk, some in enumerate(slices)
+        ]
+        self._sizes.put(number + 1, self._sizes.of(number + 1) + len(entering))
+        return True
+
+    def write(self) -> None:
+        """Writes all chunks that changed, and how many codes each list has now."""
+        database.put_rows(self._connection, "list_chunks", self._put)
+        self._sizes.write(self._facts.lists)
+
+    def _outline(self, number: int) -> tuple[Keys, chunks.Sizes]:
+        """Image keys of a list, uint32 (n,), not checked, and the sizes of its chunks."""
+        found = self._connection.execute(
+            "SELECT image_keys FROM list_chunks WHERE place >= ? AND place < ? ORDER BY place",
+            (_place(number, 0), _place(number + 1, 0)),
+        ).fetchall()
+        blobs = [row[0] for row in found]
+        if not blobs or not all(isinstance(blob, bytes) and not len(blob) % 4 for blob in blobs):
+            raise StoreCorrupt(f"List {number} is damaged. {database.MEND}")
+        sizes = np.array([len(blob) // 4 for blob in blobs], np.int64)
+        if int(sizes.sum()) != self._sizes.of(number + 1):
+            raise StoreCorrupt(f"List {number} lacks a chunk. {database.MEND}")
+        return np.frombuffer(b"".join(blobs), "<u4"), sizes
+
+    def _read(self, number: int, chunk: int, size: int) -> tuple[Keys, Codes]:
+        """What a list holds from one of its chunks on, `size` codes."""
+        place = _place(number, chunk)
         found = self._connection.execute(
             "SELECT * FROM list_chunks WHERE place >= ? AND place < ? ORDER BY place",
-            (number << rows.PLACE_BITS, (number + 1) << rows.PLACE_BITS),
+            (place, _place(number + 1, 0)),
         ).fetchall()
-        keys, codes = rows.read_chunks(number, found, self._dim)
-        return keys, codes, np.array([len(row[2]) // 4 for row in found], np.int64)
+        return rows.read_chunks(place, found, size, self._facts.dim)
+
+
+def _joined(keys: Keys, codes: Codes, entering: Sequence[tuple[int, bytes]]) -> tuple[Keys, Codes]:
+    """Codes, and others behind them."""
+    come = np.array([key for key, _ in entering], np.uint32)
+    new = np.frombuffer(b"".join(code for _, code in entering), np.int8)
+    return np.concatenate([keys, come]), np.concatenate([codes, new.reshape(-1, codes.shape[1])])
+
+
+def _place(number: int, chunk: int) -> int:
+    return (number << rows.PLACE_BITS) + chunk
+
+
+def _first_changed(keys: Keys, sizes: chunks.Sizes, new_sizes: chunks.Sizes, changed: Keys) -> int:
+    """The first chunk that becomes another, `changed` being what leaves and enters."""
+    first = int(chunks.places(keys, sizes, changed).min())
+    common = min(len(sizes), len(new_sizes))
+    resized = np.flatnonzero(sizes[:common] != new_sizes[:common])
+    return min(first, int(resized[0])) if len(resized) else first

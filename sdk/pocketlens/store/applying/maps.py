@@ -86,6 +86,12 @@ class NumberMap(_Map):
         return self._chunks[chunk]
 
 
+class SizeMap(NumberMap):
+    """The codes in each list; list l has key l + 1."""
+
+    table, dtype = "list_sizes", "<u4"
+
+
 class ListMap(NumberMap):
     """The list of each image."""
 
