@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from tests.making.colour_bundle import colour_bundle
 
-from pocketlens import index
+from pocketlens import image_lists, index
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -57,3 +57,16 @@ def test_filter_results_prints_what_a_shopper_can_buy(shop: Path) -> None:
 
     assert lines[0] == "3 of 6 products are affordable"
     assert {line.split()[1] for line in lines[1:]} == {"sku-1", "sku-2", "sku-4"}
+
+
+def test_two_days_differ_by_some_prices_and_ten_products(tmp_path: Path) -> None:
+    lines = run("two_days.py", "--out", str(tmp_path), "--products", "12")
+
+    days = [image_lists.read(tmp_path / f"{day}.csv") for day in ("monday", "tuesday")]
+    monday, tuesday = (each.products for each in days)
+    assert [line.rpartition(" of ")[2] for line in lines] == ["12 products"] * 2
+    assert len(monday.keys() - tuesday.keys()) == len(tuesday.keys() - monday.keys()) == 5
+    assert [id_ for id_ in monday.keys() & tuesday.keys() if monday[id_] != tuesday[id_]] == [
+        "books-005"
+    ]
+    assert not any(each.problems for each in days)
