@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import random
 import sqlite3
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -43,6 +43,8 @@ class Server:
     Attributes:
         public: Folder that devices are served from.
         root: Signed metadata that apps come with.
+        bundles: By number.
+        pictures: What the first model makes of each, by hash.
     """
 
     catalogue: Catalogue
@@ -51,10 +53,23 @@ class Server:
     signers: dict[str, Signer]
     root: bytes
     now: datetime = BEGAN
+    bundles: dict[int, OpenBundle] = field(default_factory=dict)
+    pictures: dict[bytes, np.ndarray] = field(default_factory=dict)
 
     @classmethod
     def of_shop(cls, shop: Shop, folder: Path) -> Server:
         """With the products of a shop, none published yet."""
+        made = cls.empty(shop, folder)
+        listed = image_lists.read(shop.list, need_files=False)
+        for product in listed.products.values():
+            apply(made.catalogue.history, PutProduct(product))
+        for row, entry in enumerate(listed.entries):
+            made.put_image(entry.image.id, shop.embeddings[row], list(entry.product_ids))
+        return made
+
+    @classmethod
+    def empty(cls, shop: Shop, folder: Path) -> Server:
+        """With the model of a shop, and nothing else."""
         connection = sqlite3.connect(":memory:", isolation_level=None)
         History.create(connection)
         Vectors.create(connection)
@@ -62,24 +77,37 @@ class Server:
         signers = keys.create(folder / "online", keys.ONLINE)
         signers |= keys.create(folder / "offline", keys.OFFLINE)
         root = signing.create(public, signers, now=BEGAN)
-        blobs, data = Blobs(public / "blobs"), shop.bundle.read_bytes()
-        bundle = OpenBundle(
-            1, hashlib.sha256(data).digest(), bundles.decode(data), blobs.put([data])
-        )
-        signing.add_model(public, bundle.blob, signers, now=BEGAN)
-        catalogue = Catalogue("main", History(connection), Vectors(connection), blobs, {1: bundle})
+        blobs = Blobs(public / "blobs")
+        catalogue = Catalogue("main", History(connection), Vectors(connection), blobs, {})
         made = cls(catalogue, shop, public, signers, root)
-        catalogue.vectors.bundle(bundle.sha256)
-        listed = image_lists.read(shop.list, need_files=False)
-        for product in listed.products.values():
-            apply(catalogue.history, PutProduct(product))
-        for row, entry in enumerate(listed.entries):
-            made.put_image(entry.image.id, shop.embeddings[row], list(entry.product_ids))
+        made.add_model(shop.bundle.read_bytes())
         return made
+
+    def add_model(self, data: bytes) -> None:
+        """The next version begins a generation with it; it sees pictures in an order of its own."""
+        number = len(self.bundles) + 1
+        bundle = OpenBundle(
+            number,
+            hashlib.sha256(data).digest(),
+            bundles.decode(data),
+            self.catalogue.blobs.put([data]),
+        )
+        signing.add_model(self.public, bundle.blob, self.signers, now=self.now)
+        self.bundles[number] = bundle
+        self.catalogue = replace(self.catalogue, bundles=self.bundles)
+        self.catalogue.vectors.bundle(bundle.sha256)
+        for picture, embedding in self.pictures.items():
+            self._embed(number, picture, embedding)
+
+    def _embed(self, bundle: int, picture: bytes, embedding: np.ndarray) -> None:
+        rolled = np.roll(embedding, bundle - 1)
+        self.catalogue.vectors.put_embeddings(bundle, {picture: rolled})
 
     def put_image(self, id_: str, embedding: np.ndarray, products: list[str]) -> None:
         picture = hashlib.sha256(embedding.tobytes()).digest()
-        self.catalogue.vectors.put_embeddings(1, {picture: embedding})
+        self.pictures[picture] = embedding
+        for number in self.bundles:
+            self._embed(number, picture, embedding)
         apply(self.catalogue.history, PutImage(Image(id_), picture, products))
 
     def publish(self) -> Published:

@@ -1,0 +1,109 @@
+"""A device against a model of itself: RELIABILITY rows 1 (any order) and 2 (replay by seed).
+
+    python benchmarks/faults/device_states.py [--steps 50000] [--seeds 500] [--quick] [--json FILE]
+
+Steps are those of `tests/making/device_states.py`: changes, publishes, rollbacks, models, syncs,
+cuts, ended processes, old copies, expiry, searches, reopening. A step whose outcome differs from
+the model ends the run with the shortest way there. Seeds are run twice, and what the device asked
+for and what came of it must be the same both times.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import sys
+import traceback
+from pathlib import Path
+from time import perf_counter
+
+from hypothesis import HealthCheck, Phase, seed, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.making.device_states import DeviceStates
+
+STEPS, STEPS_OF_A_SEED = 50, 10  # of one history
+SEEDS = 500
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--steps", type=int, default=50_000, help="in histories of 50")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="that are run twice")
+    parser.add_argument("--quick", action="store_true", help="500 steps, 5 seeds")
+    parser.add_argument("--json", type=Path, help="write figures and goals there")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        print("QUICK: few steps show that it runs, not that it holds", file=sys.stderr)
+        arguments.steps, arguments.seeds = 500, 5
+    began = perf_counter()
+    taken, differences = any_order(max(1, arguments.steps // STEPS))
+    seconds = perf_counter() - began
+    differing = sum(logged(number) != logged(number) for number in range(arguments.seeds))
+    figures = {
+        "steps": taken,
+        "steps_a_second": round(taken / seconds, 1),
+        "differences": differences,
+        "seeds": arguments.seeds,
+        "seeds_differing": differing,
+    }
+    goals = [
+        {"name": name, "value": figures[name], "goal": 0, "met": figures[name] == 0}
+        for name in ("differences", "seeds_differing")
+    ]
+    print(json.dumps(figures, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=1) + "\n")
+    return 0 if all(goal["met"] for goal in goals) else 1
+
+
+def any_order(histories: int) -> tuple[int, int]:
+    """Steps that were taken, and 1 if one of them differed."""
+    taken = 0
+
+    class Counted(DeviceStates):
+        def check_invariants(self, *arguments: object, **options: object) -> None:
+            nonlocal taken
+            taken += 1
+            super().check_invariants(*arguments, **options)
+
+    try:
+        run_state_machine_as_test(Counted, settings=_settings(histories, STEPS))
+    except Exception:
+        traceback.print_exc()
+        return taken, 1
+    return taken, 0
+
+
+def logged(number: int) -> str:
+    """SHA-256 of all that one seed made a device ask for and come to."""
+    logs: list[str] = []
+
+    @seed(number)
+    class Logged(DeviceStates):
+        def teardown(self) -> None:
+            logs.extend(self.log)
+            super().teardown()
+
+    run_state_machine_as_test(Logged, settings=_settings(2, STEPS_OF_A_SEED))
+    return hashlib.sha256("\n".join(logs).encode()).hexdigest()
+
+
+def _settings(examples: int, steps: int) -> settings:
+    return settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=list(HealthCheck),
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
