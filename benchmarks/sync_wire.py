@@ -12,11 +12,12 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -36,7 +37,7 @@ from pocketlens.sync.grpc_transport import GrpcTransport
 class Server(Closing):
     """`pocketlens-server serve` on the loopback."""
 
-    def __init__(self, folder: Path, work: Path, *, tls: bool) -> None:
+    def __init__(self, folder: Path, work: Path, *, tls: bool, port: int = 0) -> None:
         program = "from pocketlens_server.cli import main; main()"
         command = [sys.executable, "-c", program, "serve", "--data", str(folder)]
         self.certificate: bytes | None = None
@@ -46,7 +47,10 @@ class Server(Closing):
             self.certificate = certificate.read_bytes()
             command += ["--tls-cert", str(certificate), "--tls-key", str(key)]
         self._process = subprocess.Popen(
-            [*command, "--port", "0"], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+            [*command, "--port", str(port)],
+            stderr=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            text=True,
         )
         assert self._process.stderr is not None
         said = self._process.stderr.readline()
@@ -58,6 +62,11 @@ class Server(Closing):
         """A device's way to it, by the port of a `Wire`."""
         return GrpcTransport(f"127.0.0.1:{port}", "main", ca=self.certificate)
 
+    def kill(self) -> None:
+        """Ends the server without a word."""
+        self._process.kill()
+        self._process.wait()
+
     def close(self) -> None:
         """Ends the server."""
         self._process.terminate()
@@ -67,8 +76,14 @@ class Server(Closing):
 class Wire(Closing):
     """Passes TCP connections on to a port of this machine, and counts what goes by."""
 
-    def __init__(self, to: int) -> None:
-        self._to = to
+    def __init__(self, to: int, *, lasts: Callable[[], float] = lambda: math.inf) -> None:
+        """Opens a port.
+
+        Args:
+            to: Where connections go on to.
+            lasts: Bytes from the server after which a connection is cut, asked for each anew.
+        """
+        self._to, self._lasts = to, lasts
         self.sent, self.received = 0, 0
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.port = self._listening.getsockname()[1]
@@ -84,16 +99,22 @@ class Wire(Closing):
                 device, _ = self._listening.accept()
             except OSError:
                 return
-            server = socket.create_connection(("127.0.0.1", self._to))
-            for pair in ((device, server, "sent"), (server, device, "received")):
-                threading.Thread(target=self._pass, args=pair, daemon=True).start()
+            try:
+                server = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:
+                device.close()
+                continue
+            lasts = self._lasts()
+            for way in ((device, server, "sent", math.inf), (server, device, "received", lasts)):
+                threading.Thread(target=self._pass, args=way, daemon=True).start()
 
-    def _pass(self, source: socket.socket, target: socket.socket, name: str) -> None:
+    def _pass(self, source: socket.socket, target: socket.socket, name: str, lasts: float) -> None:
         try:
-            while data := source.recv(1 << 16):
+            while lasts > 0 and (data := source.recv(int(min(1 << 16, lasts)))):
+                lasts -= len(data)
                 setattr(self, name, getattr(self, name) + len(data))
                 target.sendall(data)
-            target.shutdown(socket.SHUT_WR)
+            target.shutdown(socket.SHUT_RDWR if lasts == 0 else socket.SHUT_WR)
         except OSError:
             target.close()
 
