@@ -79,7 +79,7 @@ def test_an_interrupted_training_says_how_it_goes_on(shop: DrawnShop, tmp_path: 
         for line in process.stderr:
             if "step" in line:
                 break
-        while not training.checkpoint_path(out).exists():
+        while not training.checkpoint_path(out).exists() and process.poll() is None:
             os.sched_yield()
         process.send_signal(signal.SIGINT)
         rest = process.stderr.read()
