@@ -13,7 +13,6 @@ from __future__ import annotations
 import functools
 import io
 
-import flatbuffers
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
@@ -22,6 +21,7 @@ from PIL import Image
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle, Calibration, GoldenExample, Spec
 from pocketlens.query import runtimes
+from tests.making import graphs
 
 SIZE, FIELDS = 32, 4
 DIM = FIELDS * FIELDS * 3
@@ -33,7 +33,7 @@ CALIBRATION = Calibration(
 @functools.cache
 def colour_bundle() -> bytes:
     """The bundle, with a calibration of its own, golden examples and representative embeddings."""
-    model = _packed(_model())
+    model = graphs.packed(_model())
     runtime = runtimes.interpreter(model)
     rng = np.random.default_rng(6)
     pictures = [fields(rng) for _ in range(24)]
@@ -62,7 +62,7 @@ def described_as(data: bytes, description: Bundle) -> bytes:
         entry.name, entry.buffer = bundles.METADATA_NAME, len(model.buffers)
         model.buffers.append(contents)
         model.metadata = [entry]
-    return bundles.seal(_packed(model))
+    return bundles.seal(graphs.packed(model))
 
 
 def fields(rng: np.random.Generator, *, side: int = SIZE) -> npt.NDArray[np.uint8]:
@@ -80,67 +80,21 @@ def _golden(picture: npt.NDArray[np.uint8], runtime: runtimes.Runtime) -> Golden
 
 
 def _model() -> schema.ModelT:
-    pool = schema.Pool2DOptionsT()
-    pool.filterHeight = pool.filterWidth = pool.strideH = pool.strideW = SIZE // FIELDS
-    pool.padding = schema.Padding.VALID
-    reshape = schema.ReshapeOptionsT()
-    reshape.newShape = np.array([1, DIM], np.int32)
-    graph = schema.SubGraphT()
-    graph.tensors = [
-        _tensor([1, SIZE, SIZE, 3], schema.TensorType.UINT8),
-        _tensor([1, FIELDS, FIELDS, 3], schema.TensorType.UINT8),
-        _tensor([2], schema.TensorType.INT32, buffer=1),
-        _tensor([1, DIM], schema.TensorType.UINT8),
-        _tensor([1, DIM], schema.TensorType.FLOAT32),
+    uint8, int32 = schema.TensorType.UINT8, schema.TensorType.INT32
+    tensors = [
+        graphs.tensor([1, SIZE, SIZE, 3], uint8),
+        graphs.tensor([1, FIELDS, FIELDS, 3], uint8),
+        graphs.tensor([2], int32, buffer=1),
+        graphs.tensor([1, DIM], uint8),
+        graphs.tensor([1, DIM], schema.TensorType.FLOAT32),
     ]
-    graph.inputs, graph.outputs = [0], [4]
-    options = schema.BuiltinOptions
-    graph.operators = [
-        _operator(0, [0], [1], options.Pool2DOptions, pool),
-        _operator(1, [1, 2], [3], options.ReshapeOptions, reshape),
-        _operator(2, [3], [4], options.DequantizeOptions, schema.DequantizeOptionsT()),
-    ]
-    shape = schema.BufferT()
-    shape.data = np.frombuffer(np.array([1, DIM], "<i4").tobytes(), np.uint8)
-    model = schema.ModelT()
-    model.version, model.subgraphs = 3, [graph]
-    model.buffers = [schema.BufferT(), shape]
-    codes = schema.BuiltinOperator
-    model.operatorCodes = [
-        _code(each) for each in (codes.AVERAGE_POOL_2D, codes.RESHAPE, codes.DEQUANTIZE)
+    model = graphs.model_of(tensors, [[1, DIM]])
+    model.subgraphs[0].operators = [
+        graphs.average_pool(0, 1, SIZE // FIELDS, SIZE // FIELDS),
+        graphs.reshape(1, 2, 3, [1, DIM]),
+        graphs.dequantize(3, 4),
     ]
     return model
-
-
-def _tensor(shape: list[int], dtype: int, *, buffer: int = 0) -> schema.TensorT:
-    tensor = schema.TensorT()
-    tensor.shape, tensor.type, tensor.buffer = shape, dtype, buffer
-    if dtype == schema.TensorType.UINT8:
-        tensor.quantization = schema.QuantizationParametersT()
-        tensor.quantization.scale, tensor.quantization.zeroPoint = [1 / 255], [255]
-    return tensor
-
-
-def _operator(
-    code: int, inputs: list[int], outputs: list[int], kind: int, options: object
-) -> schema.OperatorT:
-    operator = schema.OperatorT()
-    operator.opcodeIndex, operator.inputs, operator.outputs = code, inputs, outputs
-    operator.builtinOptionsType, operator.builtinOptions = kind, options
-    return operator
-
-
-def _code(builtin: int) -> schema.OperatorCodeT:
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = builtin
-    code.version = 1
-    return code
-
-
-def _packed(model: schema.ModelT) -> bytes:
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bytes(builder.Output())
 
 
 def _unit(embedding: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:

@@ -1,4 +1,4 @@
-"""Shops on disk without pictures: lists, vectors, and a bundle whose model is left empty.
+"""Shops on disk without pictures: lists, vectors, and a bundle whose model takes means of pixels.
 
 shop = make_shop(tmp_path, products=60)
 indexing.index(shop.list, vectors=shop.vectors, model=shop.bundle, out=tmp_path / "store")
@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import flatbuffers
 import numpy as np
 import numpy.typing as npt
 from ai_edge_litert import schema_py_generated as schema
@@ -22,6 +21,7 @@ from PIL import Image
 
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle, GoldenExample, Spec
+from tests.making import graphs
 from tests.making.embeddings import clustered, unit
 
 COLOURS = ("red", "green", "blue")
@@ -82,7 +82,7 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
 def bare_bundle(
     dim: int, *, queries: npt.NDArray[np.float32] | None = None, name: str = "bare"
 ) -> bytes:
-    """A sealed bundle that says what a bundle must, around a model without operators."""
+    """A sealed bundle that says what a bundle must, and no more."""
     return sealed_bundle(bare_description(dim, queries=queries, name=name))
 
 
@@ -90,15 +90,16 @@ def bare_description(
     dim: int, *, queries: npt.NDArray[np.float32] | None = None, name: str = "bare"
 ) -> Bundle:
     """What `bare_bundle` says."""
-    size = 8
-    tensor = np.full((size, size, 3), 128, np.uint8)
+    height, width = 8, max(8, dim)
+    tensor = np.full((height, width, 3), 128, np.uint8)
     jpeg = io.BytesIO()
     Image.fromarray(tensor).save(jpeg, "JPEG")
+    golden = np.full(dim, -1 / np.sqrt(dim), np.float32)  # of one grey: all numbers are the same
     rng = np.random.default_rng(5)
     embedding = unit(rng.standard_normal((1, dim), dtype=np.float32))
     return Bundle(
-        spec=Spec(name=name, height=size, width=size, dim=dim),
-        golden_examples=(GoldenExample(jpeg.getvalue(), tensor, embedding[0]),),
+        spec=Spec(name=name, height=height, width=width, dim=dim),
+        golden_examples=(GoldenExample(jpeg.getvalue(), tensor, golden),),
         golden_bound=0.01,
         representative=embedding,
         queries=np.empty((0, dim), np.float32) if queries is None else queries,
@@ -106,14 +107,37 @@ def bare_description(
 
 
 def sealed_bundle(description: Bundle) -> bytes:
-    """A .tflite file with nothing but the description."""
+    """A .tflite file with this description and the model of `_means`."""
     contents = schema.BufferT()
     contents.data = np.frombuffer(bundles.encode(description), np.uint8)
+    model = _means(description.spec)
     entry = schema.MetadataT()
-    entry.name, entry.buffer = bundles.METADATA_NAME, 1
-    model = schema.ModelT()
-    model.version = 3
-    model.buffers, model.metadata, model.subgraphs = [schema.BufferT(), contents], [entry], []
-    builder = flatbuffers.Builder(1024)
-    builder.Finish(model.Pack(builder), b"TFL3")
-    return bundles.seal(bytes(builder.Output()))
+    entry.name, entry.buffer = bundles.METADATA_NAME, len(model.buffers)
+    model.buffers.append(contents)
+    model.metadata = [entry]
+    return bundles.seal(graphs.packed(model))
+
+
+def _means(spec: Spec) -> schema.ModelT:
+    """A model whose output is the means of `dim` runs of as many bytes of the picture each."""
+    dim, run = spec.dim, spec.height * spec.width * 3 // spec.dim
+    if run * dim != spec.height * spec.width * 3:
+        raise ValueError(f"{spec.height} x {spec.width} pixels are no {dim} runs")
+    uint8, int32 = schema.TensorType.UINT8, schema.TensorType.INT32
+    tensors = [
+        graphs.tensor([1, spec.height, spec.width, 3], uint8),
+        graphs.tensor([4], int32, buffer=1),
+        graphs.tensor([1, dim, run, 1], uint8),
+        graphs.tensor([1, dim, 1, 1], uint8),
+        graphs.tensor([2], int32, buffer=2),
+        graphs.tensor([1, dim], uint8),
+        graphs.tensor([1, dim], schema.TensorType.FLOAT32),
+    ]
+    model = graphs.model_of(tensors, [[1, dim, run, 1], [1, dim]])
+    model.subgraphs[0].operators = [
+        graphs.reshape(0, 1, 2, [1, dim, run, 1]),
+        graphs.average_pool(2, 3, 1, run),
+        graphs.reshape(3, 4, 5, [1, dim]),
+        graphs.dequantize(5, 6),
+    ]
+    return model
