@@ -10,9 +10,10 @@ from pathlib import Path
 from pocketlens.errors import BundleError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
-from pocketlens.store import installs, sizes
+from pocketlens.store import installs, marks, sizes
 from pocketlens.store.database import FILE_NAME
 from pocketlens.store.facts import StoreFacts
+from pocketlens.store.marks import Quarantine, Trial
 from pocketlens.store.reader import Reader
 
 
@@ -27,6 +28,8 @@ class Description:
         bundle: What its bundle says.
         bundle_bytes, database_bytes: Sizes of the two files.
         table_bytes: By table, largest first; empty where SQLite cannot tell.
+        trial: Whose place the install took, until it has answered a search; None otherwise.
+        quarantine: The version that is held back; None where none is.
     """
 
     directory: Path
@@ -36,6 +39,8 @@ class Description:
     bundle_bytes: int
     database_bytes: int
     table_bytes: dict[str, int] = field(default_factory=dict)
+    trial: Trial | None = None
+    quarantine: Quarantine | None = None
 
 
 def describe(directory: str | Path) -> Description:
@@ -62,4 +67,6 @@ def describe(directory: str | Path) -> Description:
             bundle_bytes=len(data),
             database_bytes=(install / FILE_NAME).stat().st_size,
             table_bytes=sizes.table_bytes(install),
+            trial=marks.get(install, Trial),
+            quarantine=marks.get(directory, Quarantine),
         )

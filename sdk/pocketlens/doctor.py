@@ -24,10 +24,10 @@ import numpy as np
 
 from pocketlens.errors import BundleError, MissingExtraError, PocketLensError
 from pocketlens.formats.bundle import Bundle
-from pocketlens.open_install import OpenInstall, Settings
+from pocketlens.golden_probe import found_share
+from pocketlens.open_install import OpenInstall, Settings, searcher_of
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
 from pocketlens.query import pictures, runtimes
-from pocketlens.query.codes import decode
 from pocketlens.query.embedder import Embedder
 from pocketlens.results import Timings
 
@@ -35,7 +35,6 @@ Level = Literal["ok", "warn", "fail"]
 
 MAX_SATURATED_SHARE = 0.001  # beyond it the scale no longer fits the codes: DESIGN section 5
 _ROWS = 8  # images looked up
-_ROUNDING = 1e-3  # of a code's similarity with itself
 _REPEATS = 3
 _ACCELERATORS: tuple[Accelerator, ...] = ("cpu", "gpu", "npu", "nnapi")
 _PACKAGES = ("pocketlens", "numpy", "pillow", "numkong", "annoy")
@@ -135,19 +134,15 @@ def _store(install: OpenInstall) -> Iterator[Finding]:
 
 def _rows(install: OpenInstall) -> Iterator[Finding]:
     """A quick look at the rows: some images are read and found again by their own codes."""
-    reader = install.reader
-    keys = np.unique(np.linspace(1, reader.facts.max_image_key, _ROWS).astype(np.uint32))
-    keys = keys[np.isin(keys, reader.links()[0])]
     started = perf_counter()
-    for embedding in decode(reader.codes_of(keys), reader.facts.scale):
-        length = np.linalg.norm(embedding)
-        found = install.answer(embedding / length, 1, None, spent=Timings(), accelerator="")
-        if found.matches[0].similarity < length - _ROUNDING:
-            yield Finding("rows", "fail", "An image is not found by its own code. Index again.")
-            return
+    searcher = searcher_of(install.reader, install.bundle())
+    share, images = found_share(install.reader, searcher, _ROWS)
+    if share < 1:
+        yield Finding("rows", "fail", "An image is not found by its own code. Index again.")
+        return
     spent_ms = (perf_counter() - started) * 1e3
     yield Finding(
-        "rows", "ok", f"{len(keys)} images find themselves ({spent_ms:.0f} ms; verify reads all)"
+        "rows", "ok", f"{images} images find themselves ({spent_ms:.0f} ms; verify reads all)"
     )
 
 

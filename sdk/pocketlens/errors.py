@@ -130,6 +130,10 @@ class StateMismatch(SyncError):
     """What came does not bring the store to the state that was signed."""
 
 
+class GoldenProbeFailed(SyncError):
+    """A version that was signed does not answer on this device; it is held back."""
+
+
 class MeteredRefused(SyncError):
     """A sync would cost more bytes than were allowed."""
 

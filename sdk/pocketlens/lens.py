@@ -24,11 +24,12 @@ import numpy.typing as npt
 
 from pocketlens import following
 from pocketlens.closing import Closing
-from pocketlens.errors import QueryError, StoreError
+from pocketlens.errors import QueryError, StoreCorrupt, StoreError
 from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions, SyncOptions
 from pocketlens.query.filters import Filter
 from pocketlens.results import SearchResult, Timings
+from pocketlens.store import installs
 from pocketlens.store.facts import StoreFacts
 
 if TYPE_CHECKING:
@@ -230,6 +231,9 @@ class Lens(Closing):
             install.searches += 1
         try:
             yield install
+        except StoreCorrupt:
+            installs.doubt(self._directory)
+            raise
         finally:
             with self._lock:
                 install.searches -= 1

@@ -9,6 +9,7 @@ index` replaces and removes it; what a search does not need is read when it is n
 from __future__ import annotations
 
 import hashlib
+import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -20,7 +21,7 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.errors import BundleHashMismatch, StoreCorrupt
+from pocketlens.errors import BundleHashMismatch, StoreCorrupt, StoreNotFound
 from pocketlens.formats import bundle as bundles
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
 from pocketlens.query.codebook import Codebook
@@ -29,8 +30,9 @@ from pocketlens.query.search import Group
 from pocketlens.query.searcher import Searcher
 from pocketlens.query.verdict import judge
 from pocketlens.results import Match, SearchResult, Timings
-from pocketlens.store import installs
+from pocketlens.store import installs, trials
 from pocketlens.store.reader import Reader, version_of
+from pocketlens.store.starts import Start
 
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
@@ -61,9 +63,19 @@ class OpenInstall:
         searches: That run in it now.
     """
 
-    def __init__(self, directory: Path, folder: Path, settings: Settings) -> None:
+    def __init__(
+        self, directory: Path, folder: Path, settings: Settings, start: Start | None = None
+    ) -> None:
+        """Opens an install, whatever CURRENT names.
+
+        Args:
+            directory: Of the store.
+            folder: Of the install.
+            settings: How to search it.
+            start: That is noted of it, while it is on trial.
+        """
         self.folder, self.searches = folder, 0
-        self._settings = settings
+        self._settings, self._start = settings, start
         self._loading = threading.Lock()
         self._embedder: Embedder | None = None
         self._bundle: Bundle | None = None
@@ -86,26 +98,51 @@ class OpenInstall:
 
     @classmethod
     def opened(cls, directory: Path, settings: Settings) -> Self:
-        """Opens the install that CURRENT names, also while another takes its place.
+        """Opens the install in use, also while another takes its place.
 
         Raises:
             StoreError: There is none, or it cannot be opened.
         """
-        return _patiently(lambda: cls(directory, installs.current(directory), settings))
+        try:
+            return _patiently(lambda: cls._started(directory, settings))
+        except StoreCorrupt:
+            installs.doubt(directory)
+            raise
+
+    @classmethod
+    def _started(cls, directory: Path, settings: Settings) -> Self:
+        folder, start = trials.to_open(directory)
+        try:
+            return cls(directory, folder, settings, start)
+        except BaseException:
+            if start is not None:
+                start.end()
+            raise
 
     @property
     def is_current(self) -> bool:
-        """Whether CURRENT still names it, and it is at the version that it was opened at.
+        """Whether CURRENT still names it, with the version and bundle that it was opened with.
 
         Raises:
             StoreError: CURRENT is missing or damaged.
         """
-        if _patiently(lambda: installs.current(self.reader.directory)) != self.folder:
+        return _patiently(self._is_current)
+
+    def _is_current(self) -> bool:
+        if installs.current(self.reader.directory) != self.folder:
             return False
-        return version_of(self.folder) == self.reader.facts.version
+        if version_of(self.folder) != self.reader.facts.version:
+            return False
+        opened = os.fstat(self._file.fileno())
+        try:
+            return os.path.samestat(opened, self.reader.bundle_path.stat())
+        except OSError:
+            return True  # it is gone: what is open is the better one
 
     def close(self) -> None:
         """Frees files and memory; no search runs."""
+        if self._start is not None:
+            self._start.end()
         if self._embedder is not None:
             self._embedder.close()
         self._opened.close()
@@ -173,6 +210,8 @@ class OpenInstall:
         is_first = found.best[:1] == found.groups[:1]
         best = matches[:1] if is_first else self._matches(found.best[:1])
         spent = replace(spent, search_ms=(perf_counter() - started) * 1e3)
+        if self._start is not None:
+            self._pass_trial(self._start)
         matching = found.matching_products
         return SearchResult(
             verdict=judged.verdict,
@@ -189,6 +228,12 @@ class OpenInstall:
             accelerator=accelerator,
             timings=spent,
         )
+
+    def _pass_trial(self, start: Start) -> None:
+        start.end()
+        with self._loading:
+            if self._start is not None and trials.passed(self.folder):
+                self._start = None
 
     def _matches(self, groups: Sequence[Group]) -> tuple[Match, ...]:
         images = self.reader.images_only([group.image_key for group in groups])
@@ -208,14 +253,8 @@ class OpenInstall:
         bundle = self.bundle()
         with self._loading:
             if self._searcher is None:
-                self._searcher = Searcher(
-                    _Source(self.reader),
-                    self._codebook,
-                    scale=self.reader.facts.scale,
-                    probes=self.reader.facts.probes,
-                    options=self._settings.options,
-                    duplicate_cosine=bundle.spec.duplicate_cosine,
-                )
+                options = self._settings.options
+                self._searcher = searcher_of(self.reader, bundle, self._codebook, options)
             return self._searcher
 
     def model(self) -> bytes:
@@ -227,9 +266,36 @@ class OpenInstall:
 def _patiently(read: Callable[[], Value]) -> Value:
     """Asks again where CURRENT moved in between: the install it named is removed at once."""
     for _ in range(_ATTEMPTS - 1):
-        with suppress(StoreCorrupt):
+        with suppress(StoreCorrupt, StoreNotFound):
             return read()
     return read()
+
+
+def searcher_of(
+    reader: Reader,
+    bundle: Bundle,
+    codebook: Codebook | None = None,
+    options: SearchOptions | None = None,
+) -> Searcher:
+    """Searches what a reader sees.
+
+    Args:
+        reader: Of the rows.
+        bundle: That their codes were made with.
+        codebook: Of the same rows; read, and scanned, if None.
+        options: Defaults if None.
+
+    Raises:
+        StoreCorrupt: The codebook is damaged.
+    """
+    return Searcher(
+        _Source(reader),
+        codebook or Codebook(reader.centroids(), index="exact"),
+        scale=reader.facts.scale,
+        probes=reader.facts.probes,
+        options=options,
+        duplicate_cosine=bundle.spec.duplicate_cosine,
+    )
 
 
 class _Source:

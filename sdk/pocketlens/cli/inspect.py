@@ -114,7 +114,19 @@ def _info_lines(description: Description) -> list[tuple[str, str]]:
         ("probes", f"{facts.probes:,}" + (" (estimated)" if facts.probes_estimated else "")),
         ("calibration", calibrations or "none: every verdict is UNSURE"),
         ("database", output.bytes_text(description.database_bytes)),
+        *_noted_lines(description),
     ]
+
+
+def _noted_lines(description: Description) -> list[tuple[str, str]]:
+    """What is said of few stores."""
+    trial, quarantine = description.trial, description.quarantine
+    lines = []
+    if trial is not None:
+        lines.append(("on trial", f"until it answers a search; before it was {trial.former}"))
+    if quarantine is not None:
+        lines.append(("held back", f"version {quarantine.version}: {quarantine.reason}"))
+    return lines
 
 
 def _size(description: Description) -> str:
@@ -153,4 +165,6 @@ def _info_as_json(description: Description) -> dict[str, object]:
         "codebook_sha256": facts.codebook_sha256.hex(),
         "database_bytes": description.database_bytes,
         "table_bytes": description.table_bytes,
+        "on_trial": description.trial and asdict(description.trial),
+        "held_back": description.quarantine and asdict(description.quarantine),
     }

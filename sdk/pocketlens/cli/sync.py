@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,11 +111,11 @@ def _watch(
 ) -> None:
     """Follow a server until Ctrl-C, syncing at random times, and seldom after failures."""
     from pocketlens import following
-    from pocketlens.errors import SyncError
+    from pocketlens.errors import PocketLensError
     from pocketlens.options import SyncOptions
 
-    def told(what: SyncReport | SyncError) -> None:
-        if isinstance(what, SyncError):
+    def told(what: SyncReport | PocketLensError) -> None:
+        if isinstance(what, PocketLensError):
             output.say(f"warning: {what}")
         elif as_json:
             output.show(json.dumps(_as_json(what)))
@@ -130,8 +131,16 @@ def _summary(directory: Path, report: SyncReport, *, plan: bool) -> str:
     match report.action.value:
         case "nothing":
             return f"{directory}: at version {report.version}, which is the newest"
+        case "wait" if report.held_back is not None:
+            return (
+                f"{directory}: at version {report.before}; {report.held_back.version} is held "
+                f"back until there is a newer one: {report.held_back.reason}"
+            )
         case "wait":
             return f"{directory}: at version {report.before}; {report.version} comes later"
+        case "repair":
+            done = "would be" if plan else "was"
+            return f"{directory}: at version {report.version}; its bundle {done} mended by {size}"
         case action:
             how = "a new install" if action == "install" else "a delta"
             done = "would take" if plan else "took"
@@ -146,4 +155,5 @@ def _as_json(report: SyncReport) -> dict[str, object]:
         "version": report.version,
         "fetched_bytes": report.fetched_bytes,
         "as_of": report.as_of.isoformat(),
+        "held_back": report.held_back and asdict(report.held_back),
     }

@@ -88,14 +88,18 @@ def finish(connection: Connection, path: Path) -> None:
         sync_folder(path.parent)
 
 
-def open_to_read(path: Path) -> Connection:
-    """Opens a store without ever writing beside it; any thread may use it, one at a time.
+def open_to_read(path: Path, *, is_unlocked: bool = False) -> Connection:
+    """Opens a store without changing it; any thread may use it, one at a time.
+
+    Args:
+        path: Of its file.
+        is_unlocked: Whether SQLite's locks cannot be had (`pocketlens.store.unlocked`).
 
     Raises:
         StoreCorrupt: The file is missing, or no store.
         StoreTooNew: It is of a newer format.
     """
-    return _opened(path, "ro")
+    return _opened(path, "ro&immutable=1" if is_unlocked else "ro")
 
 
 def _opened(path: Path, mode: str) -> Connection:

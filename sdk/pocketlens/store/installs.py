@@ -5,12 +5,14 @@
     DIR/files/<sha256>.tflite                 bundles, named by what is in them
     DIR/cache/                                what can be made again
     DIR/pieces/                               of files that are being fetched
+    DIR/quarantine                            see `pocketlens.store.marks`
     DIR/lock                                  held by the one process that writes
 
 A new install is written under a name that starts with a dot, flushed, renamed, and only then
 CURRENT moves: whatever is cut off before leaves the old store as it was, and the next writer
-removes what is left. The install before is removed at once: a reader that is open keeps its file
-(where the system does not allow that, the next `index` removes it).
+removes what is left. The install before is removed at once, or, where a sync made the new one, when
+that has answered (see `pocketlens.store.trials`). A reader that is open keeps its files; where the
+system does not allow that, a later writer removes them.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -19,9 +21,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-import re
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -35,15 +35,15 @@ from pocketlens.errors import (
     StoreNotFound,
     StoreReadOnly,
 )
+from pocketlens.file_locks import try_lock
+from pocketlens.formats.manifest import Manifest
+from pocketlens.store import cleaning, database, marks
+from pocketlens.store.marks import Trial, Verified
 
 CURRENT = "CURRENT"
 LOCK = "lock"
 PIECES = "pieces"
 
-_INSTALL = re.compile(r"[0-9a-f]{64}-[0-9]{1,9}")
-_BUNDLE = re.compile(r"[0-9a-f]{64}\.tflite")
-_UNFINISHED = re.compile(r"\.[0-9a-zA-Z.-]*\.(new|tmp)")
-_CACHE = re.compile(r"codebook-[0-9a-f]{64}\.ann.*")
 _MEND = "Make the store again: pocketlens index"
 
 
@@ -67,7 +67,7 @@ def current(directory: Path) -> Path:
         raise StoreReadOnly(f"Cannot read {directory / CURRENT}: {exc.strerror}.") from exc
     name = text.removesuffix(b"\n").decode("ascii", "replace")
     install = directory / "installs" / name
-    if not text.endswith(b"\n") or not _INSTALL.fullmatch(name) or not install.is_dir():
+    if not text.endswith(b"\n") or not cleaning.INSTALL.fullmatch(name) or not install.is_dir():
         raise StoreCorrupt(f"{directory / CURRENT} names no install of the store. {_MEND}")
     return install
 
@@ -92,7 +92,7 @@ def copy(source: Path, directory: Path) -> None:
             place = directory / "installs" / install.name
             new = place.with_name(".1.new")
             new.mkdir()
-            for path in install.iterdir():
+            for path in install.glob(f"{database.FILE_NAME}*"):
                 write_file(new / path.name, path.read_bytes())
             new.rename(place)
             sync_folder(place.parent)
@@ -132,14 +132,15 @@ def writing(directory: Path) -> Iterator[None]:
     try:
         _lock(descriptor, directory / LOCK)
         try:
-            _prepare(directory)
-            yield
+            _prepare(directory, was_cut_off=os.fstat(descriptor).st_size > 0)
+            with _busy(descriptor, directory / LOCK):
+                yield
         except BaseException:
-            _remove_unfinished(directory)
+            cleaning.remove_unfinished(directory)
             raise
         finally:
             if not (directory / CURRENT).exists():
-                _remove_empty(directory, made=made)
+                cleaning.remove_empty(directory, LOCK, made=made)
     finally:
         os.close(descriptor)  # and with it the lock
 
@@ -158,31 +159,38 @@ class NewInstall:
 
 
 @contextmanager
-def new_install(directory: Path, bundle: bytes) -> Iterator[NewInstall]:
+def new_install(
+    directory: Path, bundle: bytes, *, manifest: Manifest | None = None
+) -> Iterator[NewInstall]:
     """Gives an empty folder to write an install into; makes it the current one on leaving.
 
     Its generation must be told by then.
 
-    An error in the body leaves everything as it was. Afterwards what CURRENT no longer needs is
+    An error in the body leaves everything as it was. Afterwards what is not needed any more is
     removed: the install before, its bundle, its caches.
 
     Args:
         directory: Of the store, inside `writing`.
         bundle: Bytes of the bundle that the install names.
+        manifest: That was signed for it, where the install before can be gone back to: that stays
+            until the new one has answered.
     """
     folder = directory / "installs"
-    numbers = [int(each.name.rpartition("-")[2]) for each in _named(folder, _INSTALL)]
+    names = [path.name for path in cleaning.named(folder, cleaning.INSTALL)]
+    numbers = [int(each.rpartition("-")[2]) for each in names]
     number = max(numbers, default=0) + 1
     new = NewInstall(folder / f".{number}.new")
     name = ""
     file = bundle_path(directory, hashlib.sha256(bundle).digest())
     added = not file.exists()
     try:
-        if added or file.read_bytes() != bundle:
+        if added or not _holds(file, bundle):
             write_file(file, bundle)
         new.folder.mkdir()
         yield new
         name = f"{new.generation}-{number}"
+        if manifest is not None:
+            marks.put(new.folder, Trial.of(manifest, _needed(directory)[-1].name))
         sync_folder(new.folder)
         new.folder.rename(folder / name)
         sync_folder(folder)
@@ -198,21 +206,86 @@ def new_install(directory: Path, bundle: bytes) -> Iterator[NewInstall]:
         if isinstance(exc, OSError):
             raise translated(exc, new.folder) from exc
         raise
-    _remove_unused(directory, name, file.name)
+    cleaning.remove_unneeded(directory, _needed(directory), {folder / name: file.name})
+
+
+def use(directory: Path, name: str) -> None:
+    """Lets CURRENT name an install that is there, and removes what is not needed any more.
+
+    Args:
+        directory: Of the store, inside `writing`.
+        name: Of the install.
+
+    Raises:
+        StoreFull, StoreReadOnly: It cannot be written.
+    """
+    write_file(directory / CURRENT, f"{name}\n".encode())
+    remove_unneeded(directory)
+
+
+def remove_unneeded(directory: Path) -> None:
+    """Removes installs that are neither in use nor to be gone back to, and what they used.
+
+    Args:
+        directory: Of the store, inside `writing`.
+    """
+    with suppress(StoreError):  # nobody knows what is in use: everything stays
+        cleaning.remove_unneeded(directory, _needed(directory))
+
+
+def doubt(directory: Path) -> None:
+    """Notes that the install in use may be damaged: the next sync reads it whole.
+
+    Does nothing to a store that no sync made, or where nothing can be written.
+    """
+    with suppress(StoreError):
+        marks.remove(current(directory), Verified)
+
+
+def _needed(directory: Path) -> list[Path]:
+    """The install in use, and behind it the one to go back to while it is on trial."""
+    install = current(directory)
+    trial = marks.get(install, Trial)
+    if trial is None or not install.with_name(trial.former).is_dir():
+        return [install]
+    return [install, install.with_name(trial.former)]
+
+
+def _holds(file: Path, data: bytes) -> bool:
+    try:
+        return file.read_bytes() == data
+    except OSError:
+        return False  # it cannot be read, and so is written anew
+
+
+@contextmanager
+def _busy(descriptor: int, path: Path) -> Iterator[None]:
+    """Something stands in the lock's file for as long as a writer has not ended in order."""
+    try:
+        os.write(descriptor, b"busy\n")
+        os.fsync(descriptor)
+    except OSError as exc:
+        raise translated(exc, path) from exc
+    try:
+        yield
+    finally:
+        os.ftruncate(descriptor, 0)
 
 
 def _may_hold_a_store(directory: Path) -> bool:
     found = {each.name for each in directory.iterdir()}
-    return not found or bool(found & {CURRENT, LOCK, "installs", PIECES})
+    return not found or bool(found & {CURRENT, LOCK, "installs", PIECES, marks.QUARANTINE})
 
 
-def _prepare(directory: Path) -> None:
+def _prepare(directory: Path, *, was_cut_off: bool) -> None:
     try:
-        for name in ("installs", "files", "cache"):
+        for name in cleaning.FOLDERS:
             (directory / name).mkdir(exist_ok=True)
-        _remove_unfinished(directory)
+        cleaning.remove_unfinished(directory)
     except OSError as exc:
         raise translated(exc, directory) from exc
+    if was_cut_off:
+        doubt(directory)
 
 
 def _is_current(directory: Path, name: str) -> bool:
@@ -222,59 +295,10 @@ def _is_current(directory: Path, name: str) -> bool:
         return False
 
 
-def _remove_unfinished(directory: Path) -> None:
-    for folder in (directory, *(directory / each for each in ("installs", "files", "cache"))):
-        for path in _named(folder, _UNFINISHED):
-            _remove(path)
-
-
-def _remove_unused(directory: Path, install: str, bundle: str) -> None:
-    """Removes what only former installs needed; what cannot be removed waits for the next time."""
-    unused = [path for path in _named(directory / "installs", _INSTALL) if path.name != install]
-    unused += [path for path in _named(directory / "files", _BUNDLE) if path.name != bundle]
-    unused += _named(directory / "cache", _CACHE)
-    for path in unused:
-        _remove(path)
-
-
-def _remove_empty(directory: Path, *, made: bool) -> None:
-    """Removes the folders of a store that never came to be; others' files keep theirs."""
-    with suppress(OSError):
-        for name in ("installs", "files", "cache"):
-            (directory / name).rmdir()
-        (directory / LOCK).unlink()
-        if made:
-            directory.rmdir()
-
-
-def _remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-        return
-    with suppress(OSError):
-        path.unlink()
-
-
-def _named(folder: Path, pattern: re.Pattern[str]) -> list[Path]:
-    """What is in `folder` under names that only a store gives: nothing else is ever removed."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if pattern.fullmatch(path.name))
-
-
 def _lock(descriptor: int, path: Path) -> None:
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if not os.path.samestat(os.fstat(descriptor), path.stat()):
-            raise FileNotFoundError  # removed by a writer that gave up in between
-    except OSError as exc:
-        raise StoreLocked(
-            f"Another process is writing to the store {path.parent}. Try again when it is done."
-        ) from exc
+    with suppress(FileNotFoundError):  # removed by a writer that gave up in between
+        if try_lock(descriptor) and os.path.samestat(os.fstat(descriptor), path.stat()):
+            return
+    raise StoreLocked(
+        f"Another process is writing to the store {path.parent}. Try again when it is done."
+    )

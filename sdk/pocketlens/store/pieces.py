@@ -68,12 +68,12 @@ class Pieces:
         """
         for sha256 in blob.pieces:
             path = self._folder / sha256.hex()
-            try:
+            data = b""
+            with suppress(OSError):
                 data = path.read_bytes()
-            except OSError as exc:
-                raise StoreCorrupt(f"A piece that was fetched is missing: {path}.") from exc
             if hashlib.sha256(data).digest() != sha256:
-                path.unlink(missing_ok=True)
+                with suppress(OSError):
+                    path.unlink()
                 raise StoreCorrupt(f"A piece that was fetched is damaged: {path}. Sync again.")
             yield data
 

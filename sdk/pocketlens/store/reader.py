@@ -48,11 +48,19 @@ def version_of(install: Path) -> int:
 class Reader(Closing):
     """One consistent view of a store."""
 
-    def __init__(self, directory: Path, install: Path) -> None:
-        """Opens `install`, a folder inside the store `directory`: see `open`."""
+    def __init__(
+        self, directory: Path, install: Path, connection: database.Connection | None = None
+    ) -> None:
+        """Opens `install`, a folder inside the store `directory`: see `open`.
+
+        Args:
+            directory: Of the store.
+            install: Its folder.
+            connection: In a transaction of the caller's, to read what it changed; None opens one.
+        """
         self.directory = directory
         self._lock = threading.RLock()
-        self._tables = Tables(install / database.FILE_NAME)
+        self._tables = Tables(install / database.FILE_NAME, connection)
         try:
             self.facts: StoreFacts = from_rows(self._tables.query("SELECT * FROM facts"))
         except BaseException:

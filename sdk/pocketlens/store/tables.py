@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from pocketlens.errors import StoreCorrupt, StoreError
 from pocketlens.store import database, rows
+from pocketlens.store.unlocked import Unlocked
 
 Value = TypeVar("Value")
 
@@ -30,22 +31,35 @@ _FETCHED = 4096  # rows in memory while a table is walked
 class Tables:
     """Rows of a store's file, whole or not at all; a snapshot from the first read to `close`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, connection: database.Connection | None = None) -> None:
         """Opens the file.
+
+        Args:
+            path: Of it.
+            connection: To it, in a transaction of the caller's, whose changes are seen and whose
+                connection `close` leaves open; None opens one.
 
         Raises:
             StoreCorrupt, StoreTooNew: It is missing, damaged, or newer.
+            StoreReadOnly: It cannot be read without writing beside it.
         """
         self._path, self._closed = path, False
         self._lock = threading.RLock()
-        self._connection = database.open_to_read(path)
+        self._is_borrowed = connection is not None
+        self._unlocked: Unlocked | None = None
+        if connection is not None:
+            self._connection = connection
+            return
+        self._unlocked = Unlocked.of(path)
+        self._connection = database.open_to_read(path, is_unlocked=self._unlocked is not None)
         self.query("BEGIN")
 
     def close(self) -> None:
         """Closes the file; closing again is no error."""
         with self._lock:
             self._closed = True
-            self._connection.close()
+            if not self._is_borrowed:
+                self._connection.close()
 
     def query(self, statement: str, parameters: Sequence[object] = ()) -> list[Any]:
         """All rows of a statement."""
@@ -144,3 +158,5 @@ class Tables:
             if self._closed:
                 raise StoreError("The store was closed. Open it again.")
             yield
+            if self._unlocked is not None:
+                self._unlocked.check()

@@ -1,7 +1,8 @@
 """Reads a whole store and says everything that is wrong with it: `pocketlens verify`.
 
 The state hash is computed again from the rows, list by list, not the way the writer did it; what
-filters read (columns, attributes) is compared with what the rows say. Nothing is changed.
+filters read (columns, attributes) is compared with what the rows say. Nothing is changed; that a
+store which follows a server is damaged is noted, so that the next sync mends it.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -9,8 +10,7 @@ filters read (columns, attributes) is compared with what the rows say. Nothing i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from pocketlens.errors import StoreCorrupt, StoreError
 from pocketlens.formats import parts
 from pocketlens.formats.state_hash import StateSum
 from pocketlens.products import Product
-from pocketlens.store import rows
+from pocketlens.store import installs, rows
 from pocketlens.store.checksums import checksum
 from pocketlens.store.facts import StoreFacts
 from pocketlens.store.reader import Reader
@@ -58,28 +58,32 @@ def verify(directory: Path) -> Verification:
     try:
         reader = Reader.open(directory)
     except StoreCorrupt as exc:
+        installs.doubt(directory)
         return Verification(directory, None, (str(exc),))
-    findings: list[str] = []
     with reader:
-        with _noted(findings):
-            _check_database(reader)
-        with _noted(findings):
-            _check_bundle(reader)
-        with _noted(findings):
-            reader.centroids()
-        with _noted(findings):
-            _check_state(reader)
-        with _noted(findings):
-            _check_attributes(reader)
-        return Verification(directory, reader.facts, tuple(findings))
+        found = Verification(directory, reader.facts, tuple(findings(reader)))
+    if not found.is_whole:
+        installs.doubt(directory)
+    return found
 
 
-@contextmanager
-def _noted(findings: list[str]) -> Iterator[None]:
-    try:
-        yield
-    except StoreError as exc:
-        findings.append(str(exc))
+def findings(reader: Reader) -> Iterator[str]:
+    """Reads everything in the store of `reader`, and yields what is wrong with it."""
+    yield from _found_by(reader, _check_bundle)
+    yield from row_findings(reader)
+
+
+def row_findings(reader: Reader) -> Iterator[str]:
+    """The same, but for the bundle, which can be fetched again by itself."""
+    yield from _found_by(reader, _check_database, _check_codebook, _check_state, _check_attributes)
+
+
+def _found_by(reader: Reader, *checks: Callable[[Reader], None]) -> Iterator[str]:
+    for check in checks:
+        try:
+            check(reader)
+        except StoreError as exc:
+            yield str(exc)
 
 
 def _check_database(reader: Reader) -> None:
@@ -95,6 +99,11 @@ def _check_bundle(reader: Reader) -> None:
         raise StoreCorrupt(f"The bundle {reader.bundle_path} is missing: {exc.strerror}.") from exc
     if hashlib.sha256(data).digest() != reader.facts.bundle_sha256:
         raise StoreCorrupt(f"The bundle {reader.bundle_path} is not the one of this store.")
+
+
+def _check_codebook(reader: Reader) -> None:
+    if not np.isfinite(reader.centroids()).all():
+        raise StoreCorrupt("The store's codebook holds numbers that are not finite.")
 
 
 def _check_state(reader: Reader) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 from pocketlens.errors import TrustError
@@ -22,13 +22,15 @@ class Action(Enum):
 
     Attributes:
         NOTHING: The store is at the newest version.
-        WAIT: There is a newer version, which is not for this device yet.
+        WAIT: There is a newer version, which is not for this device, or not yet.
+        REPAIR: The store is at the newest version, and its bundle is fetched again.
         DELTA: Rows of the install in use change.
         INSTALL: A new install takes its place.
     """
 
     NOTHING = "nothing"
     WAIT = "wait"
+    REPAIR = "repair"
     DELTA = "delta"
     INSTALL = "install"
 
@@ -76,6 +78,8 @@ def make_plan(
     at_hand: Collection[bytes] = (),
     device: str = "",
     whole: bool = False,
+    held_back: bool = False,
+    damaged_bundle: Blob | None = None,
 ) -> Plan:
     """Plans a sync.
 
@@ -86,10 +90,29 @@ def make_plan(
         device: Id of the device, which decides when a version that is rolled out slowly is for it.
         whole: Whether the store is to be made anew although a delta would do: what it has is
             damaged.
+        held_back: Whether the version was tried on this device, and does not work.
+        damaged_bundle: Of the store, to be fetched again whatever else is done.
 
     Raises:
         TrustError: The manifest is older than the store.
     """
+    plan = _plan(have, manifest, at_hand, device=device, whole=whole, held_back=held_back)
+    if damaged_bundle is None or plan.action is Action.INSTALL:  # which brings what it needs
+        return plan
+    blobs = (damaged_bundle, *plan.blobs)
+    action = Action.REPAIR if plan.action is Action.NOTHING else plan.action
+    return replace(plan, action=action, blobs=blobs, fetch_bytes=_missing(blobs, at_hand))
+
+
+def _plan(
+    have: Have | None,
+    manifest: Manifest,
+    at_hand: Collection[bytes],
+    *,
+    device: str,
+    whole: bool,
+    held_back: bool,
+) -> Plan:
     if have is not None and have.generation == manifest.generation and not whole:
         if manifest.version < have.version:
             raise TrustError(
@@ -98,6 +121,8 @@ def make_plan(
             )
         if manifest.version == have.version:
             return Plan(Action.NOTHING, manifest)
+    if held_back:
+        return Plan(Action.WAIT, manifest)
     if have is not None and not whole and not _is_for(device, manifest):
         return Plan(Action.WAIT, manifest)
     snapshot = _install(have, manifest, at_hand)

@@ -4,7 +4,8 @@
     report.action, report.version, report.fetched_bytes
 
 Pieces that were fetched stay when a sync is cut off, and are not fetched again. Whatever goes
-wrong, the store answers as it did before; searches in all processes go on all the while.
+wrong, the store answers as it did before; searches in all processes go on all the while. A new
+install answers golden searches before it is used; a version whose install does not is held back.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -15,34 +16,36 @@ import hashlib
 import logging
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
+from pocketlens import golden_probe
+from pocketlens.durable_files import write_file
 from pocketlens.errors import (
+    GoldenProbeFailed,
     MeteredRefused,
     StateMismatch,
     StoreCorrupt,
     StoreFull,
-    StoreNotFound,
     SyncCancelled,
-    SyncError,
     TrustError,
 )
 from pocketlens.formats import manifest as manifests
 from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.manifest import Changes, Manifest
 from pocketlens.options import SyncOptions
-from pocketlens.store import database, installs, snapshots, trusted
+from pocketlens.store import database, installs, marks, snapshots, trials, trusted
 from pocketlens.store.applying.applier import Applier
-from pocketlens.store.facts import Origin, StoreFacts, from_rows
+from pocketlens.store.facts import Origin, StoreFacts
+from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.trusted import Trusted
 from pocketlens.sync import trust
-from pocketlens.sync.planner import Action, Have, Plan, make_plan
+from pocketlens.sync.observed import Observed
+from pocketlens.sync.planner import Action, Plan, make_plan
 from pocketlens.sync.transports import AtHand, Transport
 
 logger = logging.getLogger(__name__)
@@ -52,6 +55,7 @@ Progress = Callable[[str, int, int], None]
 
 _GROWTH = 3  # bytes of a store for each byte of a stream, at most
 _SPARE_BYTES = 4 << 20  # that stay free
+_ATTEMPTS = 3  # of one sync; what fails more often waits for the next
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,8 @@ class SyncReport:
         before: Of the store before; 0 where there was none.
         fetched_bytes: Of pieces; signed metadata is not counted.
         as_of: When the version was published.
+        held_back: The version that waits because it does not work on this device, and why; None
+            where none does.
     """
 
     action: Action
@@ -71,6 +77,7 @@ class SyncReport:
     before: int
     fetched_bytes: int
     as_of: datetime
+    held_back: Quarantine | None = None
 
 
 def sync(
@@ -108,6 +115,7 @@ def sync(
         ClockSuspect: The device's clock may be wrong.
         UpdateRequired: The server's formats are newer than this PocketLens.
         StateMismatch: What was signed does not lead to the state that was signed.
+        GoldenProbeFailed: What was signed does not answer on this device; it is held back.
         MeteredRefused: It would cost more than the options allow.
         SyncCancelled: `cancelled` said so.
         StoreLocked, StoreFull, StoreReadOnly: The folder cannot be written.
@@ -115,7 +123,9 @@ def sync(
     """
     options = options or SyncOptions()
     with installs.writing(directory):
-        store = _Store.of(directory, catalogue)
+        trials.undo(directory)
+        installs.remove_unneeded(directory)
+        store = Observed.of(directory, catalogue, now)
         believed = store.trusted if store else trusted.NOTHING
         transport.poll(_at_hand(store, believed, root, generation))
 
@@ -136,54 +146,11 @@ def sync(
             raise TrustError(
                 f"Expected the catalogue {catalogue!r}. Received {found.manifest.catalogue!r}."
             )
-        job = _Job(directory, transport, options, store, found, cancelled, progress)
+        job = _Job(directory, transport, options, store, found, now, cancelled, progress)
         plan = job.plan(device)
         if only_plan:
             return job.report(plan, plan.manifest.version, plan.fetch_bytes)
         return job.carry_out(plan)
-
-
-@dataclass(frozen=True, slots=True)
-class _Store:
-    """The store as it is.
-
-    Attributes:
-        path: Of its database.
-        facts: Of it.
-        trusted: What it trusts.
-    """
-
-    path: Path
-    facts: StoreFacts
-    trusted: Trusted
-
-    @classmethod
-    def of(cls, directory: Path, catalogue: str) -> _Store | None:
-        """Reads it; None where there is none, or a damaged one, which is made anew.
-
-        Raises:
-            SyncError: It is of another catalogue.
-        """
-        try:
-            path = installs.current(directory) / database.FILE_NAME
-            with closing(database.open_to_read(path)) as connection, database.errors(path):
-                facts = from_rows(connection.execute("SELECT * FROM facts").fetchall())
-                found = cls(path, facts, trusted.read(connection))
-        except (StoreNotFound, StoreCorrupt):
-            return None
-        if facts.catalogue != catalogue:
-            of = f"the catalogue {facts.catalogue!r}" if facts.catalogue else "pocketlens index"
-            raise SyncError(
-                f"Expected a store of the catalogue {catalogue!r} in {directory}. Received one of "
-                f"{of}. Choose another folder."
-            )
-        return found
-
-    def not_before(self, now: datetime) -> datetime:
-        """The later of a clock and of the newest time that was signed."""
-        if not self.trusted.manifest:
-            return now
-        return max(now, manifests.decode(self.trusted.manifest).signed_at)
 
 
 class _Job:
@@ -194,56 +161,71 @@ class _Job:
         directory: Path,
         transport: Transport,
         options: SyncOptions,
-        store: _Store | None,
+        store: Observed | None,
         found: trust.Verified,
+        now: datetime,
         cancelled: Callable[[], bool],
         progress: Progress,
     ) -> None:
         self._directory, self._transport, self._options = directory, transport, options
-        self._store, self._found = store, found
+        self._store, self._found, self._now = store, found, now
         self._cancelled, self._progress = cancelled, progress
         self._pieces = Pieces(directory / installs.PIECES)
         self._fetched = 0
+        quarantine = marks.get(directory, Quarantine)
+        is_held = quarantine is not None and quarantine.holds(found.manifest)
+        self._quarantine = quarantine if is_held else None
 
     def plan(self, device: str, *, whole: bool = False) -> Plan:
-        have = None
-        if self._store is not None:
-            facts = self._store.facts
-            bundles = [path.stem for path in (self._directory / "files").glob("*.tflite")]
-            have = Have(
-                bytes.fromhex(facts.generation),
-                facts.version,
-                facts.codebook_sha256,
-                [bytes.fromhex(name) for name in bundles],
+        """Plans; a store that is damaged is made anew."""
+        store, manifest = self._store, self._found.manifest
+        if store is None and self._quarantine is not None:
+            raise GoldenProbeFailed(
+                f"Version {manifest.version} does not work on this device, and there is no newer "
+                f"one: {self._quarantine.reason}"
             )
         return make_plan(
-            have,
-            self._found.manifest,
+            store.have if store else None,
+            manifest,
             at_hand=self._pieces.at_hand(),
             device=device,
-            whole=whole,
+            whole=whole or (store is not None and not store.is_whole),
+            held_back=self._quarantine is not None,
+            damaged_bundle=store.damaged_bundle(manifest) if store else None,
         )
 
     def carry_out(self, plan: Plan) -> SyncReport:
-        store = self._store
-        if store is not None and plan.action in (Action.NOTHING, Action.WAIT):
-            return self.report(plan, self._remember(store).version, 0)
-        if store is not None and plan.action is Action.DELTA:
+        """Does it; what turns out to be damaged on the way is fetched, or made, again."""
+        for attempts_left in reversed(range(_ATTEMPTS)):
             try:
-                self._fetch(plan)
-                facts = self._change(store, plan)
-            except StateMismatch as exc:
-                logger.warning("sync.delta.failed error=%s", exc)
+                facts = self._carry_out(plan)
+                break
+            except (StateMismatch, StoreCorrupt) as exc:
+                is_new = plan.action is Action.INSTALL and isinstance(exc, StateMismatch)
+                if is_new or not attempts_left:  # what was signed will not fit next time either
+                    raise
+                logger.warning("sync.failed action=%s error=%s", plan.action.value, exc)
                 plan = self.plan("", whole=True)
-        if plan.action is Action.INSTALL:
-            self._fetch(plan)
-            facts = self._install(plan)
-        self._pieces.clear()
         return self.report(plan, facts.version, self._fetched)
 
+    def _carry_out(self, plan: Plan) -> StoreFacts:
+        store = self._store
+        if plan.blobs:
+            self._fetch(plan)
+        if store is None or plan.action is Action.INSTALL:
+            facts = self._install(plan)
+        else:
+            self._mend_bundle(store, plan)
+            facts = self._change(store, plan) if plan.changes else self._remember(store)
+        if plan.blobs:
+            self._pieces.clear()
+        return facts
+
     def report(self, plan: Plan, version: int, fetched: int) -> SyncReport:
+        """What was done, or would be."""
         before = self._store.facts.version if self._store else 0
-        return SyncReport(plan.action, version, before, fetched, plan.manifest.as_of)
+        held_back = self._quarantine if plan.action is Action.WAIT else None
+        return SyncReport(plan.action, version, before, fetched, plan.manifest.as_of, held_back)
 
     # --- steps -----------------------------------------------------------------------------------
 
@@ -282,14 +264,22 @@ class _Job:
                 "Free some space and try again."
             )
 
-    def _change(self, store: _Store, plan: Plan) -> StoreFacts:
+    def _change(self, store: Observed, plan: Plan) -> StoreFacts:
         """Changes rows of the install in use."""
         self._progress("writing", 0, 1)
         with database.changing(store.path) as connection:
             facts = self._apply(connection, store.path, plan.changes[0])
             self._believe(connection, facts)
+        trials.renew(store.install, plan.manifest)
         self._progress("writing", 1, 1)
         return facts
+
+    def _mend_bundle(self, store: Observed, plan: Plan) -> None:
+        """Puts the bundle of the install in use in place again, if it was fetched."""
+        for blob in plan.blobs:
+            if blob.sha256 == store.facts.bundle_sha256:
+                path = installs.bundle_path(self._directory, blob.sha256)
+                write_file(path, b"".join(self._pieces.read(blob)))
 
     def _install(self, plan: Plan) -> StoreFacts:
         """Makes a new install and lets it take the place of the one in use."""
@@ -298,7 +288,10 @@ class _Job:
         data = b"".join(self._pieces.read(manifest.codebook))
         centroids = np.frombuffer(data[8:], "<f2").reshape(-1, len(manifest.scale))
         self._progress("writing", 0, len(plan.changes))
-        with installs.new_install(self._directory, model) as new:
+        can_go_back = self._store is not None and self._store.is_usable
+        with installs.new_install(
+            self._directory, model, manifest=manifest if can_go_back else None
+        ) as new:
             new.generation = manifest.generation.hex()
             path = new.folder / database.FILE_NAME
             reader = self._stream(plan.changes[0])
@@ -308,8 +301,21 @@ class _Job:
                 for changes in plan.changes[1:]:
                     facts = self._apply(connection, path, changes)
                 self._believe(connection, facts)
+            self._probe(new.folder, manifest)
         self._progress("writing", len(plan.changes), len(plan.changes))
         return facts
+
+    def _probe(self, folder: Path, manifest: Manifest) -> None:
+        """Lets an install that is finished prove itself; one that fails is not tried again."""
+        try:
+            golden_probe.probe(self._directory, folder)
+        except GoldenProbeFailed as exc:
+            marks.put(self._directory, Quarantine.of(manifest, str(exc)))
+            raise GoldenProbeFailed(
+                f"Version {manifest.version} was signed, and does not work on this device: {exc} "
+                "It is held back until there is a newer one."
+            ) from exc
+        marks.put(folder, Verified(self._now.isoformat()))
 
     def _bundle(self, plan: Plan) -> bytes:
         bundle = plan.manifest.bundle
@@ -317,7 +323,7 @@ class _Job:
             return b"".join(self._pieces.read(bundle))
         return installs.bundle_path(self._directory, bundle.sha256).read_bytes()
 
-    def _remember(self, store: _Store) -> StoreFacts:
+    def _remember(self, store: Observed) -> StoreFacts:
         """Only what is trusted changes, if anything does."""
         manifest = self._found.manifest
         believed = replace(store.trusted, metadata=self._found.metadata)
@@ -349,7 +355,7 @@ class _Job:
 
 
 def _at_hand(
-    store: _Store | None, believed: Trusted, root: bytes, generation: bytes | None
+    store: Observed | None, believed: Trusted, root: bytes, generation: bytes | None
 ) -> AtHand:
     """What the server is told; a root is always at hand, the app's."""
     metadata = believed.metadata or {"root.json": root}

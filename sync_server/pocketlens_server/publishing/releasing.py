@@ -23,7 +23,8 @@ from pocketlens.durable_files import write_file
 from pocketlens.errors import BundleError, ServerError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.manifest import Manifest, decode
-from pocketlens.store import database, installs
+from pocketlens.store import database, installs, marks
+from pocketlens.store.marks import Verified
 from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.catalogue.pushing import embed_missing
@@ -194,7 +195,9 @@ def export(folder: CatalogueFolder, out: Path, *, now: datetime) -> SyncReport:
         raise ServerError(f"Expected a folder that is new or empty. Received {out}.")
     root = (folder.public / "metadata" / "1.root.json").read_bytes()
     report = sync(out, FolderTransport(folder.public), catalogue=folder.name, root=root, now=now)
-    database.settle(installs.current(out) / database.FILE_NAME)
+    install = installs.current(out)
+    database.settle(install / database.FILE_NAME)
+    marks.remove(install, Verified)  # of this copy, not of those that are made of it
     return report
 
 

@@ -1,0 +1,311 @@
+"""A new install takes the place of another: it proves itself first, and can be gone back from."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.making.servers import Server
+from tests.making.shops import bare_bundle, bare_description, make_shop, sealed_bundle
+
+from pocketlens import Lens, following
+from pocketlens.cli import main
+from pocketlens.errors import GoldenProbeFailed, StoreLocked
+from pocketlens.formats.bundle import GoldenExample
+from pocketlens.store import installs, marks
+from pocketlens.store.marks import Quarantine, Trial
+from pocketlens.store.reader import Reader
+from pocketlens.store.verification import verify
+from pocketlens.sync.planner import Action
+from pocketlens.sync.session import SyncReport
+from pocketlens_server.catalogue.operations import PatchOffer, apply
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    shop = make_shop(tmp_path / "shop", products=30)
+    made = Server.of_shop(shop, tmp_path / "server")
+    made.publish()
+    return made
+
+
+@pytest.fixture
+def store(server: Server, tmp_path: Path) -> Path:
+    """At version 1, and it has answered."""
+    directory = tmp_path / "store"
+    following.install(
+        directory, server=str(server.public), root=server.root, clock=lambda: server.now
+    )
+    answer(server, directory)
+    return directory
+
+
+def sync(server: Server, store: Path) -> SyncReport:
+    return following.update(store, clock=lambda: server.now)
+
+
+def answer(server: Server, store: Path) -> int:
+    """Searches in a Lens of its own; the version that answered."""
+    with Lens.open(store) as lens:
+        used = lens.facts.bundle_sha256
+        (number,) = [n for n, bundle in server.bundles.items() if bundle.sha256 == used]
+        found = lens.search_vector(np.roll(server.shop.embeddings[4], number - 1))
+    assert found.matches[0].product.id == "sku-4"
+    return found.version
+
+
+def names(store: Path) -> list[str]:
+    return sorted(path.name.rpartition("-")[2] for path in (store / "installs").iterdir())
+
+
+def new_model(server: Server, data: bytes) -> None:
+    server.add_model(data)
+    server.publish()
+
+
+def good(name: str) -> bytes:
+    return bare_bundle(16, name=name)
+
+
+def with_other_golden_embedding() -> bytes:
+    description = bare_description(16, name="poisoned")
+    (example,) = description.golden_examples
+    other = np.eye(16, dtype=np.float32)[0]
+    return sealed_bundle(
+        replace(description, golden_examples=(GoldenExample(example.jpeg, example.tensor, other),))
+    )
+
+
+def test_a_version_that_does_not_compute_as_it_must_is_held_back(
+    server: Server, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_model(server, with_other_golden_embedding())
+    before = installs.current(store)
+
+    with pytest.raises(GoldenProbeFailed, match=r"Version 2 was signed.*drifts"):
+        sync(server, store)
+
+    assert installs.current(store) == before
+    assert names(store) == ["1"]
+    report = sync(server, store)
+    assert (report.action, report.before, report.version) == (Action.WAIT, 1, 1)
+    assert report.held_back is not None
+    assert report.held_back.version == 2
+    assert answer(server, store) == 1
+    assert main(["info", str(store)]) == 0
+    assert "held back    version 2: litert" in capsys.readouterr().out
+    main(["info", str(store), "--json"])
+    assert json.loads(capsys.readouterr().out)["held_back"]["version"] == 2
+
+    new_model(server, good("mended"))  # version 3
+
+    assert sync(server, store).action is Action.INSTALL
+    assert answer(server, store) == 3
+    assert sync(server, store).held_back is None
+
+
+def test_the_command_says_what_is_held_back(
+    server: Server, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    new_model(server, with_other_golden_embedding())
+    with pytest.raises(GoldenProbeFailed):
+        sync(server, store)
+    quarantine = marks.get(store, Quarantine)
+    assert quarantine is not None
+
+    report = sync(server, store)
+
+    from pocketlens.cli.sync import _as_json, _summary
+
+    assert "2 is held back until there is a newer one" in _summary(store, report, plan=False)
+    said = _as_json(report)["held_back"]
+    assert isinstance(said, dict)
+    assert said["reason"] == quarantine.reason
+    assert not capsys.readouterr().err
+
+
+def test_a_first_version_that_is_bad_leaves_no_store(server: Server, tmp_path: Path) -> None:
+    new_model(server, with_other_golden_embedding())
+    directory = tmp_path / "new"
+    for _ in range(2):  # the second time it is not even tried
+        with pytest.raises(GoldenProbeFailed, match="does not work on this device"):
+            following.install(
+                directory, server=str(server.public), root=server.root, clock=lambda: server.now
+            )
+    assert not (directory / "CURRENT").exists()
+
+    new_model(server, good("mended"))
+
+    following.install(
+        directory, server=str(server.public), root=server.root, clock=lambda: server.now
+    )
+    assert answer(server, directory) == 3
+
+
+def test_the_install_before_stays_until_the_new_one_has_answered(
+    server: Server, store: Path
+) -> None:
+    new_model(server, good("second"))
+    sync(server, store)
+
+    assert names(store) == ["1", "2"]
+    assert len(list((store / "files").iterdir())) == 2
+    with Lens.open(store) as lens:
+        assert names(store) == ["1", "2"]  # opening is no answer
+        lens.search_vector(server.shop.embeddings[0])
+        assert names(store) == ["2"]
+    assert marks.get(installs.current(store), Trial) is None
+    assert len(list((store / "files").iterdir())) == 1
+    assert sorted(each.name for each in installs.current(store).glob("starts/*")) == []
+    assert verify(store).is_whole
+
+
+def test_versions_that_nobody_searched_do_not_pile_up(server: Server, store: Path) -> None:
+    for number in range(2, 6):
+        new_model(server, good(f"model {number}"))
+        assert sync(server, store).action is Action.INSTALL
+        assert names(store) == ["1", str(number)]
+
+    trial = marks.get(installs.current(store), Trial)
+    assert trial is not None
+    assert trial.former.endswith("-1")
+    assert answer(server, store) == 5
+    assert names(store) == ["5"]
+
+
+START = """
+import os, signal, sys
+from pocketlens import Lens
+lens = Lens.open(sys.argv[1])
+if sys.argv[2] == "dies":
+    os.kill(os.getpid(), signal.SIGKILL)
+if sys.argv[2] == "waits":
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+
+
+def started(store: Path, how: str) -> int:
+    return subprocess.run([sys.executable, "-c", START, str(store), how], check=False).returncode
+
+
+def test_three_starts_that_die_undo_the_swap_until_a_newer_version(
+    server: Server, store: Path
+) -> None:
+    new_model(server, good("deadly"))
+    sync(server, store)
+    for _ in range(3):
+        assert installs.current(store).name.endswith("-2")
+        assert started(store, "dies") < 0
+
+    assert answer(server, store) == 1  # opening undoes it
+
+    assert names(store) == ["1"]
+    report = sync(server, store)
+    assert report.action is Action.WAIT
+    assert report.held_back is not None
+    assert "3 processes" in report.held_back.reason
+    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    server.publish()
+    assert sync(server, store).action is Action.INSTALL
+    assert answer(server, store) == 3
+    assert verify(store).is_whole
+
+
+def test_a_sync_undoes_the_swap_too(server: Server, store: Path) -> None:
+    new_model(server, good("deadly"))
+    sync(server, store)
+    for _ in range(3):
+        started(store, "dies")
+
+    assert sync(server, store).action is Action.WAIT
+    assert names(store) == ["1"]
+
+
+def test_starts_that_end_in_order_or_still_wait_are_no_deaths(server: Server, store: Path) -> None:
+    new_model(server, good("second"))
+    sync(server, store)
+    for _ in range(4):
+        assert started(store, "ends") == 0
+    command = [sys.executable, "-c", START, str(store), "waits"]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    waiting = [subprocess.Popen(command, **pipes) for _ in range(3)]  # type: ignore[call-overload]
+    for process in waiting:
+        assert process.stdout.readline() == b"open\n"
+
+    with Lens.open(store) as lens:
+        assert lens.facts.version == 2
+    for process in waiting:
+        process.communicate()
+
+    assert installs.current(store).name.endswith("-2")
+    assert answer(server, store) == 2
+
+
+def test_a_newer_version_of_the_install_on_trial_begins_its_trial_anew(
+    server: Server, store: Path
+) -> None:
+    new_model(server, good("second"))
+    sync(server, store)
+    for _ in range(2):
+        started(store, "dies")
+    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    server.publish()
+
+    assert sync(server, store).action is Action.DELTA
+    started(store, "dies")
+
+    assert answer(server, store) == 3
+
+
+def test_while_another_writes_a_failed_install_is_passed_over(server: Server, store: Path) -> None:
+    new_model(server, good("deadly"))
+    sync(server, store)
+    for _ in range(3):
+        started(store, "dies")
+
+    with installs.writing(store):
+        assert answer(server, store) == 1
+        assert installs.current(store).name.endswith("-2")
+
+    assert answer(server, store) == 1
+    assert installs.current(store).name.endswith("-1")
+
+
+def test_a_search_while_another_writes_ends_the_trial_later(server: Server, store: Path) -> None:
+    new_model(server, good("second"))
+    sync(server, store)
+    with Lens.open(store) as lens:
+        with installs.writing(store), pytest.raises(StoreLocked), installs.writing(store):
+            pass
+        with installs.writing(store):
+            lens.search_vector(server.shop.embeddings[0])
+        assert names(store) == ["1", "2"]
+        lens.search_vector(server.shop.embeddings[0])
+        assert names(store) == ["2"]
+
+
+def test_a_pinned_reader_goes_on_while_installs_come_and_go(server: Server, store: Path) -> None:
+    with Reader.open(store) as reader, Lens.open(store) as lens:
+        for number in range(2, 7):
+            new_model(server, good(f"model {number}"))
+            sync(server, store)
+            answer(server, store)
+
+        assert names(store) == ["6"]
+        assert len(list((store / "files").iterdir())) == 1
+        # Nothing of this was read before.
+        keys, codes = reader.read_list(0)
+        assert len(keys) == len(codes) == 30
+        assert reader.products([5])[5].id == "sku-4"
+        assert len(reader.columns().keys) == 30
+        assert lens.bundle.spec.name == "bare"
+        found = lens.search(np.full((8, 16, 3), 90, np.uint8))
+        assert (found.version, len(found.matches)) == (1, 10)
