@@ -10,18 +10,18 @@ What a store follows is kept in its folder, so that later a sync needs nothing b
 
 from __future__ import annotations
 
-import json
 import random
 import secrets
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pocketlens.durable_files import translated, write_file
-from pocketlens.errors import MissingExtraError, SyncError
+from pocketlens import followed
+from pocketlens.durable_files import translated
+from pocketlens.errors import MissingExtraError, StoreCorrupt, SyncError
+from pocketlens.followed import Followed
 from pocketlens.options import SyncOptions
 from pocketlens.store import installs
 from pocketlens.sync.transports import FolderTransport, Transport
@@ -32,28 +32,7 @@ if TYPE_CHECKING:
 Progress = Callable[[str, int, int], None]
 """Called with a stage, what is done of it, and what there is to do."""
 
-SETTINGS = "sync.json"
 LONGEST_WAIT_SECONDS = 3600  # after failures, on average
-ROOT = "root.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Followed:
-    """What a store follows.
-
-    Attributes:
-        server: HOST:PORT of a server, address (https://...) of the catalogue's public files, or a
-            folder that is a copy of them.
-        catalogue: Its name.
-        root: Signed metadata that the app came with.
-        device: Id of this store, made at random; it decides when a version that reaches some
-            devices first reaches this one, and is never sent.
-    """
-
-    server: str
-    catalogue: str
-    root: bytes
-    device: str
 
 
 def install(
@@ -90,16 +69,15 @@ def install(
     """
     path = Path(directory)
     data = root if isinstance(root, bytes) else _read(Path(root))
-    known = _settings(path)
-    followed = Followed(server, catalog, data, known.device if known else secrets.token_hex(16))
+    try:
+        known = followed.read(path)
+    except SyncError:
+        known = None  # it is damaged, and named again here
+    device = known.device if known else secrets.token_hex(16)
+    wanted = Followed(server, catalog, data, device)
     if start_from is not None and not only_plan:
         installs.copy(Path(start_from), path)
-    report = _run(path, followed, options, only_plan, cancelled, progress, clock)
-    if not only_plan:
-        write_file(path / ROOT, data)
-        settings = {"server": server, "catalogue": catalog, "device": followed.device}
-        write_file(path / SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
-    return report
+    return _run(path, wanted, options, only_plan, cancelled, progress, clock)
 
 
 def update(
@@ -126,13 +104,13 @@ def update(
         StoreError: The folder cannot be written.
     """
     path = Path(directory)
-    followed = _settings(path)
-    if followed is None:
+    wanted = followed.read(path)
+    if wanted is None:
         raise SyncError(
             f"The store {path} follows no server. Name one: pocketlens sync {path} --server "
             "ADDRESS --root root.json"
         )
-    return _run(path, followed, options, only_plan, cancelled, progress, clock)
+    return _run(path, wanted, options, only_plan, cancelled, progress, clock)
 
 
 def watch(
@@ -140,7 +118,7 @@ def watch(
     *,
     interval_seconds: float = 300,
     options: SyncOptions | None = None,
-    told: Callable[[SyncReport | SyncError], None] = lambda what: None,
+    told: Callable[[SyncReport | SyncError | StoreCorrupt], None] = lambda what: None,
     wait: Callable[[float], bool] = lambda seconds: _slept(seconds),
     rng: random.Random | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -168,7 +146,7 @@ def watch(
         try:
             told(update(directory, options=options, clock=clock))
             failures = 0
-        except SyncError as exc:
+        except (SyncError, StoreCorrupt) as exc:
             told(exc)
             failures += 1
         mean = min(interval_seconds * 2**failures, max(interval_seconds, LONGEST_WAIT_SECONDS))
@@ -183,7 +161,7 @@ def _slept(seconds: float) -> bool:
 
 def _run(
     path: Path,
-    followed: Followed,
+    wanted: Followed,
     options: SyncOptions | None,
     only_plan: bool,
     cancelled: Callable[[], bool],
@@ -196,26 +174,29 @@ def _run(
         raise MissingExtraError(
             "Syncing needs an extra. Install it: pip install 'pocketlens[sync]'"
         ) from exc
-    transport = _transport(followed)
+    transport = _transport(wanted)
     try:
-        return session.sync(
+        report = session.sync(
             path,
             transport,
-            catalogue=followed.catalogue,
-            root=followed.root,
+            catalogue=wanted.catalogue,
+            root=wanted.root,
             now=clock(),
             options=options,
-            device=followed.device,
+            device=wanted.device,
             only_plan=only_plan,
             cancelled=cancelled,
             progress=progress,
         )
     finally:
         transport.close()
+    if not only_plan:
+        followed.write(path, wanted)
+    return report
 
 
-def _transport(followed: Followed) -> Transport:
-    server = followed.server
+def _transport(wanted: Followed) -> Transport:
+    server = wanted.server
     if server.startswith(("http://", "https://")):
         from pocketlens.sync.http_transport import HttpTransport
 
@@ -225,28 +206,13 @@ def _transport(followed: Followed) -> Transport:
     if host and port.isdecimal() and not folder.exists():
         from pocketlens.sync.grpc_transport import GrpcTransport
 
-        return GrpcTransport(server, followed.catalogue)
+        return GrpcTransport(server, wanted.catalogue)
     if not (folder / "metadata").is_dir():
         raise SyncError(
             "Expected a server (HOST:PORT), an address (https://...) or a folder with a "
             f"catalogue's public files. Received {server!r}."
         )
     return FolderTransport(folder)
-
-
-def _settings(path: Path) -> Followed | None:
-    """What the store follows; None where it follows nothing."""
-    if not (path / SETTINGS).exists():
-        return None
-    try:
-        found = json.loads((path / SETTINGS).read_text())
-        root = (path / ROOT).read_bytes()
-        return Followed(found["server"], found["catalogue"], root, found["device"])
-    except (OSError, ValueError, KeyError, TypeError) as exc:
-        raise SyncError(
-            f"What the store {path} follows is damaged ({exc}). Name its server again: "
-            f"pocketlens sync {path} --server ADDRESS --root root.json"
-        ) from exc
 
 
 def _read(root: Path) -> bytes:

@@ -18,6 +18,7 @@ from tests.making.shops import make_shop
 from pocketlens import Lens, following, install
 from pocketlens.cli import main
 from pocketlens.errors import SyncError
+from pocketlens.followed import COPIES
 from pocketlens.indexing import index
 from pocketlens.sync.planner import Action
 from pocketlens_server.catalogue.operations import PatchOffer, apply
@@ -64,14 +65,38 @@ def test_a_store_that_follows_nothing_says_how_to(tmp_path: Path, server: Server
         lens.sync()
 
 
-@pytest.mark.parametrize("name", ["sync.json", "root.json"])
-def test_damaged_settings_say_how_to_go_on(store: Path, name: str) -> None:
-    (store / name).unlink()
-    if name == "sync.json":
+@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("damage", ["gone", "empty", "a letter", "no JSON", "no text"])
+def test_one_copy_of_what_is_followed_mends_the_other(
+    store: Path, server: Server, name: str, damage: str
+) -> None:
+    path = store / name
+    whole = path.read_bytes()
+    path.unlink()
+    match damage:
+        case "empty":
+            path.touch()
+        case "a letter":
+            path.write_bytes(whole.replace(b'"main"', b'"mail"'))
+        case "no JSON":
+            path.write_bytes(whole[: len(whole) // 2])
+        case "no text":
+            path.write_bytes(b"\xff" + whole)
+
+    report = following.update(store, clock=lambda: server.now)
+
+    assert report.action is Action.NOTHING
+    assert path.read_bytes() == whole
+
+
+def test_two_damaged_copies_say_how_to_go_on(store: Path, server: Server) -> None:
+    for name in COPIES:
         (store / name).write_text("{}")
 
     with pytest.raises(SyncError, match="Name its server again"):
         following.update(store)
+    install(store, server=str(server.public), root=server.root, clock=lambda: server.now)
+    assert following.update(store, clock=lambda: server.now).action is Action.NOTHING
 
 
 def test_without_the_extra_the_install_line_is_named(store: Path) -> None:
