@@ -80,7 +80,7 @@ def read(directory: Path) -> Followed | None:
 def _settings(path: Path) -> dict[str, str]:
     """What a copy says; nothing where it is missing or damaged."""
     try:
-        found = json.loads(path.read_bytes())
+        found = json.loads(path.read_bytes().decode())  # of bytes, json guesses the encoding
         seal = found["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}

@@ -124,7 +124,7 @@ def get(folder: Path, kind: type[Mark]) -> Mark | None:
         data = data.removesuffix(b"\n")
         if int(seal, 16) != checksum(data):
             return None
-        return kind(**json.loads(data))
+        return kind(**json.loads(data.decode()))
     except (OSError, ValueError, TypeError):
         return None
 
