@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import sys
 import tempfile
 import traceback
@@ -40,6 +41,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=10)
     arguments = parser.parse_args()
     rng = np.random.default_rng(arguments.seed)
+    logging.disable(logging.WARNING)  # of every damage that a sync finds
     if arguments.quick:
         print("quick: few damages, not the full measurement")
     if arguments.unreadable:
