@@ -116,7 +116,7 @@ def _golden_embeddings(install: OpenInstall, bundle: Bundle) -> npt.NDArray[np.f
     if not drift <= bundle.golden_bound:
         raise GoldenProbeFailed(
             f"{embedder.runtime} drifts {drift:.2e} from the golden embeddings, bound "
-            f"{bundle.golden_bound:.2e}"
+            f"{bundle.golden_bound:.2e}."
         )
     return made
 

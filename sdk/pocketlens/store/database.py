@@ -29,6 +29,7 @@ from pocketlens.errors import (
     StoreReadOnly,
     StoreTooNew,
 )
+from pocketlens.store.checksums import checksum
 
 FORMAT = 1
 APPLICATION_ID = int.from_bytes(b"PLns", "big")  # what `file` shows of a store
@@ -202,12 +203,22 @@ def _check_format(connection: Connection, path: Path) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if application_id != APPLICATION_ID:
         raise StoreCorrupt(f"Expected a PocketLens store. Received another file: {path}. {MEND}")
-    if found > FORMAT:
+    if found > FORMAT and _format_in_rows(connection) != FORMAT:
         raise StoreTooNew(
             f"Expected a store of format {FORMAT}. Received {found}: {path}. Update PocketLens."
         )
     if found != FORMAT:
         raise StoreCorrupt(f"Expected a store of format {FORMAT}. Received {found}: {path}. {MEND}")
+
+
+def _format_in_rows(connection: Connection) -> int | None:
+    """The format once more, under a checksum: one bit of the other says that a store is newer."""
+    with suppress(sqlite3.Error, TypeError):
+        query = "SELECT value, checksum FROM facts WHERE name = 'format'"
+        value, expected = connection.execute(query).fetchone()
+        if checksum(b"format\0", value) == expected:
+            return int.from_bytes(value, "little")
+    return None
 
 
 def _check_schema(connection: Connection, path: Path) -> None:

@@ -38,8 +38,8 @@ def to_open(directory: Path) -> tuple[Path, Start | None]:
     former = install.with_name(trial.former)
     if not _has_failed(install, former):
         return install, Start.begin(install)
-    with suppress(StoreError), installs.writing(directory):  # another writer will undo it
-        undo(directory)
+    with suppress(StoreError, OSError), installs.writing(directory):
+        undo(directory)  # or whoever writes now, or may write, will
     return former, None
 
 
@@ -56,7 +56,7 @@ def undo(directory: Path) -> None:
     trial = marks.get(install, Trial)
     if trial is None or not _has_failed(install, install.with_name(trial.former)):
         return
-    reason = f"{MOST_DEATHS} processes that opened it died before they answered a search"
+    reason = f"{MOST_DEATHS} processes that opened it died before they answered a search."
     logger.warning("trial.failed version=%d former=%s", trial.version, trial.former)
     marks.put(
         directory, Quarantine(trial.manifest, trial.generation, trial.version, reason)

@@ -219,6 +219,8 @@ class _Job:
             facts = self._change(store, plan) if plan.changes else self._remember(store)
         if plan.blobs:
             self._pieces.clear()
+        if plan.changes:
+            marks.remove(self._directory, Quarantine)  # there is a newer version now
         return facts
 
     def report(self, plan: Plan, version: int, fetched: int) -> SyncReport:

@@ -127,6 +127,18 @@ def test_what_a_search_meets_is_mended_by_the_next_sync(server: Server, store: P
         assert lens.search_vector(server.shop.embeddings[4]).matches[0].product.id == "sku-4"
 
 
+def test_a_format_that_rotted_is_no_newer_one(server: Server, store: Path) -> None:
+    path = installs.current(store) / "store.sqlite"
+    data = bytearray(path.read_bytes())
+    data[60] ^= 4  # of user_version
+    path.write_bytes(data)
+
+    with pytest.raises(StoreCorrupt):
+        Lens.open(store)
+    assert sync(server, store).action is Action.INSTALL
+    assert verify(store).is_whole
+
+
 def test_what_verify_finds_is_mended_by_the_next_sync(server: Server, store: Path) -> None:
     spoil(store)
     assert not verify(store).is_whole

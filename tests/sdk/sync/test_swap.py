@@ -109,6 +109,7 @@ def test_a_version_that_does_not_compute_as_it_must_is_held_back(
     assert sync(server, store).action is Action.INSTALL
     assert answer(server, store) == 3
     assert sync(server, store).held_back is None
+    assert marks.get(store, Quarantine) is None
 
 
 def test_the_command_says_what_is_held_back(
