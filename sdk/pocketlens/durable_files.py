@@ -12,7 +12,7 @@ import os
 import secrets
 from pathlib import Path
 
-from pocketlens.errors import StoreFull, StoreReadOnly
+from pocketlens.errors import StoreError, StoreFull, StoreReadOnly
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -23,6 +23,7 @@ def write_file(path: Path, data: bytes) -> None:
     Raises:
         StoreFull: The disk has no room.
         StoreReadOnly: The folder cannot be written to.
+        StoreError: The disk failed.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
@@ -49,10 +50,15 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def translated(exc: OSError, path: Path) -> OSError | StoreFull | StoreReadOnly:
+FAILED_DISK = "What was there before is still there. Try again, and look after the disk."
+
+
+def translated(exc: OSError, path: Path) -> OSError | StoreError:
     """The store's error for an `OSError` of writing `path`; `exc` itself if it is another."""
     if exc.errno in (errno.ENOSPC, errno.EDQUOT):
         return StoreFull(f"No room to write {path}. Free some space and try again.")
     if exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreReadOnly(f"Cannot write {path}: {exc.strerror}. Choose a writable folder.")
+    if exc.errno == errno.EIO:
+        return StoreError(f"The disk failed to write {path} ({exc.strerror}). {FAILED_DISK}")
     return exc

@@ -1,13 +1,46 @@
-"""Disks that fill up."""
+"""Disks that fill up or fail, and devices that have them."""
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.making import fault_shim
+from tests.making.courses import Course
+from tests.making.devices import Device
+from tests.making.fault_rounds import scratch_folder
+
+
+@pytest.fixture(scope="session")
+def scratch() -> Iterator[Path]:
+    """A folder for many rounds; each leaves it to the next."""
+    with scratch_folder() as folder:
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def course(scratch: Path) -> Course:
+    """A step of each kind."""
+    return Course.make(scratch / "course")
+
+
+@pytest.fixture(scope="session")
+def shim(scratch: Path) -> Path:
+    """The library that makes disks fail; skips where it cannot be had."""
+    if reason := fault_shim.missing():
+        pytest.skip(reason)
+    return fault_shim.built(scratch)
+
+
+@pytest.fixture(scope="session")
+def device(shim: Path) -> Iterator[Device]:
+    """A device whose disk fails on demand."""
+    with Device.started(shim) as started:
+        yield started
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from importlib import resources
 from pathlib import Path
 from urllib.parse import quote
 
-from pocketlens.durable_files import sync_folder, translated
+from pocketlens.durable_files import FAILED_DISK, sync_folder, translated
 from pocketlens.errors import (
     StoreCorrupt,
     StoreError,
@@ -36,6 +36,14 @@ APPLICATION_ID = int.from_bytes(b"PLns", "big")  # what `file` shows of a store
 FILE_NAME = "store.sqlite"
 
 Connection = sqlite3.Connection
+
+_NO_SHARED_INDEX = (sqlite3.SQLITE_IOERR_SHMSIZE, sqlite3.SQLITE_CANTOPEN)
+_FAILED_TO_WRITE = (
+    sqlite3.SQLITE_IOERR_WRITE,
+    sqlite3.SQLITE_IOERR_FSYNC,
+    sqlite3.SQLITE_IOERR_DIR_FSYNC,
+    sqlite3.SQLITE_IOERR_TRUNCATE,
+)
 
 _PAGE_BYTES = 4096
 _WRITER_CACHE_KIB = 32 * 1024
@@ -107,21 +115,32 @@ def _opened(path: Path, mode: str) -> Connection:
     if not path.is_file():
         raise StoreCorrupt(f"The store's database {path} is missing. {MEND}")
     with errors(path):
-        connection = sqlite3.connect(
-            f"file:{quote(str(path.absolute()))}?mode={mode}",
-            uri=True,
-            isolation_level=None,
-            check_same_thread=False,
-        )
         try:
-            _check_format(connection, path)
-            _check_schema(connection, path)
-            connection.execute("PRAGMA cell_size_check = ON")
-            connection.execute("PRAGMA trusted_schema = OFF")
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+            return _connected(path, mode)
+        except sqlite3.OperationalError as exc:
+            # Readers of a WAL share an index in a file, for which a full disk has no room; one
+            # that may not write to it makes its own, in memory.
+            if mode != "ro" or exc.sqlite_errorcode not in _NO_SHARED_INDEX:
+                raise
+            return _connected(path, f"{mode}&readonly_shm=1")
+
+
+def _connected(path: Path, mode: str) -> Connection:
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        _check_format(connection, path)
+        _check_schema(connection, path)
+        connection.execute("PRAGMA cell_size_check = ON")
+        connection.execute("PRAGMA trusted_schema = OFF")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 @contextmanager
@@ -154,6 +173,22 @@ def changing(path: Path) -> Iterator[Connection]:
         finally:
             if connection.in_transaction:
                 connection.rollback()
+            _leave_wal(connection, path)
+
+
+def _leave_wal(connection: Connection, path: Path) -> None:
+    """Empties the WAL where nobody reads, and lets it stay with its index when the writer closes.
+
+    SQLite removes both with their last connection, and who searched next would have to make them,
+    for which a full disk has no room.
+    """
+    with suppress(StoreError), closing(open_to_read(path)):
+        try:
+            with errors(path):
+                connection.execute("PRAGMA busy_timeout = 0")
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            connection.close()  # before the other one: as the last it would try again
 
 
 def settle(path: Path) -> None:
@@ -245,8 +280,12 @@ def _schema() -> str:
 
 
 def _store_error(exc: sqlite3.Error, path: Path) -> StoreError:
-    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    match code:
+    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    if code == sqlite3.SQLITE_IOERR_SHMSIZE:
+        return StoreFull(f"No room to write {path}. Free some space and try again.")
+    if code in _FAILED_TO_WRITE:
+        return StoreError(f"The disk failed to write {path} ({exc}). {FAILED_DISK}")
+    match code & 0xFF:
         case sqlite3.SQLITE_FULL:
             return StoreFull(f"No room to write {path}. Free some space and try again.")
         case sqlite3.SQLITE_READONLY | sqlite3.SQLITE_PERM:
@@ -266,4 +305,6 @@ def _unopenable(path: Path) -> StoreError:
         return StoreReadOnly(f"Cannot read {path}: permission denied. Change its permissions.")
     if not path.exists():
         return StoreReadOnly(f"Cannot write {path}. Choose a writable folder.")
-    return StoreCorrupt(f"The store's database {path} cannot be opened. {MEND}")
+    return StoreFull(
+        f"No file can be made beside {path}. Free some space, or open fewer files, and try again."
+    )

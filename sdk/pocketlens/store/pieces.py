@@ -78,8 +78,9 @@ class Pieces:
             yield data
 
     def clear(self) -> None:
-        """Drops all of them."""
-        for sha256 in self.at_hand():
-            (self._folder / sha256.hex()).unlink(missing_ok=True)
+        """Drops all of them, and what a writer that was cut off left beside them."""
+        for path in [*self._folder.glob("*"), *self._folder.glob(".*.tmp")]:
+            if _PIECE.fullmatch(path.name.removeprefix(".").partition(".")[0]):
+                path.unlink(missing_ok=True)
         with suppress(OSError):
             self._folder.rmdir()

@@ -1,0 +1,48 @@
+"""Killed at any call or moment, a device is at the version before or the next, and goes on.
+
+The short form of benchmarks/faults/killed_device.py.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import random
+import signal
+from pathlib import Path
+
+import pytest
+from tests.making.courses import EACH_ONCE, Course
+from tests.making.devices import Device
+from tests.making.fault_rounds import killed_at_random, rounds
+from tests.making.fault_shim import KILL, Fault
+
+EVERY = 10  # calls; the long form takes each
+
+
+@pytest.mark.parametrize("place", range(4), ids=EACH_ONCE)
+def test_a_kill_before_any_call_leaves_the_old_store_or_the_new(
+    device: Device, course: Course, scratch: Path, place: int
+) -> None:
+    step = course.steps[place]
+
+    done = list(rounds(device, step, scratch, fault=Fault(KILL), every=EVERY, first=1 + place))
+
+    assert [each.complaints for each in done if each.complaints] == []
+    assert {each.ending.signal for each in done} == {signal.SIGKILL}
+    assert {each.outcome for each in done} == {"old", "new"}
+
+
+def test_a_kill_at_any_moment_of_sync_and_search_leaves_the_old_store_or_the_new(
+    device: Device, course: Course, scratch: Path
+) -> None:
+    rng = random.Random(6)
+
+    done = [
+        each
+        for step in course.steps
+        for each in killed_at_random(device, step, scratch, rng, count=3)
+    ]
+
+    assert [each.complaints for each in done if each.complaints] == []
+    assert signal.SIGKILL in {each.ending.signal for each in done}

@@ -1,0 +1,30 @@
+"""Pieces of files on their way: what is dropped, and what stays."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from pocketlens.store.pieces import Pieces
+
+
+def test_what_a_killed_writer_left_goes_with_the_pieces(tmp_path: Path) -> None:
+    pieces = Pieces(tmp_path / "pieces")
+    sha256 = hashlib.sha256(b"a piece").digest()
+    pieces.put(sha256, [b"a piece"], size=7)
+    (tmp_path / "pieces" / f".{sha256.hex()}.1234abcd.tmp").write_bytes(b"a pi")
+
+    pieces.clear()
+
+    assert not (tmp_path / "pieces").exists()
+
+
+def test_files_of_others_among_the_pieces_stay(tmp_path: Path) -> None:
+    (tmp_path / "pieces").mkdir()
+    (tmp_path / "pieces" / "notes.txt").write_text("mine")
+
+    Pieces(tmp_path / "pieces").clear()
+
+    assert (tmp_path / "pieces" / "notes.txt").read_text() == "mine"
