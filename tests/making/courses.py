@@ -25,11 +25,13 @@ import numpy.typing as npt
 
 import pocketlens
 from pocketlens.errors import StoreError
+from pocketlens.following import Progress
+from pocketlens.products import Product
 from pocketlens.store import database, installs, trusted
 from pocketlens.store.facts import from_rows
 from pocketlens.store.verification import verify
 from pocketlens.sync.session import SyncReport
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PutProduct, apply
 from tests.making import golden
 from tests.making.servers import Server, change
 from tests.making.shops import bare_bundle, make_shop
@@ -73,10 +75,14 @@ class Step:
     old_answers: Sequence[golden.Answer]
     new_answers: Sequence[golden.Answer]
 
-    def follow(self, store: Path) -> SyncReport:
+    def follow(self, store: Path, progress: Progress = lambda *_: None) -> SyncReport:
         """Syncs without any fault."""
         return pocketlens.install(
-            store, server=str(self.public), root=self.root, clock=lambda: self.now
+            store,
+            server=str(self.public),
+            root=self.root,
+            clock=lambda: self.now,
+            progress=progress,
         )
 
     def outcome(self, store: Path) -> str:
@@ -129,7 +135,8 @@ class Course:
                 if kind == SWAP:
                     server.add_model(bare_bundle(16, name=f"bundle {number}"))
                 change(server, rng)
-                apply(server.catalogue.history, PatchOffer("sku-1", stock=1000 + number))
+                new = Product(f"of step {number}", "Always something new", stock=1)
+                apply(server.catalogue.history, PutProduct(new))
                 server.publish()
             public = shutil.copytree(server.public, folder / f"public-{number}")
             after = folder / f"store-{number}"

@@ -120,7 +120,7 @@ def _opened(path: Path, mode: str) -> Connection:
         except sqlite3.OperationalError as exc:
             # Readers of a WAL share an index in a file, for which a full disk has no room; one
             # that may not write to it makes its own, in memory.
-            if mode != "ro" or exc.sqlite_errorcode not in _NO_SHARED_INDEX:
+            if mode != "ro" or _code(exc) not in _NO_SHARED_INDEX:
                 raise
             return _connected(path, f"{mode}&readonly_shm=1")
 
@@ -279,8 +279,13 @@ def _schema() -> str:
     return resources.files("pocketlens.store").joinpath("schema.sql").read_text("utf-8")
 
 
+def _code(exc: sqlite3.Error) -> int:
+    """SQLite's extended code; errors of Python's own have none."""
+    return getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+
+
 def _store_error(exc: sqlite3.Error, path: Path) -> StoreError:
-    code = getattr(exc, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+    code = _code(exc)
     if code == sqlite3.SQLITE_IOERR_SHMSIZE:
         return StoreFull(f"No room to write {path}. Free some space and try again.")
     if code in _FAILED_TO_WRITE:
