@@ -159,6 +159,7 @@ def ended(order: Order) -> Ending:
                 fault_shim.mark(len(ending.versions))
             if order.keeps_open:
                 opened.append(Lens.open(order.store))
+                golden.search(opened[-1], order.queries, 0)
     except Exception as exc:
         ending.error, ending.message = type(exc).__name__, str(exc)
         if not isinstance(exc, PocketLensError):

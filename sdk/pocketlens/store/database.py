@@ -308,7 +308,7 @@ def _unopenable(path: Path) -> StoreError:
         return StoreNotFound(f"There is no folder {path.parent}.")
     if path.exists() and not os.access(path, os.R_OK):
         return StoreReadOnly(f"Cannot read {path}: permission denied. Change its permissions.")
-    if not path.exists():
+    if not os.access(path.parent, os.W_OK):
         return StoreReadOnly(f"Cannot write {path}. Choose a writable folder.")
     return StoreFull(
         f"No file can be made beside {path}. Free some space, or open fewer files, and try again."
