@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from pocketlens.cli import app as pocketlens_app
 from pocketlens.errors import PocketLensError
+from pocketlens.sync.statuses import RECEIVED, status_of
 from pocketlens_converter.cli import app as converter_app
 from pocketlens_server.cli import app as server_app
 
@@ -53,15 +54,23 @@ def commands_page() -> Iterator[str]:
 
 
 def errors_page() -> Iterator[str]:
-    """Lines of docs/errors.md: the tree, then when each happens."""
+    """Lines of docs/errors.md: the tree, when each happens, and what travels between machines."""
     tree = list(descendants(PocketLensError))
     yield f"{MARK}\n\n# Errors\n"
     yield "Every error says what was wrong, where, and what to do. All are classes of"
     yield "`pocketlens.errors`; catch the one that names what you can mend.\n"
     yield fenced("\n".join("  " * depth + error.__name__ for depth, error in tree))
-    yield "\n| error | when |\n|---|---|"
+    yield "\nA server answers an error with a gRPC status, of which its client makes an error.\n"
+    yield "| error | when | status |\n|---|---|---|"
     for _, error in tree:
-        yield f"| `{error.__name__}` | {(inspect.getdoc(error) or '').splitlines()[0]} |"
+        when = (inspect.getdoc(error) or "").splitlines()[0]
+        yield f"| `{error.__name__}` | {when} | {status_of(error)} |"
+    yield "\n| status received | error |\n|---|---|"
+    for status, received in RECEIVED.items():
+        yield f"| {status} | `{received.__name__}` |"
+    yield "| any other | `ServerError` |"
+    yield "\nWhile a store is synced, each is the cause of a `TransportError`; after UNAVAILABLE"
+    yield "and RESOURCE_EXHAUSTED of a `ServerUnavailable`, which may be tried again later."
     yield ""
 
 
@@ -84,7 +93,9 @@ def help_text(program: str, app: typer.Typer, *command: str) -> str:
     return "\n".join(line.rstrip() for line in result.stdout.strip().splitlines())
 
 
-def descendants(error: type[Exception], depth: int = 0) -> Iterator[tuple[int, type[Exception]]]:
+def descendants(
+    error: type[PocketLensError], depth: int = 0
+) -> Iterator[tuple[int, type[PocketLensError]]]:
     """An error and those below it, in the order of their definition."""
     yield depth, error
     for child in error.__subclasses__():

@@ -118,6 +118,10 @@ class TransportError(SyncError):
     """The server could not be reached, or did not send what it has."""
 
 
+class ServerUnavailable(TransportError):
+    """The server does not answer now, or asks to be spared: the same may succeed later."""
+
+
 class ClockSuspect(SyncError):
     """The device's clock is later than everything that was signed: it may be wrong."""
 
@@ -148,6 +152,18 @@ class UpdateRequired(SyncError):
 
 class ServerError(PocketLensError):
     """A server cannot do what it was asked for."""
+
+
+class NotFound(ServerError):
+    """A server has nothing of the name that it was asked for."""
+
+
+class NotAuthorized(ServerError):
+    """A server does not let the caller do what was asked for, or does not know its token."""
+
+
+class QuotaExceeded(ServerError):
+    """A server was asked for more than the caller may have, or than it takes at once."""
 
 
 class InvalidOperation(ServerError):

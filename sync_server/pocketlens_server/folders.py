@@ -23,7 +23,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pocketlens.durable_files import translated, write_file
-from pocketlens.errors import ServerError
+from pocketlens.errors import NotFound, ServerError
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.storage.history import History
 from pocketlens_server.storage.vectors import Vectors
@@ -194,12 +194,12 @@ class ServerFolder:
         """A catalogue.
 
         Raises:
-            ServerError: There is none of that name.
+            NotFound: There is none of that name.
         """
         found = self._folder(name)
         if not _NAME.fullmatch(name) or not found.folder.is_dir():
             known = ", ".join(self.catalogues())
-            raise ServerError(f"There is no catalogue {name!r}. There are: {known}.")
+            raise NotFound(f"There is no catalogue {name!r}. There are: {known}.")
         return found
 
     def _folder(self, name: str) -> CatalogueFolder:

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import grpc.aio
 
-from pocketlens.errors import ServerError
+from pocketlens.errors import InvalidOperation, NotFound
 from pocketlens.formats.manifest import PIECE_BYTES
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.publishing import answers
 from pocketlens_server.publishing.answers import Asked
+from pocketlens_server.services.answering import answered
 
 MAX_PIECES = 64  # in one request
 CHUNK_BYTES = 64 << 10
@@ -33,15 +34,19 @@ class SyncService(stubs.SyncServiceServicer):
         self, request: messages.PollRequest, context: grpc.aio.ServicerContext
     ) -> messages.PollResponse:
         """See sync_service.proto."""
-        if len(request.generation) not in (0, 32):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "generation: 0 or 32 bytes")
-        folder = await self._folder(request.catalogue, context)
-        asked = Asked(
-            bytes(request.generation),
-            request.version,
-            {role: getattr(request, role) for role in _ROLES},
-        )
-        answer = await asyncio.to_thread(answers.newer, folder, asked)
+        async with answered(context):
+            if len(request.generation) not in (0, 32):
+                raise InvalidOperation(
+                    "Expected a generation of 0 or 32 bytes. Received "
+                    f"{len(request.generation)} bytes."
+                )
+            asked = Asked(
+                bytes(request.generation),
+                request.version,
+                {role: getattr(request, role) for role in _ROLES},
+            )
+            folder = self._folder(request.catalogue)
+            answer = await asyncio.to_thread(answers.newer, folder, asked)
         return messages.PollResponse(
             files=[messages.File(name=name, data=data) for name, data in answer.files.items()],
             delta=answer.delta,
@@ -51,28 +56,34 @@ class SyncService(stubs.SyncServiceServicer):
         self, request: messages.GetPiecesRequest, context: grpc.aio.ServicerContext
     ) -> AsyncIterator[messages.PieceChunk]:
         """See sync_service.proto."""
-        if not 1 <= len(request.pieces) <= MAX_PIECES:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"1 to {MAX_PIECES} pieces")
-        folder = await self._folder(request.catalogue, context)
-        for place, piece in enumerate(request.pieces):
-            path = folder / "blobs" / bytes(piece.blob_sha256).hex()
-            if len(piece.blob_sha256) != 32 or not path.is_file():
-                await context.abort(grpc.StatusCode.NOT_FOUND, "no such blob")
-            data = await asyncio.to_thread(_piece, path, piece.number)
-            if not data:
-                await context.abort(grpc.StatusCode.OUT_OF_RANGE, "no such piece")
-            for start in range(0, len(data), CHUNK_BYTES):
-                yield messages.PieceChunk(place=place, data=data[start : start + CHUNK_BYTES])
+        async with answered(context):
+            if not 1 <= len(request.pieces) <= MAX_PIECES:
+                raise InvalidOperation(
+                    f"Expected 1 to {MAX_PIECES} pieces. Received {len(request.pieces)}."
+                )
+            blobs = self._folder(request.catalogue) / "blobs"
+            for place, piece in enumerate(request.pieces):
+                data = await asyncio.to_thread(_piece, blobs, piece)
+                for start in range(0, len(data), CHUNK_BYTES):
+                    yield messages.PieceChunk(place=place, data=data[start : start + CHUNK_BYTES])
 
-    async def _folder(self, catalogue: str, context: grpc.aio.ServicerContext) -> Path:
+    def _folder(self, catalogue: str) -> Path:
         try:
             return self._server.catalogue(catalogue).public
-        except ServerError:
-            await context.abort(grpc.StatusCode.NOT_FOUND, "no such catalogue")
-            raise  # never reached: abort raises
+        except NotFound as exc:  # whose text names the others
+            raise NotFound(f"There is no catalogue {catalogue[:64]!r}.") from exc
 
 
-def _piece(path: Path, number: int) -> bytes:
-    with path.open("rb") as file:
-        file.seek(number * PIECE_BYTES)
-        return file.read(PIECE_BYTES)
+def _piece(blobs: Path, piece: messages.PieceRequest) -> bytes:
+    if len(piece.blob_sha256) != 32:
+        raise NotFound("Expected the SHA-256 of a blob, 32 bytes.")
+    name = piece.blob_sha256.hex()
+    try:
+        with (blobs / name).open("rb") as file:
+            file.seek(piece.number * PIECE_BYTES)
+            data = file.read(PIECE_BYTES)
+    except FileNotFoundError as exc:
+        raise NotFound(f"There is no blob {name}.") from exc
+    if not data:
+        raise NotFound(f"There is no piece {piece.number} of the blob {name}.")
+    return data

@@ -1,0 +1,39 @@
+"""Errors of a call to the status that its caller gets: by the table, and nothing of ours besides.
+
+async with answered(context):
+    ...                                    # raises NotFound: the caller gets NOT_FOUND
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import grpc.aio
+
+from pocketlens.errors import PocketLensError
+from pocketlens.sync.statuses import status_of
+
+logger = logging.getLogger(__name__)
+
+# What only the operator can mend is told to the operator alone: its text names files of the server.
+_OURS = frozenset({"INTERNAL", "DATA_LOSS"})
+
+
+@asynccontextmanager
+async def answered(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
+    """Ends a call whose body raises, with the code and the text of the error."""
+    try:
+        yield
+    except PocketLensError as exc:
+        status = status_of(exc)
+        if status in _OURS:
+            logger.warning("service.failed error=%s", exc)
+        text = "The server failed." if status in _OURS else str(exc)
+        await context.abort(grpc.StatusCode[status], text)
+    except Exception:  # the outermost place of a call: whatever arrives here is a bug
+        logger.exception("service.failed")
+        await context.abort(grpc.StatusCode.INTERNAL, "The server failed.")
