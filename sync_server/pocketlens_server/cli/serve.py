@@ -23,6 +23,12 @@ def _serve(
     data: Data,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="0 for a free one.")] = 8443,
+    http_port: Annotated[
+        int | None,
+        typer.Option(
+            "--http-port", help="The public files over HTTP(S) there too; 0 for a free one."
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")
     ] = None,
@@ -30,7 +36,7 @@ def _serve(
         Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")
     ] = None,
 ) -> None:
-    """Answer devices over gRPC until Ctrl-C; without TLS on the loopback only."""
+    """Answer devices over gRPC, and plain HTTP, until Ctrl-C; without TLS on the loopback only."""
     if (tls_cert is None) != (tls_key is None):
         output.usage_error("--tls-cert", "--tls-cert and --tls-key together", str(tls_cert))
     import asyncio
@@ -39,12 +45,8 @@ def _serve(
     from pocketlens_server.folders import ServerFolder
     from pocketlens_server.server import Settings, serve
 
-    settings = Settings(
-        host,
-        port,
-        tls_cert.read_bytes() if tls_cert else b"",
-        tls_key.read_bytes() if tls_key else b"",
-    )
+    settings = Settings(host, port, http_port, tls_cert, tls_key)
+    scheme = "https" if tls_cert else "http"
     folder = ServerFolder(data)
 
     async def run() -> None:
@@ -55,6 +57,9 @@ def _serve(
             folder,
             settings,
             started=lambda found: output.say(f"serving {data} on {host}:{found}"),
+            http_started=lambda found: output.say(
+                f"public files on {scheme}://{host}:{found}/CATALOGUE"
+            ),
             until=until,
         )
 

@@ -5,15 +5,17 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import threading
+import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
+from time import monotonic
 
 import grpc
 import pytest
+from tests.making.certificates import make_certificates
 from tests.making.servers import Server
+from tests.making.serving import on_disk, serving
 from tests.making.shops import Shop, make_shop
 
 from pocketlens import Lens, install
@@ -35,37 +37,16 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 @pytest.fixture
 def server(shop: Shop, tmp_path: Path) -> Server:
     """A catalogue whose public files lie where a server on disk has them."""
-    data = tmp_path / "server"
     made = Server.of_shop(shop, tmp_path / "made")
     made.publish()
-    (data / "catalogues" / "main").mkdir(parents=True)
-    (data / "public").mkdir()
-    (data / "public" / "main").symlink_to(made.public)
-    (data / "server.json").write_text(json.dumps({"format": 1, "offline_keys": "/nowhere"}))
+    on_disk(made, tmp_path / "server")
     return made
 
 
 @pytest.fixture
 def address(server: Server, tmp_path: Path) -> Iterator[str]:
-    ports: list[int] = []
-    ready, loop, until = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
-
-    def started(port: int) -> None:
-        ports.append(port)
-        ready.set()
-
-    def run() -> None:
-        folder = ServerFolder(tmp_path / "server")
-        loop.run_until_complete(serve(folder, Settings(port=0), started=started, until=until))
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    assert ready.wait(20)
-    yield f"127.0.0.1:{ports[0]}"
-    loop.call_soon_threadsafe(until.set)
-    thread.join(20)
-    assert not thread.is_alive()
-    loop.close()
+    with serving(tmp_path / "server") as found:
+        yield found.grpc
 
 
 def stub(address: str) -> stubs.SyncServiceStub:
@@ -181,8 +162,51 @@ def test_a_server_that_is_gone_is_told(server: Server, tmp_path: Path) -> None:
     assert not (tmp_path / "store" / "CURRENT").exists()
 
 
+def test_connections_that_say_nothing_are_closed(server: Server, tmp_path: Path) -> None:
+    with serving(tmp_path / "server", Settings(handshake_seconds=1)) as address:
+        silent = [socket.create_connection(("127.0.0.1", address.port)) for _ in range(20)]
+        began = monotonic()
+        for each in silent:
+            each.settimeout(10)
+            while each.recv(1000):
+                pass
+            each.close()
+
+    assert monotonic() - began < 2
+
+
 def test_without_tls_only_the_loopback_is_served(server: Server, tmp_path: Path) -> None:
     folder = ServerFolder(tmp_path / "server")
 
     with pytest.raises(ServerError, match="Expected TLS to listen on"):
         asyncio.run(serve(folder, Settings(host="0.0.0.0", port=0)))  # noqa: S104 # refused
+
+
+def test_what_only_the_operator_can_mend_is_not_told_to_devices(
+    server: Server, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    (server.public / "metadata" / "timestamp.json").write_text("rot")
+
+    with pytest.raises(grpc.RpcError) as failed:
+        stub(address).Poll(messages.PollRequest(catalogue="main"))
+
+    assert failed.value.code() is grpc.StatusCode.INTERNAL  # type: ignore[attr-defined]
+    assert failed.value.details() == "The server failed."  # type: ignore[attr-defined]
+    assert str(server.public) not in str(failed.value)
+    assert "are damaged" in caplog.text
+
+
+@pytest.mark.parametrize("wrong", ["certificate", "key"])
+def test_a_certificate_that_cannot_be_used_is_told(
+    server: Server, tmp_path: Path, wrong: str
+) -> None:
+    made = make_certificates(tmp_path / "tls")
+    getattr(made, wrong).write_text("no PEM")
+
+    with pytest.raises(ServerError, match="cannot be used"):
+        asyncio.run(
+            serve(
+                ServerFolder(tmp_path / "server"),
+                Settings(port=0, certificate=made.certificate, key=made.key),
+            )
+        )

@@ -1,0 +1,1 @@
+"""Public files over HTTP/1.1."""

@@ -1,0 +1,82 @@
+"""A catalogue of tests, served on the loopback by the real server, in a thread of this process."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pocketlens_server.folders import ServerFolder
+from pocketlens_server.server import Settings, serve
+from tests.making.servers import Server
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where devices ask.
+
+    Attributes:
+        port, http_port: On 127.0.0.1.
+        scheme: Of HTTP.
+    """
+
+    port: int
+    http_port: int
+    scheme: str = "http"
+
+    @property
+    def grpc(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    @property
+    def http(self) -> str:
+        return f"{self.scheme}://127.0.0.1:{self.http_port}/main"
+
+
+def on_disk(server: Server, folder: Path) -> Path:
+    """The folder of a server whose catalogue `main` has the public files of `server`."""
+    (folder / "catalogues" / "main").mkdir(parents=True)
+    (folder / "public").mkdir()
+    (folder / "public" / "main").symlink_to(server.public)
+    (folder / "server.json").write_text(json.dumps({"format": 1, "offline_keys": "/nowhere"}))
+    return folder
+
+
+@contextmanager
+def serving(folder: Path, settings: Settings | None = None) -> Iterator[Address]:
+    """Serves the folder of a server on free ports, gRPC and HTTP, until the context is left."""
+    wanted = replace(settings or Settings(), port=0, http_port=0)
+    ports: dict[str, int] = {}
+    ready, loop, until = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
+
+    def started(port: int) -> None:
+        ports["port"] = port
+        ready.set()
+
+    def run() -> None:
+        loop.run_until_complete(
+            serve(
+                ServerFolder(folder),
+                wanted,
+                started=started,
+                http_started=lambda port: ports.update(http_port=port),
+                until=until,
+            )
+        )
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    assert ready.wait(20)
+    try:
+        yield Address(**ports, scheme="https" if wanted.certificate else "http")
+    finally:
+        loop.call_soon_threadsafe(until.set)
+        thread.join(20)
+        assert not thread.is_alive()
+        loop.close()

@@ -1,0 +1,282 @@
+"""Public files over HTTP(S), asked for as devices, CDNs and attackers do."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from time import monotonic
+
+import pytest
+from tests.making.certificates import Certificates, make_certificates
+
+from pocketlens.errors import ServerError
+from pocketlens_server.http.files import PublicFiles
+from pocketlens_server.http.server import HttpLimits, HttpServer, listening_on
+
+BLOB = bytes(range(256)) * 800  # three chunks and a bit
+NAME = hashlib.sha256(BLOB).hexdigest()
+TIMESTAMP = b'{"signed": {"version": 7}}'
+# The server's own limits, a fifth of their time.
+LIMITS = HttpLimits(connections=40, handshake_seconds=0.8, head_seconds=1, stall_seconds=2)
+
+
+@pytest.fixture(scope="module")
+def public(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("public")
+    for name, data in {
+        f"main/blobs/{NAME}": BLOB,
+        f"main/blobs/.{NAME}.tmp": b"being written",
+        "main/metadata/timestamp.json": TIMESTAMP,
+        "main/metadata/1.root.json": b"{}",
+        f"main/targets/manifest/{NAME}.newest": b"manifest",
+        "secret": b"not for anybody",
+    }.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(data)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return make_certificates(tmp_path_factory.mktemp("tls"))
+
+
+def served(public: Path, tls: ssl.SSLContext | None) -> Iterator[int]:
+    """The port of a server that runs in a thread."""
+    loop, listening = asyncio.new_event_loop(), listening_on("127.0.0.1", 0)
+    port: int = listening.getsockname()[1]
+
+    async def run() -> None:
+        server = HttpServer(PublicFiles(public), listening, tls=tls, limits=LIMITS)
+        await server.run(grace_seconds=1)
+
+    running = loop.create_task(run())
+    thread = threading.Thread(target=lambda: loop.run_until_complete(asyncio.wait([running])))
+    thread.start()
+    yield port
+    loop.call_soon_threadsafe(running.cancel)
+    thread.join(10)
+    assert not thread.is_alive()
+    assert running.cancelled()
+    loop.close()
+
+
+@pytest.fixture
+def port(public: Path) -> Iterator[int]:
+    yield from served(public, None)
+
+
+@pytest.fixture
+def tls_port(public: Path, certificates: Certificates) -> Iterator[int]:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificates.certificate, certificates.key)
+    yield from served(public, context)
+
+
+def answer(
+    port: int, path: str, method: str = "GET", **headers: str
+) -> tuple[http.client.HTTPResponse, bytes]:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    named = {name.replace("_", "-"): text for name, text in headers.items()}
+    connection.request(method, path, headers=named)
+    response = connection.getresponse()
+    data = response.read()
+    connection.close()
+    return response, data
+
+
+def sent(port: int, data: bytes) -> bytes:
+    """All that comes back for raw bytes."""
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(data)
+        found = b""
+        while chunk := connection.recv(65536):
+            found += chunk
+        return found
+
+
+def test_files_that_never_change_may_be_kept_for_ever(port: int) -> None:
+    response, data = answer(port, f"/main/blobs/{NAME}")
+
+    assert (response.status, data) == (200, BLOB)
+    assert response.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert response.headers["ETag"] == f'"{NAME}"'
+    assert response.headers["Content-Type"] == "application/octet-stream"
+    assert response.headers["Accept-Ranges"] == "bytes"
+    for path in ("/main/metadata/1.root.json", f"/main/targets/manifest/{NAME}.newest"):
+        assert "immutable" in answer(port, path)[0].headers["Cache-Control"]
+
+
+def test_the_timestamp_is_asked_for_every_time_and_sent_when_it_is_new(
+    port: int, public: Path
+) -> None:
+    path, place = "/main/metadata/timestamp.json", public / "main/metadata/timestamp.json"
+    first, data = answer(port, path)
+    again, nothing = answer(port, path, If_None_Match=first.headers["ETag"])
+    place.write_bytes(TIMESTAMP + b" ")
+    new, newer = answer(port, path, If_None_Match=first.headers["ETag"])
+    place.write_bytes(TIMESTAMP)
+
+    assert (first.status, data) == (200, TIMESTAMP)
+    assert first.headers["Cache-Control"] == "no-cache"
+    assert first.headers["Content-Type"] == "application/json"
+    assert (again.status, nothing) == (304, b"")
+    assert (new.status, newer) == (200, TIMESTAMP + b" ")
+
+
+def test_a_part_is_sent_as_a_part(port: int) -> None:
+    part, data = answer(port, f"/main/blobs/{NAME}", Range="bytes=100000-199999")
+    beyond, nothing = answer(port, f"/main/blobs/{NAME}", Range=f"bytes={len(BLOB)}-")
+
+    assert (part.status, data) == (206, BLOB[100_000:200_000])
+    assert part.headers["Content-Range"] == f"bytes 100000-199999/{len(BLOB)}"
+    assert (beyond.status, nothing) == (416, b"")
+    assert beyond.headers["Content-Range"] == f"bytes */{len(BLOB)}"
+
+
+def test_a_head_is_the_answer_without_its_body(port: int) -> None:
+    response, data = answer(port, f"/main/blobs/{NAME}", "HEAD")
+
+    assert (response.status, data) == (200, b"")
+    assert response.headers["Content-Length"] == str(len(BLOB))
+
+
+def test_one_connection_serves_many_requests(port: int) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.connect()
+    first = connection.sock
+    for path, status in [
+        ("/main/metadata/timestamp.json", 200),
+        ("/main/metadata/2.root.json", 404),
+        (f"/main/blobs/{NAME}", 200),
+    ] * 3:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        assert response.status == status
+        assert connection.sock is first
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/main",
+        "/main/blobs/",
+        "/secret",
+        "/main/../secret",
+        "/main/blobs/../../secret",
+        "/main/blobs/%2e%2e/%2e%2e/secret",
+        f"/main/blobs/.{NAME}.tmp",
+        f"/main/blobs/{NAME.upper()}",
+        f"//main/blobs/{NAME}",
+        f"/other/blobs/{NAME}",
+        f"/main/metadata/timestamp.json/blobs/{NAME}",
+        "/main/metadata/2.root.json",
+    ],
+)
+def test_nothing_else_is_there(port: int, path: str) -> None:
+    response, data = answer(port, path)
+
+    assert (response.status, data) == (404, b"")
+    assert response.headers["Cache-Control"] == "no-cache"  # it may be there in a minute
+
+
+@pytest.mark.parametrize(
+    ("data", "status"),
+    [
+        (b"POST / HTTP/1.1\r\nHost: a\r\n\r\n", b"405"),
+        (b"nonsense\r\n\r\n", b"400"),
+        (b"GET /" + b"x" * 9000 + b" HTTP/1.1\r\nHost: a\r\n\r\n", b"431"),
+        (b"GET / HTTP/1.1\r\nX: " + b"x" * 100_000, b"431"),
+    ],
+)
+def test_what_is_no_request_ends_the_connection(port: int, data: bytes, status: bytes) -> None:
+    try:
+        found = sent(port, data)
+    except ConnectionResetError:  # closed while it was still sending
+        found = b"HTTP/1.1 " + status
+        assert len(data) > 9000
+
+    assert found.startswith(b"HTTP/1.1 " + status)
+
+
+def test_tls_serves_the_same(tls_port: int, certificates: Certificates) -> None:
+    context = ssl.create_default_context(cafile=str(certificates.ca))
+    connection = http.client.HTTPSConnection("127.0.0.1", tls_port, context=context, timeout=10)
+
+    connection.request("GET", f"/main/blobs/{NAME}", headers={"Range": "bytes=1-9"})
+    response = connection.getresponse()
+
+    assert (response.status, response.read()) == (206, BLOB[1:10])
+    connection.close()
+
+
+@pytest.mark.parametrize("kind", ["port", "tls_port"])
+@pytest.mark.parametrize("said", [b"", b"GET / HT", b"\x16\x03\x01"], ids=["silent", "half", "tls"])
+def test_half_open_connections_are_closed_and_hold_nobody_up(
+    kind: str, said: bytes, request: pytest.FixtureRequest, certificates: Certificates
+) -> None:
+    port: int = request.getfixturevalue(kind)
+    began = monotonic()
+    half_open = [socket.create_connection(("127.0.0.1", port), timeout=10) for _ in range(60)]
+    for each in half_open:
+        each.sendall(said)
+
+    # More than the server takes at once: a good caller waits for its turn, no longer than they may.
+    if kind == "port":
+        assert answer(port, "/main/metadata/timestamp.json")[0].status == 200
+    for each in half_open:
+        while each.recv(1000):
+            pass
+        each.close()
+
+    rounds = 2  # of 40 each
+    assert monotonic() - began < rounds * (LIMITS.handshake_seconds + LIMITS.head_seconds) + 1
+
+
+def test_a_request_that_comes_byte_by_byte_is_not_waited_for(port: int) -> None:
+    began = monotonic()
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.settimeout(0.2)
+        for _ in range(100):
+            try:
+                connection.sendall(b"x")
+                if connection.recv(1) == b"":
+                    break
+            except TimeoutError:
+                continue
+            except OSError:
+                break
+
+    assert LIMITS.head_seconds - 0.3 < monotonic() - began < LIMITS.head_seconds + 1
+
+
+def test_an_answer_that_nobody_takes_is_given_up(public: Path, port: int) -> None:
+    data = bytes(32 << 20)  # more than the system holds for a connection
+    name = hashlib.sha256(data).hexdigest()
+    (public / "main" / "blobs" / name).write_bytes(data)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(f"GET /main/blobs/{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        threading.Event().wait(LIMITS.stall_seconds + 1)
+        received = 0
+        with suppress(ConnectionResetError):
+            while chunk := connection.recv(1 << 20):
+                received += len(chunk)
+
+    assert received < len(data)
+
+
+def test_a_port_that_is_taken_is_told(port: int) -> None:
+    with pytest.raises(ServerError, match=f"Cannot listen on 127.0.0.1:{port}"):
+        listening_on("127.0.0.1", port)
