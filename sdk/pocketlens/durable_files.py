@@ -14,11 +14,18 @@ from pathlib import Path
 
 from pocketlens.errors import StoreError, StoreFull, StoreReadOnly
 
+_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
 
-def write_file(path: Path, data: bytes) -> None:
+
+def write_file(path: Path, data: bytes, *, is_private: bool = False) -> None:
     """Writes `data` to `path` durably and at once.
 
     An error leaves `path` as it was and no temporary file.
+
+    Args:
+        path: Of the file.
+        data: All of it.
+        is_private: Whether its owner alone may read it, whatever the umask says.
 
     Raises:
         StoreFull: The disk has no room.
@@ -27,7 +34,8 @@ def write_file(path: Path, data: bytes) -> None:
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with temporary.open("xb") as file:
+        descriptor = os.open(temporary, _NEW, 0o600 if is_private else 0o666)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())

@@ -31,12 +31,16 @@ class Followed:
         root: Signed metadata that the app came with.
         device: Id of this store, made at random; it decides when a version that reaches some
             devices first reaches this one, and is never sent.
+        ca: File with the certificates to trust; "" for those of the system.
+        token_file: File with the token to send; "" for none.
     """
 
     server: str
     catalogue: str
     root: bytes
     device: str
+    ca: str = ""
+    token_file: str = ""
 
 
 def write(directory: Path, followed: Followed) -> None:
@@ -50,12 +54,14 @@ def write(directory: Path, followed: Followed) -> None:
         "catalogue": followed.catalogue,
         "device": followed.device,
         "root": followed.root.decode(),
+        "ca": followed.ca,
+        "token_file": followed.token_file,
     }
     settings["sha256"] = _seal(settings)
     for name in COPIES:
         if _settings(directory / name) != settings:
             data = json.dumps(settings, indent=2, ensure_ascii=False)
-            write_file(directory / name, f"{data}\n".encode())
+            write_file(directory / name, f"{data}\n".encode(), is_private=True)
 
 
 def read(directory: Path) -> Followed | None:
@@ -67,8 +73,14 @@ def read(directory: Path) -> Followed | None:
     paths = [directory / name for name in COPIES]
     for path in paths:
         if found := _settings(path):
-            root = found["root"].encode()
-            return Followed(found["server"], found["catalogue"], root, found["device"])
+            return Followed(
+                found["server"],
+                found["catalogue"],
+                found["root"].encode(),
+                found["device"],
+                found["ca"],
+                found["token_file"],
+            )
     if not any(path.exists() for path in paths):
         return None
     raise SyncError(

@@ -22,8 +22,10 @@ from pocketlens import followed
 from pocketlens.durable_files import translated
 from pocketlens.errors import MissingExtraError, StoreCorrupt, SyncError
 from pocketlens.followed import Followed
-from pocketlens.options import SyncOptions
+from pocketlens.options import Deadlines, SyncOptions
 from pocketlens.store import installs
+from pocketlens.sync.credentials import Credentials
+from pocketlens.sync.retrying import RetryingTransport
 from pocketlens.sync.transports import FolderTransport, Transport
 
 if TYPE_CHECKING:
@@ -41,7 +43,10 @@ def install(
     server: str,
     root: str | Path | bytes,
     catalog: str = "main",
+    ca: str | Path | None = None,
+    token_file: str | Path | None = None,
     start_from: str | Path | None = None,
+    transport: Transport | None = None,
     options: SyncOptions | None = None,
     only_plan: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
@@ -55,8 +60,13 @@ def install(
         server: HOST:PORT, address of the catalogue's public files (https://...), or a folder.
         root: Signed metadata that the app came with: a file, or its bytes.
         catalog: Name of the catalogue.
+        ca: File with the certificates to trust, PEM; those of the system where None. Its place is
+            remembered, as that of the token is, and both are read at every sync.
+        token_file: File with the token to send to the server.
         start_from: A store that came with the app (`pocketlens-server export`): copied where there
             is no store yet, so that only what changed since is fetched.
+        transport: What is asked in place of `server`, this time, such as a
+            `pocketlens.testing.MemoryServer`; it is closed afterwards.
         options: What it may cost; `SyncOptions()` if None.
         only_plan: Whether nothing is changed, and only said what it would cost.
         cancelled: Asked between pieces of what is fetched.
@@ -74,15 +84,16 @@ def install(
     except SyncError:
         known = None  # it is damaged, and named again here
     device = known.device if known else secrets.token_hex(16)
-    wanted = Followed(server, catalog, data, device)
+    wanted = Followed(server, catalog, data, device, _absolute(ca), _absolute(token_file))
     if start_from is not None and not only_plan:
         installs.copy(Path(start_from), path)
-    return _run(path, wanted, options, only_plan, cancelled, progress, clock)
+    return _run(path, wanted, transport, options, only_plan, cancelled, progress, clock)
 
 
 def update(
     directory: str | Path,
     *,
+    transport: Transport | None = None,
     options: SyncOptions | None = None,
     only_plan: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
@@ -93,6 +104,7 @@ def update(
 
     Args:
         directory: That `install` made.
+        transport: As for `install`.
         options: What it may cost; `SyncOptions()` if None.
         only_plan: Whether nothing is changed, and only said what it would cost.
         cancelled: Asked between pieces of what is fetched.
@@ -110,7 +122,7 @@ def update(
             f"The store {path} follows no server. Name one: pocketlens sync {path} --server "
             "ADDRESS --root root.json"
         )
-    return _run(path, wanted, options, only_plan, cancelled, progress, clock)
+    return _run(path, wanted, transport, options, only_plan, cancelled, progress, clock)
 
 
 def watch(
@@ -162,6 +174,7 @@ def _slept(seconds: float) -> bool:
 def _run(
     path: Path,
     wanted: Followed,
+    transport: Transport | None,
     options: SyncOptions | None,
     only_plan: bool,
     cancelled: Callable[[], bool],
@@ -174,7 +187,8 @@ def _run(
         raise MissingExtraError(
             "Syncing needs an extra. Install it: pip install 'pocketlens[sync]'"
         ) from exc
-    transport = _transport(wanted)
+    options = options or SyncOptions()
+    transport = transport or _transport(wanted, options.deadlines)
     try:
         report = session.sync(
             path,
@@ -192,27 +206,46 @@ def _run(
         transport.close()
     if not only_plan:
         followed.write(path, wanted)
+        installs.make_private(path)
     return report
 
 
-def _transport(wanted: Followed) -> Transport:
+def _transport(wanted: Followed, deadlines: Deadlines) -> Transport:
+    """To the server; it asks again, seldom, where that does not answer."""
     server = wanted.server
+    credentials = Credentials.read(
+        ca=Path(wanted.ca) if wanted.ca else None,
+        token_file=Path(wanted.token_file) if wanted.token_file else None,
+    )
+    found: Transport
     if server.startswith(("http://", "https://")):
         from pocketlens.sync.http_transport import HttpTransport
 
-        return HttpTransport(server)
-    folder = Path(server)
-    host, _, port = server.rpartition(":")
-    if host and port.isdecimal() and not folder.exists():
+        found = HttpTransport(server, credentials=credentials, deadlines=deadlines)
+    elif _is_server(server):
         from pocketlens.sync.grpc_transport import GrpcTransport
 
-        return GrpcTransport(server, wanted.catalogue)
-    if not (folder / "metadata").is_dir():
+        found = GrpcTransport(
+            server, wanted.catalogue, credentials=credentials, deadlines=deadlines
+        )
+    elif (Path(server) / "metadata").is_dir():
+        return FolderTransport(Path(server))
+    else:
         raise SyncError(
             "Expected a server (HOST:PORT), an address (https://...) or a folder with a "
             f"catalogue's public files. Received {server!r}."
         )
-    return FolderTransport(folder)
+    return RetryingTransport(found, rng=random.Random())  # noqa: S311 # it spreads load, no more
+
+
+def _is_server(server: str) -> bool:
+    """Whether that is HOST:PORT and no folder."""
+    host, _, port = server.rpartition(":")
+    return bool(host) and port.isdecimal() and not Path(server).exists()
+
+
+def _absolute(path: str | Path | None) -> str:
+    return "" if path is None else str(Path(path).absolute())
 
 
 def _read(root: Path) -> bytes:

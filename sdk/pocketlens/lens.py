@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
     from pocketlens.query.pictures import Box, Picture
     from pocketlens.sync.session import SyncReport
+    from pocketlens.sync.transports import Transport
 
 
 class Lens(Closing):
@@ -138,6 +139,7 @@ class Lens(Closing):
         self,
         options: SyncOptions | None = None,
         *,
+        transport: Transport | None = None,
         cancelled: Callable[[], bool] = lambda: False,
         progress: Callable[[str, int, int], None] = lambda stage, done, total: None,
     ) -> SyncReport:
@@ -147,6 +149,7 @@ class Lens(Closing):
 
         Args:
             options: What it may cost; `SyncOptions()` if None.
+            transport: What is asked in place of the server; see `pocketlens.install`.
             cancelled: Asked between pieces of what is fetched; True ends the sync.
             progress: Called with a stage ("fetching", "writing"), done and total.
 
@@ -157,7 +160,11 @@ class Lens(Closing):
         with self._in_use():  # a closed Lens says so before anything is fetched
             pass
         report = following.update(
-            self._directory, options=options, cancelled=cancelled, progress=progress
+            self._directory,
+            transport=transport,
+            options=options,
+            cancelled=cancelled,
+            progress=progress,
         )
         self.refresh()
         return report

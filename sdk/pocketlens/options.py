@@ -7,6 +7,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from pocketlens.errors import SyncError
+
 MIB = 1 << 20
 
 Accelerator = Literal["auto", "cpu", "gpu", "npu", "nnapi"]
@@ -53,6 +55,25 @@ class SearchOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Deadlines:
+    """How long a sync waits for a network, in seconds; all above 0.
+
+    Attributes:
+        connect_seconds: For a connection; over HTTPS again for TLS.
+        idle_seconds: While nothing comes of what was asked for; over gRPC 64 KiB come at once.
+        call_seconds: For one answer in all: a piece of 1 MiB at 6 kB/s.
+    """
+
+    connect_seconds: float = 10
+    idle_seconds: float = 20
+    call_seconds: float = 180
+
+    def __post_init__(self) -> None:
+        if not min(self.connect_seconds, self.idle_seconds, self.call_seconds) > 0:
+            raise SyncError(f"Expected deadlines above 0 seconds. Received {self}.")
+
+
+@dataclass(frozen=True, slots=True)
 class SyncOptions:
     """What a sync may cost.
 
@@ -60,11 +81,13 @@ class SyncOptions:
         is_metered: Whether the network at hand is paid for by the byte.
         metered_bytes: Fetched by one sync on such a network, at most: many deltas, no install.
         max_bytes: Fetched by one sync on any network, at most; None for no limit.
+        deadlines: How long it waits.
     """
 
     is_metered: bool = False
     metered_bytes: int = MIB
     max_bytes: int | None = None
+    deadlines: Deadlines = Deadlines()
 
     @property
     def limit_bytes(self) -> int | None:

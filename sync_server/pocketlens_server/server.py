@@ -18,6 +18,7 @@ from pathlib import Path
 import grpc.aio
 
 from pocketlens.errors import PocketLensError, ServerError
+from pocketlens.sync.credentials import is_loopback
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.http.files import PublicFiles
@@ -27,7 +28,6 @@ from pocketlens_server.services.sync import SyncService
 
 logger = logging.getLogger(__name__)
 
-LOOPBACK = ("127.0.0.1", "localhost", "::1", "[::1]")
 GRACE_SECONDS = 5  # that calls have to end when the server stops
 REFRESH_SECONDS = 600
 
@@ -74,7 +74,7 @@ async def serve(
         ServerError: It would be open to a network without TLS, a port is taken, or the certificate
             cannot be used.
     """
-    if settings.certificate is None and settings.host not in LOOPBACK:
+    if settings.certificate is None and not is_loopback(settings.host):
         raise ServerError(
             f"Expected TLS to listen on {settings.host}: without it only the loopback is served. "
             "Give --tls-cert and --tls-key."

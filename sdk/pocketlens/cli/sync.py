@@ -20,6 +20,7 @@ _EXAMPLES = """\b
 Examples:
   pocketlens sync shop --server shop.example:8443 --root root.json
   pocketlens sync shop --server https://cdn.shop.example/main --root root.json
+  pocketlens sync shop --server 10.0.0.2:8443 --root root.json --ca ca.pem --token-file token
   pocketlens sync shop
   pocketlens sync shop --plan
 """
@@ -55,6 +56,18 @@ def _sync(
         Path | None,
         typer.Option("--root", metavar="root.json", help="Whom to trust; remembered."),
     ] = None,
+    ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--ca", metavar="FILE", help="Certificates to trust, PEM; its place is remembered."
+        ),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(
+            "--token-file", metavar="FILE", help="Token to send; its place is remembered."
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what it would cost, and change nothing.")
     ] = False,
@@ -77,6 +90,8 @@ def _sync(
     options = SyncOptions(is_metered=metered, max_bytes=max_bytes)
     if bool(server) != (root is not None):
         output.usage_error("--server", "--server and --root together, or neither", server)
+    if root is None and (ca or token_file):
+        output.usage_error("--ca", "--server and --root with --ca or --token-file", "neither")
     with output.progress() as progress:
         if root is None:
             report = following.update(directory, options=options, only_plan=plan, progress=progress)
@@ -86,6 +101,8 @@ def _sync(
                 server=server,
                 root=root,
                 catalog=catalog,
+                ca=ca,
+                token_file=token_file,
                 options=options,
                 only_plan=plan,
                 progress=progress,

@@ -102,6 +102,16 @@ def copy(source: Path, directory: Path) -> None:
             raise translated(exc, directory) from exc
 
 
+def make_private(directory: Path) -> None:
+    """Lets nobody but its owner read the store; what else is in the folder stays as it is."""
+    found = [directory / CURRENT, directory / LOCK]
+    for name in ("installs", "files", "cache"):
+        found += [directory / name, *(directory / name).rglob("*")]
+    for path in found:
+        with suppress(OSError):  # gone in the meantime, or of another owner
+            path.chmod(0o700 if path.is_dir() else 0o600)
+
+
 def bundle_path(directory: Path, sha256: bytes) -> Path:
     """Where the bundle with this hash is."""
     return directory / "files" / f"{sha256.hex()}.tflite"

@@ -58,7 +58,7 @@ class Pieces:
             self._folder.mkdir(exist_ok=True)
         except OSError as exc:
             raise translated(exc, self._folder) from exc
-        write_file(self._folder / sha256.hex(), bytes(data))
+        write_file(self._folder / sha256.hex(), bytes(data), is_private=True)
 
     def read(self, blob: Blob) -> Iterator[bytes]:
         """Yields the pieces of a blob.

@@ -6,37 +6,59 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from time import monotonic
 
 import grpc
 
-from pocketlens.errors import TransportError
+from pocketlens.errors import ServerUnavailable, TransportError
 from pocketlens.formats.manifest import Blob
+from pocketlens.options import Deadlines
+from pocketlens.sync.credentials import Credentials, is_loopback
+from pocketlens.sync.deadlines import Cutter
+from pocketlens.sync.statuses import PUSHBACK, error_of
 from pocketlens.sync.transports import AtHand
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 
-POLL_SECONDS, PIECE_SECONDS = 20, 120
 MAX_MESSAGE_BYTES = 4 << 20
 
 
 class GrpcTransport:
     """A catalogue of the server at HOST:PORT; encrypted unless that is this machine."""
 
-    def __init__(self, address: str, catalogue: str, *, ca: bytes | None = None) -> None:
+    def __init__(
+        self,
+        address: str,
+        catalogue: str,
+        *,
+        credentials: Credentials | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
         """Connects when it is first used.
 
         Args:
             address: HOST:PORT.
             catalogue: Its name.
-            ca: Certificates to trust, PEM; those of the system where None.
+            credentials: With certificates of its own the loopback is encrypted too.
+            deadlines: `Deadlines()` if None.
         """
         self._address, self._catalogue = address, catalogue
-        options = [("grpc.max_receive_message_length", MAX_MESSAGE_BYTES)]
-        host = address.rpartition(":")[0]
-        if host in ("127.0.0.1", "localhost", "[::1]") and ca is None:
+        self._deadlines = deadlines or Deadlines()
+        credentials = credentials or Credentials()
+        connect_ms = int(self._deadlines.connect_seconds * 1000)
+        options = [
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.use_local_subchannel_pool", 1),  # what failed for another is tried anew
+            ("grpc.enable_retries", 0),  # `RetryingTransport` has a budget for them
+            ("grpc.min_reconnect_backoff_ms", connect_ms),  # what one attempt may take, too
+        ]
+        if is_loopback(address.rpartition(":")[0]) and credentials.ca is None:
             self._channel = grpc.insecure_channel(address, options)
         else:
-            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(ca), options)
+            trusted = grpc.ssl_channel_credentials(credentials.ca)
+            self._channel = grpc.secure_channel(address, trusted, options)
+        token = credentials.token
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._stub = stubs.SyncServiceStub(self._channel)
         self._files: dict[str, bytes] = {}
         self._delta = b""
@@ -49,10 +71,17 @@ class GrpcTransport:
             version=have.version,
             **have.versions,
         )
+        # The answer is one message: that none of it has come is all that can be seen.
+        connect_seconds = self._deadlines.connect_seconds
+        timeout, began = connect_seconds + self._deadlines.idle_seconds, monotonic()
         try:
-            answer = self._stub.Poll(request, timeout=POLL_SECONDS)
+            answer = self._stub.Poll(request, timeout=timeout, metadata=self._metadata)
         except grpc.RpcError as exc:
-            raise self._unreachable(exc) from exc
+            if exc.code() is grpc.StatusCode.UNAVAILABLE and monotonic() - began > connect_seconds:
+                raise TransportError(
+                    f"{self._address} cannot be reached within {connect_seconds:g} s."
+                ) from exc
+            raise self._failed(exc) from error_of(exc.code().name, exc.details())
         # What the device trusts is its own answer where the server sends nothing newer.
         self._files = {"metadata/timestamp.json": have.timestamp} if have.timestamp else {}
         self._files |= {file.name: file.data for file in answer.files}
@@ -71,18 +100,32 @@ class GrpcTransport:
             catalogue=self._catalogue,
             pieces=[messages.PieceRequest(blob_sha256=blob.sha256, number=number)],
         )
+        call = self._stub.GetPieces(
+            request, timeout=self._deadlines.call_seconds, metadata=self._metadata
+        )
+        cutter = Cutter(self._deadlines.idle_seconds, call.cancel)
         try:
-            for chunk in self._stub.GetPieces(request, timeout=PIECE_SECONDS):
-                yield chunk.data
+            with cutter:
+                for chunk in call:
+                    cutter.postpone()
+                    yield chunk.data
         except grpc.RpcError as exc:
-            raise self._unreachable(exc) from exc
+            if cutter.is_late:
+                raise TransportError(
+                    f"{self._address} has sent nothing for {self._deadlines.idle_seconds:g} s."
+                ) from exc
+            raise self._failed(exc) from error_of(exc.code().name, exc.details())
+        finally:
+            call.cancel()  # one that has ended stays as it ended
 
     def close(self) -> None:
         """Closes the connection; closing again is no error."""
         self._channel.close()
 
-    def _unreachable(self, exc: grpc.RpcError) -> TransportError:
-        code, details = exc.code(), exc.details()
-        if code is grpc.StatusCode.NOT_FOUND:
-            return TransportError(f"{self._address}: {details} ({self._catalogue!r}).")
-        return TransportError(f"{self._address} cannot be reached: {code.name.lower()}: {details}.")
+    def _failed(self, exc: grpc.RpcError) -> TransportError:
+        status, details = exc.code().name, exc.details()
+        if status in PUSHBACK:
+            return ServerUnavailable(f"{self._address} cannot be reached: {details}.")
+        return TransportError(
+            f"{self._address} does not send {self._catalogue!r}: {details} ({status.lower()})."
+        )

@@ -1,82 +1,225 @@
-"""Files of a catalogue over HTTP: from a server, or any web server or CDN that has a copy."""
+"""Files of a catalogue over HTTP: from a server, or any web server or CDN that has a copy.
+
+The only module that imports urllib3.
+"""
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from http import HTTPStatus
+from urllib.parse import urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError, SSLError
 
-from pocketlens.errors import TransportError
+from pocketlens.errors import ServerUnavailable, TransportError
 from pocketlens.formats.manifest import PIECE_BYTES, Blob
+from pocketlens.options import Deadlines
+from pocketlens.sync.credentials import Credentials, is_loopback
+from pocketlens.sync.deadlines import Cutter
 from pocketlens.sync.transports import CHUNK_BYTES, AtHand
 
-CONNECT_SECONDS, READ_SECONDS = 10, 30
-_ATTEMPTS = 3
 _REDIRECTS = 3
+_ABSENT = frozenset({HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND})
+_PUSHBACK = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
 
 
 class HttpTransport:
     """The catalogue's folder under an address, such as https://cdn.shop.example/public/main."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        credentials: Credentials | None = None,
+        deadlines: Deadlines | None = None,
+    ) -> None:
+        """Connects when it is first used.
+
+        Args:
+            address: http:// or https://.
+            credentials: A token goes to this address alone, not to where it redirects.
+            deadlines: `Deadlines()` if None.
+
+        Raises:
+            SyncError: A token would be sent in the clear.
+        """
         self._address = address.rstrip("/")
-        retries = urllib3.Retry(
-            total=_ATTEMPTS, redirect=_REDIRECTS, backoff_factor=0.5, backoff_jitter=0.5
+        self._deadlines = deadlines or Deadlines()
+        credentials = credentials or Credentials()
+        url = urlsplit(address)
+        is_private = url.scheme == "https" or is_loopback(url.hostname or "")
+        credentials.check_sent(address, is_private=is_private)
+        token = credentials.token
+        self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
+        self._line = _Line()
+        self._pool = self._line.pool(
+            timeout=urllib3.Timeout(
+                connect=self._deadlines.connect_seconds, read=self._deadlines.idle_seconds
+            ),
+            ca=credentials.ca,
         )
-        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
-        self._pool = urllib3.PoolManager(retries=retries, timeout=timeout)
 
     def poll(self, have: AtHand) -> None:
         """A server of plain files does not ask."""
 
     def file(self, name: str) -> Iterator[bytes] | None:
         """See `pocketlens.sync.transports.Transport`."""
-        response = self._get(name, {})
-        if response.status in (403, 404):
-            response.release_conn()
-            return None
-        return self._chunks(response, name, 0)
+        return self._opened(f"{self._address}/{name}")
 
     def piece(self, blob: Blob, number: int) -> Iterator[bytes]:
         """See `pocketlens.sync.transports.Transport`."""
-        name = f"blobs/{blob.sha256.hex()}"
         first = number * PIECE_BYTES
-        last = first + blob.piece_size(number) - 1
-        is_all = last - first + 1 == blob.size
-        response = self._get(name, {} if is_all else {"Range": f"bytes={first}-{last}"})
-        return self._chunks(response, name, first if response.status == 200 else 0)
+        size = blob.piece_size(number)
+        url = f"{self._address}/blobs/{blob.sha256.hex()}"
+        chunks = self._opened(url, None if size == blob.size else range(first, first + size))
+        if chunks is None:
+            raise TransportError(f"There is no {url}.")
+        return chunks
 
     def close(self) -> None:
         """Closes connections; closing again is no error."""
         self._pool.clear()
 
-    def _get(self, name: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
-        try:
-            return self._pool.request(
-                "GET",
-                f"{self._address}/{name}",
-                headers={"Accept-Encoding": "identity", **headers},
-                preload_content=False,
-            )
-        except HTTPError as exc:
-            raise TransportError(f"{self._address} cannot be reached: {exc}.") from exc
+    def _opened(self, url: str, part: range | None = None) -> Iterator[bytes] | None:
+        """A file, or a part of it; None where there is no such file."""
+        with ExitStack() as held:
+            cutter = held.enter_context(Cutter(self._deadlines.call_seconds, self._line.cut))
+            try:
+                response = self._response(url, part)
+            except (HTTPError, OSError) as exc:
+                raise self._failed(url, exc, cutter) from exc
+            held.callback(self._line.done, response)
+            if response.status in _ABSENT:
+                return None
+            # Not every server sends a part.
+            skipped = part.start if part is not None and response.status == HTTPStatus.OK else 0
+            return self._body(url, response, skipped, cutter, held.pop_all())
 
-    def _chunks(
-        self, response: urllib3.BaseHTTPResponse, name: str, skipped: int
+    def _body(
+        self,
+        url: str,
+        response: urllib3.BaseHTTPResponse,
+        skipped: int,
+        cutter: Cutter,
+        held: ExitStack,
     ) -> Iterator[bytes]:
-        """The body, without its first `skipped` bytes: not every server sends a part."""
-        try:
-            if response.status not in (200, 206):
-                raise TransportError(f"{self._address}/{name} answers {response.status}.")
-            for chunk in response.stream(CHUNK_BYTES):
-                passed = min(skipped, len(chunk))
-                skipped -= passed
-                if chunk[passed:]:
-                    yield chunk[passed:]
-        except HTTPError as exc:
-            raise TransportError(f"{self._address}/{name} broke off: {exc}.") from exc
-        finally:
-            response.close()
+        """The body without its first `skipped` bytes; then what was held is let go."""
+        with held:
+            try:
+                while chunk := response.read1(CHUNK_BYTES, decode_content=False):
+                    passed = min(skipped, len(chunk))
+                    skipped -= passed
+                    if chunk[passed:]:
+                        yield chunk[passed:]
+            except (HTTPError, OSError) as exc:
+                raise self._failed(url, exc, cutter) from exc
+
+    def _response(self, url: str, part: range | None) -> urllib3.BaseHTTPResponse:
+        """The answer, its body not read yet, wherever it is redirected to."""
+        headers = {"Accept-Encoding": "identity"}
+        if part is not None:
+            headers["Range"] = f"bytes={part[0]}-{part[-1]}"
+        place = url
+        for _ in range(1 + _REDIRECTS):
+            own = self._authorization if place == url else {}
+            response = self._pool.request(
+                "GET", place, headers=headers | own, preload_content=False, redirect=False
+            )
+            location = response.get_redirect_location()
+            if not location:
+                return self._checked(url, response)
+            self._line.done(response)
+            place = urljoin(place, location)
+            if url.startswith("https:") and not place.startswith("https:"):
+                raise TransportError(f"{url} redirects to an address without TLS: {place}.")
+        raise TransportError(f"{url} redirects more than {_REDIRECTS} times.")
+
+    def _checked(self, url: str, response: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
+        """The answer, if it can be one to what was asked."""
+        status, kind = response.status, response.headers.get("Content-Type", "")
+        if status in _ABSENT:
+            return response
+        error: TransportError | None = None
+        if status in _PUSHBACK:
+            error = ServerUnavailable(f"{url} cannot be reached: it answers {status}.")
+        elif status not in (HTTPStatus.OK, HTTPStatus.PARTIAL_CONTENT):
+            error = TransportError(f"{url} answers {status}.")
+        elif kind.startswith("text/html"):
+            error = TransportError(
+                f"{url} answers with a page. The network may ask to sign in first."
+            )
+        elif "Content-Length" not in response.headers and not response.chunked:
+            # The library takes a head that was cut for a whole one; without a length, so a body.
+            error = ServerUnavailable(f"{url} broke off, or does not say how much it sends.")
+        if error is not None:
+            self._line.done(response)
+            raise error
+        return response
+
+    def _failed(self, url: str, exc: Exception, cutter: Cutter) -> TransportError:
+        deadlines = self._deadlines
+        if cutter.is_late:
+            return TransportError(f"{url} took longer than {deadlines.call_seconds:g} s.")
+        if isinstance(exc, ReadTimeoutError):
+            return TransportError(f"{url} has sent nothing for {deadlines.idle_seconds:g} s.")
+        if isinstance(exc, ConnectTimeoutError):
+            return TransportError(
+                f"{url} cannot be reached within {deadlines.connect_seconds:g} s."
+            )
+        if isinstance(exc, SSLError):
+            return TransportError(f"{url} cannot be trusted: {exc}. Is --ca right, or needed?")
+        return ServerUnavailable(f"{url} cannot be reached, or broke off: {exc}.")
+
+
+class _Line:
+    """The socket that the call of the moment reads from, which another thread may cut."""
+
+    def __init__(self) -> None:
+        self._socket: socket.socket | None = None
+
+    def pool(self, *, timeout: urllib3.Timeout, ca: bytes | None) -> urllib3.PoolManager:
+        """Connections that tell this line which socket they read from."""
+        line = self
+
+        class Plain(HTTPConnection):
+            def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as there
+                line._socket = self.sock
+                return super().getresponse()
+
+        class Tls(HTTPSConnection):
+            def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as there
+                line._socket = self.sock
+                return super().getresponse()
+
+        class PlainPool(urllib3.HTTPConnectionPool):
+            ConnectionCls = Plain
+
+        class TlsPool(urllib3.HTTPSConnectionPool):
+            ConnectionCls = Tls
+
+        manager = urllib3.PoolManager(
+            retries=False,  # `RetryingTransport` has a budget for them
+            timeout=timeout,
+            ca_cert_data=None if ca is None else ca.decode("ascii", "replace"),
+        )
+        manager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
+        return manager
+
+    def cut(self) -> None:
+        """Ends whatever is read; called from another thread."""
+        if self._socket is not None:
+            with suppress(OSError):  # it is closed already
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+    def done(self, response: urllib3.BaseHTTPResponse) -> None:
+        """Keeps the connection of a body that was read or empty, and closes any other."""
+        self._socket = None
+        if response.headers.get("Content-Length") == "0":
+            response.drain_conn()
+        response.close()

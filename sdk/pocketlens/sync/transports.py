@@ -1,4 +1,4 @@
-"""How files come from a server: the protocol, and a folder that is a copy of one."""
+"""How files come from a server: the protocol, and copies of one in a folder and in memory."""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -91,6 +91,31 @@ class FolderTransport:
 
     def close(self) -> None:
         """Holds nothing."""
+
+
+class MemoryTransport:
+    """Files in memory, by their names below the catalogue's folder."""
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+
+    def poll(self, have: AtHand) -> None:
+        """Every file is at hand."""
+
+    def file(self, name: str) -> Iterator[bytes] | None:
+        """See `Transport`."""
+        return iter([self._files[name]]) if name in self._files else None
+
+    def piece(self, blob: Blob, number: int) -> Iterator[bytes]:
+        """See `Transport`."""
+        name = f"blobs/{blob.sha256.hex()}"
+        if name not in self._files:
+            raise TransportError(f"There is no {name}.")
+        start = number * PIECE_BYTES
+        yield self._files[name][start : start + blob.piece_size(number)]
+
+    def close(self) -> None:
+        """Holds nothing that must be freed."""
 
 
 def _read(path: Path, start: int, size: int | None) -> Iterator[bytes]:
