@@ -21,6 +21,8 @@ OF_EXTRAS = {
     "pocketlens.sync.http_transport": "urllib3",
     "pocketlens.sync.session": "tuf",
     "pocketlens.sync.trust": "tuf",
+    "pocketlens.testing.memory_server": "securesystemslib",
+    "pocketlens.testing.signed_files": "securesystemslib",
     "pocketlens_protos.v1.sync_service_pb2_grpc": "grpc",
 }
 HEAVY = {"ai_edge_litert", "tflite_runtime", "tensorflow", "grpc", "PIL", "annoy", "typer"}

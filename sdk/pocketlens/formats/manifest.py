@@ -10,6 +10,7 @@ Source: docs/formats.md, "Manifest"; protos/pocketlens_protos/v1/manifest.proto.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -43,6 +44,16 @@ class Blob:
     sha256: bytes
     size: int
     pieces: tuple[bytes, ...]
+
+    @classmethod
+    def of(cls, data: bytes) -> Blob:
+        """The blob that `data` is."""
+        pieces = (data[at : at + PIECE_BYTES] for at in range(0, len(data), PIECE_BYTES))
+        return cls(
+            hashlib.sha256(data).digest(),
+            len(data),
+            tuple(hashlib.sha256(piece).digest() for piece in pieces),
+        )
 
     def piece_size(self, number: int) -> int:
         """Length of piece `number`, from 0."""
