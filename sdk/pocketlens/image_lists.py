@@ -123,7 +123,7 @@ def iterate(path: Path, problems: list[Problem], *, need_files: bool = False) ->
     """
     lines = _folder_lines(path, problems) if path.is_dir() else _csv_lines(path, problems)
     for line in lines:
-        if need_files and not line.path.is_file():
+        if need_files and not _is_file(line.path):
             column = None if path.is_dir() else "image"
             problems.append(
                 Problem(line.number, column, f"no picture at {line.path}; the line is left out")
@@ -151,6 +151,14 @@ def read(path: Path, *, need_files: bool = True) -> ImageList:
             product_ids=tuple(dict.fromkeys((*entry.product_ids, line.product.id))),
         )
     return ImageList(path, tuple(entries.values()), MappingProxyType(products), tuple(problems))
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is one, as far as we are let see."""
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may not be read, or under a name too long to be one
+        return False
 
 
 def count_rows(path: Path) -> int:

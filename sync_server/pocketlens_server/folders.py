@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,7 +24,7 @@ from datetime import datetime
 from pathlib import Path
 
 from pocketlens.durable_files import translated, write_file
-from pocketlens.errors import NotFound, ServerError
+from pocketlens.errors import NotFound, ServerError, StoreFull
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.storage.history import History
 from pocketlens_server.storage.vectors import Vectors
@@ -33,6 +34,7 @@ MAIN = "main"  # the catalogue that `init` makes
 _SETTINGS = "server.json"
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _BUSY_SECONDS = 10
+_NO_ROOM_BYTES = 64 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,26 +73,47 @@ class CatalogueFolder:
 
         Raises:
             ServerError: Another process is writing.
+            StoreFull: The disk has no room.
         """
-        with closing(self._connected()) as connection:
+        with self._errors(), closing(self._connected()) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
                 yield Tables(History(connection), Vectors(connection))
                 connection.execute("COMMIT")
-            except sqlite3.OperationalError as exc:
-                raise ServerError(
-                    f"The catalogue {self.name!r} cannot be changed: {exc}. Try again."
-                ) from exc
             finally:
                 if connection.in_transaction:
                     connection.rollback()
 
     @contextmanager
     def reading(self) -> Iterator[Tables]:
-        """One view of the tables, which stays as it is until the context is left."""
-        with closing(self._connected()) as connection:
+        """One view of the tables, which stays as it is until the context is left.
+
+        Raises:
+            ServerError: They cannot be read.
+            StoreFull: The disk has no room for what SQLite keeps beside them.
+        """
+        with self._errors(), closing(self._connected()) as connection:
             connection.execute("BEGIN")
             yield Tables(History(connection), Vectors(connection))
+
+    @contextmanager
+    def _errors(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.OperationalError as exc:
+            # Where SQLite has no room for a file beside the database, it says "disk I/O error".
+            is_full = exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL or (
+                exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR
+                and shutil.disk_usage(self.folder).free < _NO_ROOM_BYTES
+            )
+            if is_full:
+                raise StoreFull(
+                    f"No room for the catalogue {self.name!r} in {self.folder}. Free some space "
+                    "and try again."
+                ) from exc
+            raise ServerError(
+                f"The catalogue {self.name!r} cannot be used: {exc}. Try again."
+            ) from exc
 
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens import image_lists
-from pocketlens.durable_files import write_file
+from pocketlens.durable_files import translated, write_file
 from pocketlens.errors import PictureError, ServerError
 from pocketlens.image_lists import Entry, ImageList, Problem
 from pocketlens.query.embedder import Embedder
@@ -73,13 +73,16 @@ def push(
         ImageListError: The list is wrong.
         ServerError: The catalogue has no model yet, or another process is changing it.
         InvalidOperation: A text of the list is beyond its limit; nothing has changed.
+        StoreFull: The disk has no room; the same push goes on when it has.
     """
     listed = image_lists.read(image_list)
-    kept = _keep(folder, listed, progress)
-    new, unreadable = embed_missing(folder, kept.values(), progress=progress)
     problems = list(listed.problems)
+    kept = _keep(folder, listed, problems, progress)
+    new, unreadable = embed_missing(folder, kept.values(), progress=progress)
     good: list[Entry] = []
     for entry in listed.entries:
+        if entry.image.id not in kept:
+            continue
         error = unreadable.get(kept[entry.image.id])
         if error is None:
             good.append(entry)
@@ -135,19 +138,34 @@ def embed_missing(
     return done - len(unreadable), unreadable
 
 
-def _keep(folder: CatalogueFolder, listed: ImageList, progress: Progress) -> Mapping[str, bytes]:
-    """Copies pictures that are new; the SHA-256 of each image's, by its id."""
+def _keep(
+    folder: CatalogueFolder, listed: ImageList, problems: list[Problem], progress: Progress
+) -> Mapping[str, bytes]:
+    """Copies pictures that are new; the SHA-256 of each image's that can be read, by its id."""
     kept: dict[str, bytes] = {}
     for number, entry in enumerate(listed.entries):
-        data = entry.path.read_bytes()
-        digest = hashlib.sha256(data).digest()
-        place = folder.picture(digest)
-        if not place.exists():
-            place.parent.mkdir(exist_ok=True)
-            write_file(place, data)
-        kept[entry.image.id] = digest
+        try:
+            data = entry.path.read_bytes()
+        except OSError as exc:
+            text = f"{entry.path} cannot be read: {exc.strerror}. The image is left out."
+            problems.append(Problem(entry.line, "image", text))
+        else:
+            kept[entry.image.id] = _kept(folder, data)
         progress("reading", number + 1, len(listed.entries))
     return kept
+
+
+def _kept(folder: CatalogueFolder, picture: bytes) -> bytes:
+    """The SHA-256 of a picture, which is in the folder afterwards."""
+    digest = hashlib.sha256(picture).digest()
+    place = folder.picture(digest)
+    if not place.exists():
+        try:
+            place.parent.mkdir(exist_ok=True)
+        except OSError as exc:
+            raise translated(exc, place) from exc
+        write_file(place, picture)
+    return digest
 
 
 def _operations(
