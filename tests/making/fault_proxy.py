@@ -64,12 +64,13 @@ class FaultProxy:
     Attributes:
         port: Where devices connect.
         sent: Bytes that reached devices.
+        asked: What devices sent, all connections one after the other.
         connections: That were made.
     """
 
     def __init__(self, target: int, toxic: Toxic | None = None, *, seed: int = 0) -> None:
         self.toxic = toxic or Toxic()
-        self.sent, self.connections = 0, 0
+        self.sent, self.connections, self.asked = 0, 0, bytearray()
         self._target, self._rng = target, random.Random(seed)
         self._open: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
@@ -112,7 +113,7 @@ class FaultProxy:
         for writer in (out, up):  # the proxy adds no waiting of its own
             connection = writer.get_extra_info("socket")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        passing = asyncio.create_task(_pass(device, up))
+        passing = asyncio.create_task(self._pass(device, up))
         try:
             with suppress(OSError):
                 await self._deliver(server, out)
@@ -120,6 +121,14 @@ class FaultProxy:
             passing.cancel()
             up.transport.abort()
             out.close()
+
+    async def _pass(self, device: asyncio.StreamReader, up: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await device.read(_READ_BYTES):
+                self.asked += data
+                up.write(data)
+                await up.drain()
+            up.write_eof()
 
     async def _deliver(self, server: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
         toxic, left = self.toxic, self.toxic.cut_after
@@ -151,14 +160,6 @@ class FaultProxy:
             size = self.toxic.slice_bytes or max(1, len(data))
             for start in range(0, len(data), size):
                 yield data[start : start + size]
-
-
-async def _pass(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
-        while data := await reader.read(_READ_BYTES):
-            writer.write(data)
-            await writer.drain()
-        writer.write_eof()
 
 
 async def _end(out: asyncio.StreamWriter, ending: Ending) -> None:

@@ -82,6 +82,8 @@ class GrpcTransport:
                     f"{self._address} cannot be reached within {connect_seconds:g} s."
                 ) from exc
             raise self._failed(exc) from error_of(exc.code().name, exc.details())
+        if answer is None:  # the call ended well, and its message was lost on the way
+            raise TransportError(f"{self._address} has not sent its answer whole.")
         # What the device trusts is its own answer where the server sends nothing newer.
         self._files = {"metadata/timestamp.json": have.timestamp} if have.timestamp else {}
         self._files |= {file.name: file.data for file in answer.files}
