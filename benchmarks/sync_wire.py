@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from pocketlens.closing import Closing
+from pocketlens.sync.credentials import Credentials
 from pocketlens.sync.grpc_transport import GrpcTransport
 
 
@@ -60,7 +61,8 @@ class Server(Closing):
 
     def transport(self, port: int) -> GrpcTransport:
         """A device's way to it, by the port of a `Wire`."""
-        return GrpcTransport(f"127.0.0.1:{port}", "main", ca=self.certificate)
+        credentials = Credentials(self.certificate)
+        return GrpcTransport(f"127.0.0.1:{port}", "main", credentials=credentials)
 
     def kill(self) -> None:
         """Ends the server without a word."""

@@ -103,6 +103,18 @@ class Network:
             self._sync(store, self._transport(kind, proxy.port))
             return proxy.sent
 
+    def frame_edges(self, store: Path) -> list[int]:
+        """After how many bytes from the server each frame of an install over gRPC ends."""
+        edges = [0]
+
+        def passed(frame: bytes) -> list[bytes]:
+            edges.append(edges[-1] + len(frame))
+            return [frame]
+
+        with FaultProxy(self.address.port, Toxic(frames=passed)) as proxy:
+            self._sync(store, self._transport("grpc", proxy.port))
+        return edges[:-1]
+
     def cut(self, kind: Kind, *, after: int, store: Path) -> Resumed:
         """Installs over a connection that is cut after so many bytes, then again."""
         counting: list[CountingTransport] = []
@@ -191,15 +203,15 @@ class CountingTransport:
 
 
 @contextmanager
-def network(folder: Path, *, products: int) -> Iterator[Network]:
-    """A server of a shop; an install brings about 150 bytes a product, and 7 kB.
+def network(folder: Path, *, products: int, title_bytes: int = TITLE_BYTES) -> Iterator[Network]:
+    """A server of a shop; an install brings about `title_bytes` + 30 a product, and 7 kB.
 
     Titles are noise, which does not compress: many bytes, and little to write.
     """
     made = Server.of_shop(make_shop(folder / "shop", products=products), folder / "made")
     rng = random.Random(products)
     for number in range(products):
-        product = Product(f"sku-{number}", rng.randbytes(TITLE_BYTES).hex())
+        product = Product(f"sku-{number}", rng.randbytes(title_bytes).hex())
         apply(made.catalogue.history, PutProduct(product))
     (manifest,) = made.publish().manifests
     on_disk(made, folder / "server")

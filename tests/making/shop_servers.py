@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import csv
 import io
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -45,7 +46,9 @@ class ShopServer:
         self._run("publish", "--data", str(self.data))
 
     def _run(self, *command: str) -> None:
-        assert pocketlens_server(command) == 0
+        said = io.StringIO()
+        with redirect_stdout(said), redirect_stderr(said):
+            assert pocketlens_server(command) == 0, said.getvalue()
 
 
 def tile(number: int) -> bytes:

@@ -81,7 +81,7 @@ class GrpcTransport:
                 raise TransportError(
                     f"{self._address} cannot be reached within {connect_seconds:g} s."
                 ) from exc
-            raise self._failed(exc) from error_of(exc.code().name, exc.details())
+            raise self._failed(exc, timeout) from error_of(exc.code().name, exc.details())
         if answer is None:  # the call ended well, and its message was lost on the way
             raise TransportError(f"{self._address} has not sent its answer whole.")
         # What the device trusts is its own answer where the server sends nothing newer.
@@ -116,7 +116,8 @@ class GrpcTransport:
                 raise TransportError(
                     f"{self._address} has sent nothing for {self._deadlines.idle_seconds:g} s."
                 ) from exc
-            raise self._failed(exc) from error_of(exc.code().name, exc.details())
+            seconds = self._deadlines.call_seconds
+            raise self._failed(exc, seconds) from error_of(exc.code().name, exc.details())
         finally:
             call.cancel()  # one that has ended stays as it ended
 
@@ -124,8 +125,10 @@ class GrpcTransport:
         """Closes the connection; closing again is no error."""
         self._channel.close()
 
-    def _failed(self, exc: grpc.RpcError) -> TransportError:
+    def _failed(self, exc: grpc.RpcError, seconds: float) -> TransportError:
         status, details = exc.code().name, exc.details()
+        if status == "DEADLINE_EXCEEDED":
+            return TransportError(f"{self._address} has not answered within {seconds:g} s.")
         if status in PUSHBACK:
             return ServerUnavailable(f"{self._address} cannot be reached: {details}.")
         return TransportError(
