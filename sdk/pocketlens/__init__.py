@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pocketlens.following import install
     from pocketlens.indexing import index
     from pocketlens.lens import Lens
-    from pocketlens.options import PictureLimits, SearchOptions, SyncOptions
+    from pocketlens.options import Deadlines, PictureLimits, SearchOptions, SyncOptions
     from pocketlens.products import Image, Price, Product
     from pocketlens.query.embedder import Embedder
     from pocketlens.query.filters import Filter
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Deadlines",
     "Embedder",
     "Filter",
     "Image",
@@ -46,6 +47,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Deadlines": "options",
     "Embedder": "query.embedder",
     "Filter": "query.filters",
     "Image": "products",
