@@ -4,7 +4,8 @@
     probe_rows(reader, bundle)           # changed rows, before they are committed
 
 What was signed may still be bad: a model that computes otherwise here, a codebook that is not that
-of the lists, codes of zeros. Nothing is tried that a good install could fail by chance.
+of the lists, codes of zeros. Nothing is tried that a good install could fail by chance, and what
+was only written badly here is told apart: it may come out well the next time.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -48,17 +49,18 @@ def probe(directory: Path, folder: Path) -> None:
         folder: Of the install, which nothing needs to name yet.
 
     Raises:
-        GoldenProbeFailed: It does not answer as it must.
+        GoldenProbeFailed: It is whole, and does not answer as it must.
+        StoreCorrupt: It is not whole.
         MissingExtraError: There is nothing here to run its model.
     """
     with _failing():
         settings = Settings(SearchOptions(), "cpu", PictureLimits())
         install = OpenInstall(directory, folder, settings)
         try:
+            for finding in verification.findings(install.reader):
+                raise StoreCorrupt(finding)
             bundle = install.bundle()
             queries = _golden_embeddings(install, bundle)
-            for finding in verification.findings(install.reader):
-                raise GoldenProbeFailed(finding)
             searcher = searcher_of(install.reader, bundle)
             _search(install.reader, searcher, queries)
         finally:
@@ -74,6 +76,7 @@ def probe_rows(reader: Reader, bundle: Bundle) -> None:
 
     Raises:
         GoldenProbeFailed: They do not answer as they must.
+        StoreCorrupt: A row that had to be read is damaged.
     """
     queries = np.stack([example.embedding for example in bundle.golden_examples])
     with _failing():
@@ -122,6 +125,8 @@ def _golden_embeddings(install: OpenInstall, bundle: Bundle) -> npt.NDArray[np.f
 
 
 def _search(reader: Reader, searcher: Searcher, queries: npt.NDArray[np.float32]) -> None:
+    if not np.isfinite(reader.centroids()).all():
+        raise GoldenProbeFailed("The codebook holds numbers that are not finite.")
     if not reader.facts.images:
         return  # an empty catalogue has nothing to find
     for query in queries:
@@ -137,5 +142,5 @@ def _search(reader: Reader, searcher: Searcher, queries: npt.NDArray[np.float32]
 def _failing() -> Iterator[None]:
     try:
         yield
-    except (BundleError, StoreCorrupt, PictureError, QueryError) as exc:
+    except (BundleError, PictureError, QueryError) as exc:
         raise GoldenProbeFailed(str(exc)) from exc

@@ -4,25 +4,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import struct
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
-from tests.making.colour_bundle import colour_bundle
+from tests.making.colour_bundle import colour_bundle, described_as
 from tests.making.embeddings import clustered
 from tests.making.shops import Shop, bare_description, make_shop, sealed_bundle
 
 from pocketlens import indexing
-from pocketlens.errors import GoldenProbeFailed
+from pocketlens.errors import GoldenProbeFailed, StoreCorrupt
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import GoldenExample
 from pocketlens.golden_probe import found_share, probe, probe_rows
 from pocketlens.open_install import searcher_of
-from pocketlens.query.codebook import Codebook
 from pocketlens.store import database, installs, rows
-from pocketlens.store.facts import from_rows, to_rows
+from pocketlens.store.facts import StoreFacts, from_rows, to_rows
 from pocketlens.store.reader import Reader
 
 PRODUCTS, LARGE = 60, 21_000  # above 20,000 images there is more than one list
@@ -99,13 +101,26 @@ def test_a_model_that_computes_otherwise_fails(shop: Shop, tmp_path: Path) -> No
         probed(store)
 
 
-def test_a_model_of_another_length_fails(shop: Shop, tmp_path: Path) -> None:
-    store = built(shop, tmp_path / "store")
-    path = next((store / "files").iterdir())
-    path.write_bytes(colour_bundle())
+def test_a_model_that_does_not_run_fails(shop: Shop, tmp_path: Path) -> None:
+    model = described_as(colour_bundle(), bare_description(16))  # which makes 48 numbers
+    store = built(shop, tmp_path / "store", model)
 
-    with pytest.raises(GoldenProbeFailed, match=r"is not the bundle that the store was made"):
+    with pytest.raises(GoldenProbeFailed, match="its model has"):
         probed(store)
+
+
+def test_a_bundle_that_was_written_badly_is_damage(shop: Shop, tmp_path: Path) -> None:
+    store = built(shop, tmp_path / "store")
+    next((store / "files").iterdir()).write_bytes(colour_bundle())
+
+    with pytest.raises(StoreCorrupt, match="is not the one of this store"):
+        probed(store)
+
+
+def infinite_codebook(connection: database.Connection) -> None:
+    facts = from_rows(connection.execute("SELECT * FROM facts").fetchall())
+    centroids = np.full((facts.lists, facts.dim), np.inf, np.float16)
+    _put_codebook(connection, facts, centroids)
 
 
 def zero_codes(connection: database.Connection) -> None:
@@ -120,16 +135,28 @@ def other_codebook(connection: database.Connection) -> None:
     facts = from_rows(connection.execute("SELECT * FROM facts").fetchall())
     ((data,),) = connection.execute("SELECT centroids FROM codebook").fetchall()
     centroids = np.frombuffer(data, "<f2").reshape(facts.lists, facts.dim)
-    rolled = np.roll(centroids, facts.lists // 2, axis=0)
-    connection.execute("UPDATE codebook SET centroids = ?", [rolled.tobytes()])
-    changed = replace(facts, codebook_sha256=Codebook(rolled).sha256, probes=2)
-    database.put_rows(connection, "facts", to_rows(changed))
+    _put_codebook(connection, facts, np.roll(centroids, facts.lists // 2, axis=0))
+
+
+def _put_codebook(
+    connection: database.Connection, facts: StoreFacts, centroids: npt.NDArray[np.float16]
+) -> None:
+    connection.execute("UPDATE codebook SET centroids = ?", [centroids.tobytes()])
+    head = struct.pack("<II", *centroids.shape)
+    digest = hashlib.sha256(head + centroids.tobytes()).digest()
+    database.put_rows(
+        connection, "facts", to_rows(replace(facts, codebook_sha256=digest, probes=2))
+    )
 
 
 @pytest.mark.parametrize(
     ("spoil", "says"),
-    [(zero_codes, "code of an image is zero"), (other_codebook, "found by their own codes")],
-    ids=["zero codes", "another codebook"],
+    [
+        (zero_codes, "code of an image is zero"),
+        (other_codebook, "found by their own codes"),
+        (infinite_codebook, "not finite"),
+    ],
+    ids=["zero codes", "another codebook", "infinite codebook"],
 )
 def test_changes_that_cannot_be_found_fail_before_they_are_committed(
     large: Path, spoil: Callable[[database.Connection], None], says: str
@@ -151,12 +178,12 @@ def test_changes_that_cannot_be_found_fail_before_they_are_committed(
         probe_rows(reader, bundle)
 
 
-def test_rows_that_do_not_add_up_fail(shop: Shop, tmp_path: Path) -> None:
+def test_rows_that_do_not_add_up_are_damage(shop: Shop, tmp_path: Path) -> None:
     store = built(shop, tmp_path / "store")
     with database.changing(installs.current(store) / database.FILE_NAME) as connection:
         keys = np.arange(1, PRODUCTS + 1, dtype=np.uint32)
         codes = np.ones((PRODUCTS, 16), np.int8)
         database.put_rows(connection, "list_chunks", [rows.chunk_row(0, keys, codes)])
 
-    with pytest.raises(GoldenProbeFailed, match="do not add up"):
+    with pytest.raises(StoreCorrupt, match="do not add up"):
         probed(store)

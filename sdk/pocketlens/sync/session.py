@@ -119,6 +119,7 @@ def sync(
         MeteredRefused: It would cost more than the options allow.
         SyncCancelled: `cancelled` said so.
         StoreLocked, StoreFull, StoreReadOnly: The folder cannot be written.
+        StoreCorrupt: What is written there cannot be read again.
         SyncError: The store there is of another catalogue.
     """
     options = options or SyncOptions()

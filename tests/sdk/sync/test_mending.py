@@ -17,7 +17,7 @@ from pocketlens import Lens, following
 from pocketlens.cli import main
 from pocketlens.errors import StoreCorrupt
 from pocketlens.store import installs, marks
-from pocketlens.store.marks import Verified
+from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
 from pocketlens.sync.session import SyncReport
@@ -145,6 +145,31 @@ def test_what_verify_finds_is_mended_by_the_next_sync(server: Server, store: Pat
 
     assert sync(server, store).action is Action.INSTALL
     assert verify(store).is_whole
+
+
+def test_an_install_that_was_written_badly_is_made_again_and_not_held_back(
+    server: Server, tmp_path: Path
+) -> None:
+    directory, spoiled = tmp_path / "new", []
+
+    def progress(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("writing", 1) and not spoiled:
+            (path,) = directory.glob("installs/.*.new/store.sqlite")
+            path.write_bytes(path.read_bytes().replace(b"Thing number 7", b"Thong number 7"))
+            spoiled.append(path)
+
+    following.install(
+        directory,
+        server=str(server.public),
+        root=server.root,
+        clock=lambda: server.now,
+        progress=progress,
+    )
+
+    assert spoiled
+    assert verify(directory).is_whole
+    assert marks.get(directory, Quarantine) is None
+    assert sync(server, directory).action is Action.NOTHING
 
 
 def test_every_row_is_read_again_after_a_month(server: Server, store: Path) -> None:
