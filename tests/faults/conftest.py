@@ -25,7 +25,7 @@ def scratch() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def course(scratch: Path) -> Course:
     """A step of each kind."""
-    return Course.make(scratch / "course")
+    return Course.make(scratch / "course", products=30)
 
 
 @pytest.fixture(scope="session")

@@ -21,7 +21,9 @@ IMAGES = 500
 
 @pytest.fixture(scope="module")
 def long_course(scratch: Path) -> Course:
-    return Course.make(scratch / "long course", (INSTALL, DELTA, SIGN, DELTA, SWAP, DELTA))
+    return Course.make(
+        scratch / "long course", (INSTALL, DELTA, SIGN, DELTA, SWAP, DELTA), products=30
+    )
 
 
 @pytest.mark.parametrize(

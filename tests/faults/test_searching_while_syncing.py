@@ -16,7 +16,9 @@ SEARCHES, INSTALLS = 500, 5
 
 
 def test_every_answer_is_one_versions_and_none_fails(scratch: Path) -> None:
-    course = Course.make(scratch / "many installs", (INSTALL, *(SWAP, DELTA) * INSTALLS))
+    course = Course.make(
+        scratch / "many installs", (INSTALL, *(SWAP, DELTA) * INSTALLS), products=30
+    )
 
     told = searched_while_syncing(course, scratch / "searched", searches=SEARCHES // (2 * INSTALLS))
 

@@ -126,7 +126,7 @@ class Course:
         shop = make_shop(folder / "shop", products=products, images_each=2)
         server = Server.of_shop(shop, folder / "server")
         rng, steps = random.Random(4), list[Step]()
-        queries = shop.embeddings[: QUERIES * 11 : 11]
+        queries = shop.embeddings[: QUERIES * 7 : 7]
         before, old, old_answers = folder / "no store", None, ()
         for number, kind in enumerate(kinds):
             if kind == SIGN:
