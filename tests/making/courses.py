@@ -4,7 +4,7 @@ course = Course.make(folder, ("install", "delta", "sign", "swap"))
 step = course.steps[1]
 shutil.copytree(step.before, store)
 step.follow(store)
-assert step.after(store) == "new"
+assert step.outcome(store) == "new"
 """
 
 # SPDX-License-Identifier: Apache-2.0

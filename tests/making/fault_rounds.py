@@ -166,6 +166,8 @@ def faulty_round(
     if fault.what == KILL:
         if ending.signal not in (0, signal.SIGKILL):
             complaints.append(f"signal {ending.signal}")
+        if ending.error:
+            complaints.append(f"{ending.error}: {ending.message}")
     else:
         complaints += _failed(step, fault, ending, outcome)
         if left and fault.what == errno.ENOSPC:

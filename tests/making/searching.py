@@ -25,6 +25,7 @@ from tests.making import golden
 from tests.making.courses import Course, Step
 
 THREADS = 8
+STANDS_STILL_SECONDS = 300.0  # searches take milliseconds
 OPENED_EVERY = 50  # one search of so many is in a Lens of its own, and is not timed
 
 
@@ -97,10 +98,14 @@ class _Searchers:
         self._stopped.set()
 
     def wait_for(self, searches: int) -> None:
-        """Until so many more were told."""
+        """Until so many more were told, or one failed."""
+        told = self._told
         with self._counted:
-            until = self._told.searches + searches
-            self._counted.wait_for(lambda: self._told.searches >= until or self._told.errors)
+            until = told.searches + searches
+            if not self._counted.wait_for(
+                lambda: told.searches >= until or told.errors, STANDS_STILL_SECONDS
+            ):
+                told.errors.append(f"{until - told.searches} searches do not end")
 
     def search(self, number: int) -> None:
         """What one thread does."""
