@@ -114,7 +114,8 @@ class HttpServer:
                 await asyncio.sleep(_RETRY_SECONDS)
             else:
                 # A head and its body are two writes: without this the second waits for 40 ms.
-                accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                with suppress(OSError):  # it is gone again
+                    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 return accepted
 
     async def _connection(self, accepted: socket.socket) -> None:
