@@ -14,6 +14,7 @@ import numpy as np
 from securesystemslib.signer import Signer
 
 from pocketlens.formats.manifest import Blob, Changes, Manifest, encode
+from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.publishing import keys, signing
 
 BEGAN = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
@@ -53,13 +54,14 @@ class Repository:
     """Signed metadata in a folder.
 
     Attributes:
+        catalogue: Where its keys and its public files are.
+        root: That apps come with.
         lies: What is served in the place of a file, by its name.
         asked: Names of files that were asked for, in order.
         sent: Bytes that were taken, in all.
     """
 
-    folder: Path
-    signers: dict[str, Signer]
+    catalogue: CatalogueFolder
     root: bytes
     lies: dict[str, Callable[[], Iterator[bytes]]] = field(default_factory=dict)
     asked: list[str] = field(default_factory=list)
@@ -68,12 +70,23 @@ class Repository:
     @classmethod
     def make(cls, folder: Path) -> Repository:
         """With keys of its own and a model, and no version yet."""
-        online = keys.create(folder / "online", keys.ONLINE)
-        signers = online | keys.create(folder / "offline", keys.OFFLINE)
-        root = signing.create(folder / "public", signers, now=BEGAN)
-        made = cls(folder / "public", signers, root)
+        catalogue = CatalogueFolder("main", folder, folder / "public", folder / "offline")
+        signers = keys.create(catalogue.online_keys, keys.ONLINE)
+        signers |= keys.create(catalogue.offline_keys, keys.OFFLINE)
+        made = cls(catalogue, signing.create(catalogue.public, signers, now=BEGAN))
         made.add_model(BUNDLE)
         return made
+
+    @property
+    def folder(self) -> Path:
+        """Of the public files."""
+        return self.catalogue.public
+
+    @property
+    def signers(self) -> dict[str, list[Signer]]:
+        """Every key that the folders name now."""
+        catalogue = self.catalogue
+        return keys.load([catalogue.online_keys, catalogue.offline_keys], keys.ROLES)
 
     def add_model(self, data: bytes) -> None:
         signing.add_model(self.folder, blob(data), self.signers, now=BEGAN)

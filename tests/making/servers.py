@@ -50,7 +50,7 @@ class Server:
     catalogue: Catalogue
     shop: Shop
     public: Path
-    signers: dict[str, Signer]
+    signers: dict[str, list[Signer]]
     root: bytes
     now: datetime = BEGAN
     bundles: dict[int, OpenBundle] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from pocketlens.cli import output
-from pocketlens_server.cli.options import MAIN, AsJson, Catalog, Data
+from pocketlens_server.cli.options import MAIN, AsJson, Catalog, Data, OfflineKeys, opened
 
 
 def register(app: typer.Typer) -> None:
@@ -80,6 +80,7 @@ def _add_model(
     *,
     data: Data,
     catalog: Catalog = MAIN,
+    offline_keys: OfflineKeys = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a model, signed with the model key, and embed all pictures by it.
@@ -87,12 +88,13 @@ def _add_model(
     Cut off, the same command goes on. The next publish begins a generation with it; stores that
     follow an older one go on with that.
     """
-    from pocketlens_server.folders import ServerFolder
     from pocketlens_server.publishing import releasing
 
-    folder = ServerFolder(data).catalogue(catalog)
+    folder, offline = opened(data, catalog, offline_keys)
     with output.progress() as progress:
-        sha256 = releasing.add_model(folder, bundle, now=datetime.now(UTC), progress=progress)
+        sha256 = releasing.add_model(
+            folder, bundle, offline=offline, now=datetime.now(UTC), progress=progress
+        )
     if as_json:
         output.show_json({"catalogue": catalog, "bundle_sha256": sha256})
         return

@@ -12,7 +12,7 @@ signs it again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -63,14 +63,16 @@ def add_model(
     folder: CatalogueFolder,
     path: Path,
     *,
+    offline: Sequence[Path] = (),
     now: datetime,
     progress: Progress = lambda stage, done, total: None,
 ) -> str:
     """Adds a bundle and embeds every picture by it; cut off, the same call goes on.
 
     Args:
-        folder: Of the catalogue; its offline keys are at hand.
+        folder: Of the catalogue.
         path: The bundle.
+        offline: Folders of the offline keys that are at hand; where `init` put them if empty.
         now: When it is signed.
         progress: Called with "embedding", done and total.
 
@@ -87,8 +89,8 @@ def add_model(
         raise BundleError(f"The bundle {path} cannot be read: {exc.strerror}.") from exc
     bundles.decode(data)
     sha256 = hashlib.sha256(data).digest()
-    signers = keys.load(folder.offline_keys, [keys.MODELS])
-    signers |= keys.load(folder.online_keys, keys.ONLINE)
+    signers = keys.load(offline or [folder.offline_keys], [keys.MODELS])
+    signers |= keys.load([folder.online_keys], keys.ONLINE)
     if not folder.bundle(sha256).exists():
         write_file(folder.bundle(sha256), data)
     blob = Blobs(folder.public / "blobs").put([data])
@@ -119,7 +121,7 @@ def publish(
         CatalogError: There is no model, or no image yet.
         ServerError: A key is missing, or another process is writing.
     """
-    signers = keys.load(folder.online_keys, keys.ONLINE)
+    signers = keys.load([folder.online_keys], keys.ONLINE)
     published = None
     with folder.changing() as tables:
         opened = _catalogue(folder, tables)
@@ -144,7 +146,7 @@ def refresh(folder: CatalogueFolder, *, now: datetime) -> bool:
     Raises:
         ServerError: A key is missing, or another process is writing.
     """
-    signers = keys.load(folder.online_keys, keys.ONLINE)
+    signers = keys.load([folder.online_keys], keys.ONLINE)
     with folder.changing():  # one signs at a time
         return signing.refresh(folder.public, signers, now=now)
 

@@ -1,9 +1,9 @@
 """A catalogue's signed metadata (TUF): made, extended by models and versions, kept fresh.
 
-    root = create(folder, online | offline, now=now)            # what the app is shipped with
-    add_model(folder, blob, offline | online, now=now)
-    publish(folder, manifests, online, now=now)                 # visible when it returns
-    refresh(folder, online, now=now)                            # before the timestamp is old
+    root = create(folder, signers, now=now)                     # what the app is shipped with
+    add_model(folder, blob, signers, now=now)
+    publish(folder, manifests, signers, now=now)                # visible when it returns
+    refresh(folder, signers, now=now)                           # before the timestamp is old
 
 `folder` is the catalogue's part of what any web server may serve: files with a number or a hash in
 their names never change, `timestamp.json` is replaced last and at once, so that a reader sees one
@@ -19,49 +19,35 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
 
-from securesystemslib.signer import Signer
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import (
-    DelegatedRole,
-    Delegations,
-    Metadata,
-    MetaFile,
-    Root,
-    Snapshot,
-    TargetFile,
-    Targets,
-    Timestamp,
-)
-from tuf.api.serialization.json import JSONSerializer
+from tuf.api.metadata import MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
 
 from pocketlens.durable_files import write_file
 from pocketlens.errors import ServerError
 from pocketlens.formats.manifest import Blob
+from pocketlens_server.publishing import metadata
 from pocketlens_server.publishing.keys import (
     MODELS,
     PUBLISHING,
+    ROLES,
     ROOT,
     SNAPSHOT,
     TARGETS,
     TIMESTAMP,
+    Signers,
+)
+from pocketlens_server.publishing.metadata import (
+    DELEGATED,
+    LIFETIMES,
+    Document,
+    Holder,
+    expires,
+    newest,
 )
 
-LIFETIMES = {
-    ROOT: timedelta(days=730),
-    TARGETS: timedelta(days=730),
-    MODELS: timedelta(days=730),
-    PUBLISHING: timedelta(days=30),
-    SNAPSHOT: timedelta(days=30),
-    TIMESTAMP: timedelta(days=3),
-}
 NEWEST = "manifest/newest"
-
-Signers = Mapping[str, Signer]
-AnySigned = TypeVar("AnySigned", Root, Targets, Snapshot, Timestamp)
 
 
 def manifest_path(generation: bytes) -> str:
@@ -79,7 +65,7 @@ def create(folder: Path, signers: Signers, *, now: datetime) -> bytes:
 
     Args:
         folder: New or empty; "metadata" and "targets" are made in it.
-        signers: Of every role.
+        signers: Of every role; one key of each must sign.
         now: From when on it is valid.
 
     Returns:
@@ -88,43 +74,29 @@ def create(folder: Path, signers: Signers, *, now: datetime) -> bytes:
     Raises:
         ServerError: There is metadata already.
     """
-    metadata = folder / "metadata"
-    if metadata.exists():
-        raise ServerError(f"{metadata} exists already. Metadata is never made anew.")
-    metadata.mkdir(parents=True)
-    root = Root(version=1, expires=_expires(ROOT, now), consistent_snapshot=True)
-    for role in (ROOT, TARGETS, SNAPSHOT, TIMESTAMP):
-        root.add_key(signers[role].public_key, role)
-    targets = Targets(version=1, expires=_expires(TARGETS, now))
-    keys = {signers[role].public_key.keyid: signers[role].public_key for role in _DELEGATED}
-    targets.delegations = Delegations(
-        keys,
-        {
-            role: DelegatedRole(
-                role, [signers[role].public_key.keyid], 1, terminating=True, paths=[paths]
-            )
-            for role, paths in _DELEGATED.items()
-        },
-    )
-    files = {"targets.json": MetaFile(1)}
-    for role in _DELEGATED:
-        _write(metadata, role, Targets(version=1, expires=_expires(role, now)), signers[role])
-        files[f"{role}.json"] = MetaFile(1)
-    _write(metadata, TARGETS, targets, signers[TARGETS])
-    _write(
-        metadata,
-        SNAPSHOT,
-        Snapshot(version=1, expires=_expires(SNAPSHOT, now), meta=files),
-        signers[SNAPSHOT],
-    )
-    _write(metadata, ROOT, root, signers[ROOT])
-    _write(
-        metadata,
-        TIMESTAMP,
-        Timestamp(version=1, expires=_expires(TIMESTAMP, now), snapshot_meta=MetaFile(1)),
-        signers[TIMESTAMP],
-    )
-    return (metadata / "1.root.json").read_bytes()
+    place = folder / "metadata"
+    if place.exists():
+        raise ServerError(f"{place} exists already. Metadata is never made anew.")
+    place.mkdir(parents=True)
+    who = {role: Holder(tuple(each.public_key for each in signers[role])) for role in ROLES}
+    root = Root(version=1, expires=expires(ROOT, now), consistent_snapshot=True)
+    metadata.let_root_say(root, who)
+    targets = Targets(version=1, expires=expires(TARGETS, now))
+    targets.delegations = metadata.delegations(who)
+    below = (TARGETS, *DELEGATED)
+    files = {f"{role}.json": MetaFile(1) for role in below}
+    # The timestamp is last: without it nothing is visible.
+    made: dict[str, Document] = {
+        **{role: Targets(version=1, expires=expires(role, now)) for role in DELEGATED},
+        TARGETS: targets,
+        SNAPSHOT: Snapshot(version=1, expires=expires(SNAPSHOT, now), meta=files),
+        ROOT: root,
+        TIMESTAMP: Timestamp(version=1, expires=expires(TIMESTAMP, now), snapshot_meta=MetaFile(1)),
+    }
+    for role, signed in made.items():
+        data = metadata.sealed(signed, role, signers[role], must=[who[role]])
+        metadata.write(folder, role, 1, data)
+    return (place / "1.root.json").read_bytes()
 
 
 def add_model(folder: Path, bundle: Blob, signers: Signers, *, now: datetime) -> None:
@@ -135,8 +107,11 @@ def add_model(folder: Path, bundle: Blob, signers: Signers, *, now: datetime) ->
         bundle: Its file, which is among the blobs.
         signers: Of models, snapshot and timestamp.
         now: When it is signed.
+
+    Raises:
+        ServerError: Too few keys are at hand, or the root has expired.
     """
-    models = _newest(folder, MODELS, Targets)
+    models = newest(folder, MODELS, Targets)
     path = bundle_path(bundle.sha256)
     models.targets[path] = TargetFile(bundle.size, {"sha256": bundle.sha256.hex()}, path)
     _extend(folder, MODELS, models, signers, now)
@@ -154,9 +129,10 @@ def publish(
         now: When it is signed.
 
     Raises:
+        ServerError: Too few keys are at hand, or the root has expired.
         StoreFull: The disk has no room; devices find what they found before.
     """
-    publishing = _newest(folder, PUBLISHING, Targets)
+    publishing = newest(folder, PUBLISHING, Targets)
     named = {manifest_path(generation): data for generation, data in manifests.items()}
     named[NEWEST] = list(manifests.values())[-1]
     publishing.targets = {}
@@ -172,7 +148,7 @@ def publish(
 def visible(folder: Path) -> dict[bytes, bytes]:
     """Encoded manifests that devices find now, by the id of their generation, oldest first."""
     found = {}
-    targets = _newest(folder, PUBLISHING, Targets).targets
+    targets = newest(folder, PUBLISHING, Targets).targets
     for path, target in targets.items():
         if path == NEWEST:
             continue
@@ -191,12 +167,14 @@ class Signed:
         version: Of the metadata.
         expires: When it does.
         keyids: Of the keys that may sign it.
+        threshold: How many of them must.
     """
 
     role: str
     version: int
     expires: datetime
     keyids: tuple[str, ...]
+    threshold: int
 
 
 def status(folder: Path) -> list[Signed]:
@@ -205,30 +183,20 @@ def status(folder: Path) -> list[Signed]:
     Raises:
         ServerError: The metadata is damaged.
     """
-    roots = sorted(int(path.name.split(".")[0]) for path in _roots(folder))
-    root = _read(folder / "metadata" / f"{roots[-1]}.root.json", Root)
-    targets = _newest(folder, TARGETS, Targets)
-    delegated = targets.delegations.roles if targets.delegations else None
-    newest: dict[str, Root | Targets | Snapshot | Timestamp] = {
-        ROOT: root,
-        TARGETS: targets,
-        MODELS: _newest(folder, MODELS, Targets),
-        PUBLISHING: _newest(folder, PUBLISHING, Targets),
-        SNAPSHOT: _newest(folder, SNAPSHOT, Snapshot),
-        TIMESTAMP: _newest(folder, TIMESTAMP, Timestamp),
+    signed: dict[str, Document] = {
+        ROOT: metadata.newest_root(folder),
+        TARGETS: newest(folder, TARGETS, Targets),
+        MODELS: newest(folder, MODELS, Targets),
+        PUBLISHING: newest(folder, PUBLISHING, Targets),
+        SNAPSHOT: newest(folder, SNAPSHOT, Snapshot),
+        TIMESTAMP: newest(folder, TIMESTAMP, Timestamp),
     }
-    found = []
-    for role, signed in newest.items():
-        holder = (delegated or {}).get(role) or root.roles[role]
-        found.append(Signed(role, signed.version, signed.expires, tuple(holder.keyids)))
-    return found
-
-
-def _roots(folder: Path) -> list[Path]:
-    found = list((folder / "metadata").glob("*.root.json"))
-    if not found:
-        raise ServerError(f"There is no root in {folder / 'metadata'}.")
-    return found
+    return [
+        Signed(
+            role, signed[role].version, signed[role].expires, tuple(holder.keyids), holder.threshold
+        )
+        for role, holder in metadata.holders(folder).items()
+    ]
 
 
 def refresh(folder: Path, signers: Signers, *, now: datetime) -> bool:
@@ -240,73 +208,63 @@ def refresh(folder: Path, signers: Signers, *, now: datetime) -> bool:
         folder: Of the catalogue.
         signers: Of publishing, snapshot and timestamp.
         now: When it is signed.
+
+    Raises:
+        ServerError: Too few keys are at hand, or the root has expired.
     """
-    publishing = _newest(folder, PUBLISHING, Targets)
+    publishing = newest(folder, PUBLISHING, Targets)
     if publishing.expires - now < LIFETIMES[PUBLISHING] / 2:
         _extend(folder, PUBLISHING, publishing, signers, now)
         return True
-    timestamp = _newest(folder, TIMESTAMP, Timestamp)
+    timestamp = newest(folder, TIMESTAMP, Timestamp)
     if timestamp.expires - now > LIFETIMES[TIMESTAMP] * 2 / 3:
         return False
-    _sign_timestamp(folder, timestamp.snapshot_meta.version, signers, now)
+    _check_root(folder, now)
+    holder = metadata.holders(folder)[TIMESTAMP]
+    sealed = _sealed_timestamp(timestamp, timestamp.snapshot_meta.version, holder, signers, now)
+    metadata.write(folder, TIMESTAMP, timestamp.version, sealed)
     return True
 
 
-_DELEGATED = {MODELS: "bundles/*", PUBLISHING: "manifest/*"}
+def _check_root(folder: Path, now: datetime) -> None:
+    """What no device would accept is not signed, nor what a clock says that is years ahead.
+
+    Devices take the time of a version for the earliest that it can be.
+    """
+    until = metadata.newest_root(folder).expires
+    if now >= until:
+        raise ServerError(
+            f"The root expired on {until:%Y-%m-%d}, and the clock says {now:%Y-%m-%d}. Sign it "
+            "again (pocketlens-server keys renew), or set the clock right."
+        )
 
 
 def _extend(folder: Path, role: str, signed: Targets, signers: Signers, now: datetime) -> None:
     """Writes a delegated role, then the snapshot that names it, then the timestamp."""
-    metadata = folder / "metadata"
+    _check_root(folder, now)
+    who = metadata.holders(folder)
     signed.version += 1
-    signed.expires = _expires(role, now)
-    _write(metadata, role, signed, signers[role])
-    snapshot = _newest(folder, SNAPSHOT, Snapshot)
+    signed.expires = expires(role, now)
+    snapshot = newest(folder, SNAPSHOT, Snapshot)
     snapshot.meta[f"{role}.json"] = MetaFile(signed.version)
     snapshot.version += 1
-    snapshot.expires = _expires(SNAPSHOT, now)
-    _write(metadata, SNAPSHOT, snapshot, signers[SNAPSHOT])
-    _sign_timestamp(folder, snapshot.version, signers, now)
+    snapshot.expires = expires(SNAPSHOT, now)
+    timestamp = newest(folder, TIMESTAMP, Timestamp)
+    sealed = [
+        metadata.sealed(signed, role, signers[role], must=[who[role]]),
+        metadata.sealed(snapshot, SNAPSHOT, signers[SNAPSHOT], must=[who[SNAPSHOT]]),
+        _sealed_timestamp(timestamp, snapshot.version, who[TIMESTAMP], signers, now),
+    ]
+    metadata.write(folder, role, signed.version, sealed[0])
+    metadata.write(folder, SNAPSHOT, snapshot.version, sealed[1])
+    metadata.write(folder, TIMESTAMP, timestamp.version, sealed[2])
 
 
-def _sign_timestamp(folder: Path, snapshot: int, signers: Signers, now: datetime) -> None:
-    timestamp = _newest(folder, TIMESTAMP, Timestamp)
+def _sealed_timestamp(
+    timestamp: Timestamp, snapshot: int, holder: Holder, signers: Signers, now: datetime
+) -> bytes:
+    """The next timestamp, in place of the one given, which names a snapshot."""
     timestamp.version += 1
-    timestamp.expires = _expires(TIMESTAMP, now)
+    timestamp.expires = expires(TIMESTAMP, now)
     timestamp.snapshot_meta = MetaFile(snapshot)
-    _write(folder / "metadata", TIMESTAMP, timestamp, signers[TIMESTAMP])
-
-
-def _newest(folder: Path, role: str, kind: type[AnySigned]) -> AnySigned:
-    """The signed part of the metadata of a role that is visible now."""
-    metadata = folder / "metadata"
-    timestamp = _read(metadata / "timestamp.json", Timestamp)
-    if role == TIMESTAMP:
-        return timestamp  # type: ignore[return-value]  # of the kind asked for
-    version = timestamp.snapshot_meta.version
-    if role != SNAPSHOT:
-        snapshot = _read(metadata / f"{version}.snapshot.json", Snapshot)
-        version = snapshot.meta[f"{role}.json"].version
-    return _read(metadata / f"{version}.{role}.json", kind)
-
-
-def _read(path: Path, kind: type[AnySigned]) -> AnySigned:
-    try:
-        signed = Metadata[kind].from_file(str(path)).signed  # type: ignore[valid-type]
-    except (OSError, RepositoryError) as exc:
-        raise ServerError(f"The metadata {path} cannot be read: {exc}.") from exc
-    if not isinstance(signed, kind):
-        raise ServerError(f"The metadata {path} is of another role.")
-    return signed
-
-
-def _write(metadata: Path, role: str, signed: AnySigned, *signers: Signer) -> None:
-    document = Metadata(signed)
-    for signer in signers:
-        document.sign(signer, append=True)
-    name = f"{role}.json" if role == TIMESTAMP else f"{signed.version}.{role}.json"
-    write_file(metadata / name, document.to_bytes(JSONSerializer(compact=True)))
-
-
-def _expires(role: str, now: datetime) -> datetime:
-    return (now + LIFETIMES[role]).replace(microsecond=0)
+    return metadata.sealed(timestamp, TIMESTAMP, signers[TIMESTAMP], must=[holder])

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from tests.making.repositories import BEGAN, BUNDLE, Repository, manifest
 
-from pocketlens.errors import ClockSuspect, SyncError, TransportError, TrustError
+from pocketlens.errors import ClockSuspect, ServerError, SyncError, TransportError, TrustError
 from pocketlens.formats import manifest as manifests
 from pocketlens.sync.trust import Verified, verified
 from pocketlens_server.publishing import signing
@@ -184,6 +184,20 @@ def test_a_timestamp_is_signed_again_at_a_third_of_its_life(repository: Reposito
     assert follow(repository, now=BEGAN + 4 * DAY).manifest.version == 1
     assert signing.refresh(repository.folder, repository.signers, now=BEGAN + 16 * DAY)
     assert follow(repository, now=BEGAN + 18 * DAY).manifest.version == 1
+
+
+def test_a_server_whose_root_has_expired_signs_nothing(repository: Repository) -> None:
+    """Its clock may be years ahead; devices would believe no earlier time any more."""
+    repository.publish(manifest(1))
+    before = repository.files()
+    later = BEGAN + 731 * DAY
+
+    with pytest.raises(ServerError, match="keys renew"):
+        signing.refresh(repository.folder, repository.signers, now=later)
+    assert repository.files() == before
+    with pytest.raises(ServerError, match="set the clock right"):
+        repository.publish(manifest(2), now=later)
+    assert follow(repository).manifest.version == 1
 
 
 @pytest.mark.parametrize("name", ["timestamp", "newest"])
