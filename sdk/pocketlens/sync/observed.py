@@ -100,6 +100,7 @@ class Observed:
         return Have(
             bytes.fromhex(self.facts.generation),
             self.facts.version,
+            self.facts.state_hash,
             self.facts.codebook_sha256,
             self.bundles,
         )
@@ -115,9 +116,10 @@ class Observed:
         named = [each.bundle for each in (offered, self.manifest) if each is not None]
         return next((each for each in named if each.sha256 == self.facts.bundle_sha256), None)
 
-    def not_before(self, now: datetime) -> datetime:
-        """The later of a clock and of the newest time that was signed."""
-        return max(now, self.manifest.signed_at) if self.manifest else now
+    @property
+    def signed_at(self) -> datetime | None:
+        """The newest time that was signed; None where nothing is trusted."""
+        return self.manifest.signed_at if self.manifest else None
 
 
 def _is_whole(directory: Path, install: Path, now: datetime) -> bool:

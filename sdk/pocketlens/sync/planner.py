@@ -42,12 +42,14 @@ class Have:
     Attributes:
         generation: Id, 32 bytes.
         version: Of the catalogue.
+        state_hash: Of that version, 32 bytes.
         codebook_sha256: Of the codebook in use.
         bundles: SHA-256 of the bundles that are at hand.
     """
 
     generation: bytes
     version: int
+    state_hash: bytes
     codebook_sha256: bytes
     bundles: Collection[bytes] = ()
 
@@ -79,6 +81,7 @@ def make_plan(
     device: str = "",
     whole: bool = False,
     held_back: bool = False,
+    is_recovery: bool = False,
     damaged_bundle: Blob | None = None,
 ) -> Plan:
     """Plans a sync.
@@ -91,12 +94,22 @@ def make_plan(
         whole: Whether the store is to be made anew although a delta would do: what it has is
             damaged.
         held_back: Whether the version was tried on this device, and does not work.
+        is_recovery: Whether the store may be of a thief who had the server's keys: the manifest
+            then stands above it, also with an older version.
         damaged_bundle: Of the store, to be fetched again whatever else is done.
 
     Raises:
         TrustError: The manifest is older than the store.
     """
-    plan = _plan(have, manifest, at_hand, device=device, whole=whole, held_back=held_back)
+    plan = _plan(
+        have,
+        manifest,
+        at_hand,
+        device=device,
+        whole=whole,
+        held_back=held_back,
+        is_recovery=is_recovery,
+    )
     if damaged_bundle is None or plan.action is Action.INSTALL:  # which brings what it needs
         return plan
     blobs = (damaged_bundle, *plan.blobs)
@@ -112,15 +125,18 @@ def _plan(
     device: str,
     whole: bool,
     held_back: bool,
+    is_recovery: bool,
 ) -> Plan:
     if have is not None and have.generation == manifest.generation and not whole:
-        if manifest.version < have.version:
+        if manifest.version < have.version and not is_recovery:
             raise TrustError(
                 f"The server offers version {manifest.version}, the store is at {have.version}. "
                 "It may have been restored from an older copy: publish above that version."
             )
-        if manifest.version == have.version:
+        if (manifest.version, manifest.state_hash) == (have.version, have.state_hash):
             return Plan(Action.NOTHING, manifest)
+        # Of what comes after a thief, or after an older copy, the store has no version.
+        whole = manifest.version <= have.version
     if held_back:
         return Plan(Action.WAIT, manifest)
     if have is not None and not whole and not _is_for(device, manifest):

@@ -141,7 +141,8 @@ def sync(
             root=root,
             fetch=fetch,
             generation=generation,
-            now=store.not_before(now) if store else now,
+            now=now,
+            signed_before=store.signed_at if store else None,
         )
         if found.manifest.catalogue != catalogue:
             raise TrustError(
@@ -192,6 +193,7 @@ class _Job:
             device=device,
             whole=whole or (store is not None and not store.is_whole),
             held_back=self._quarantine is not None,
+            is_recovery=self._found.is_recovery,
             damaged_bundle=store.damaged_bundle(manifest) if store else None,
         )
 

@@ -25,8 +25,9 @@ from tuf.api.exceptions import (
     DownloadLengthMismatchError,
     ExpiredMetadataError,
     RepositoryError,
+    UnsignedMetadataError,
 )
-from tuf.api.metadata import Metadata, Root
+from tuf.api.metadata import Metadata, Root, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from pocketlens.errors import ClockSuspect, TransportError, TrustError
@@ -48,10 +49,13 @@ class Verified:
     Attributes:
         manifest: Of the generation asked for, or of the newest.
         metadata: By name: what the next call trusts.
+        is_recovery: Whether the key that said what was newest before says it no more: what was
+            trusted may have come from a thief, who may have run ahead with versions and times.
     """
 
     manifest: Manifest
     metadata: Mapping[str, bytes]
+    is_recovery: bool
 
 
 def verified(
@@ -61,6 +65,7 @@ def verified(
     fetch: Fetch,
     generation: bytes | None,
     now: datetime,
+    signed_before: datetime | None = None,
 ) -> Verified:
     """Follows the metadata from what is trusted to a manifest.
 
@@ -69,13 +74,15 @@ def verified(
         root: That the app came with.
         fetch: Gives files of the server's; bytes beyond what is signed are not asked for.
         generation: Id of the generation wanted, 32 bytes; None for the newest.
-        now: The later of the device's clock and of the newest time that was signed before.
+        now: The device's clock.
+        signed_before: The newest time that was signed before, which it cannot be before; it counts
+            while the key holds that said so.
 
     Raises:
         TransportError: A file could not be fetched.
         TrustError: What came is not signed as it must be, is older than what was trusted, or has
             expired; the manifest names a bundle that no model key signed.
-        ClockSuspect: `now` lies beyond the expiry of everything that is signed.
+        ClockSuspect: It is later than the expiry of everything that is signed.
     """
     path = NEWEST if generation is None else f"manifest/{generation.hex()}"
     fetcher = _Fetcher(fetch)
@@ -90,6 +97,10 @@ def verified(
                 config=UpdaterConfig(max_root_rotations=MAX_ROTATIONS),
                 bootstrap=root,
             )
+            updater._load_root()  # alone, as nothing public does
+            is_recovery = not _holds(updater, trusted)
+            if signed_before is not None and not is_recovery:
+                now = max(now, signed_before)
             updater._trusted_set.reference_time = now  # it has no other way in
             updater.refresh()
             manifest = _manifest(updater, fetcher, path)
@@ -99,7 +110,7 @@ def verified(
             raise _transport(exc) from exc
         except (RepositoryError, ValueError) as exc:
             raise TrustError(f"What the server sent cannot be trusted: {exc}.") from exc
-        return Verified(manifest, _read(folder))
+        return Verified(manifest, _read(folder), is_recovery)
 
 
 def versions(metadata: Mapping[str, bytes]) -> dict[str, int]:
@@ -109,6 +120,20 @@ def versions(metadata: Mapping[str, bytes]) -> dict[str, int]:
         role = name.removesuffix(".json").rpartition(".")[2]  # "7.root" is one of the root's
         found[role] = max(found.get(role, 0), int(json.loads(data)["signed"]["version"]))
     return found
+
+
+def _holds(updater: Updater, trusted: Mapping[str, bytes]) -> bool:
+    """Whether the newest root still lets those say what is newest who said it before."""
+    data = trusted.get("timestamp.json")
+    if data is None:
+        return True
+    document = Metadata[Timestamp].from_bytes(data)
+    root = updater._trusted_set.root
+    try:
+        root.verify_delegate(Timestamp.type, document.signed_bytes, document.signatures)
+    except UnsignedMetadataError:
+        return False
+    return True
 
 
 def _manifest(updater: Updater, fetcher: _Fetcher, path: str) -> Manifest:
@@ -124,6 +149,9 @@ def _manifest(updater: Updater, fetcher: _Fetcher, path: str) -> Manifest:
     manifest = manifests.decode(data)
     if path != NEWEST and manifest.generation.hex() != path.rpartition("/")[2]:
         raise TrustError(f"{path} is the manifest of another generation.")
+    if manifest.signed_at > updater._trusted_set.root.expires:
+        # It would be the earliest time that is believed from now on, and nothing be valid any more.
+        raise TrustError(f"The manifest {path} was signed at a time when no key holds any more.")
     bundle = updater.get_targetinfo(f"bundles/{manifest.bundle.sha256.hex()}")
     signed = None if bundle is None else (bundle.length, bundle.hashes.get("sha256"))
     if signed != (manifest.bundle.size, manifest.bundle.sha256.hex()):
@@ -132,14 +160,16 @@ def _manifest(updater: Updater, fetcher: _Fetcher, path: str) -> Manifest:
 
 
 class _Fetcher(FetcherInterface):
-    """`Fetch` as python-tuf asks for it."""
+    """`Fetch` as python-tuf asks for it; what is not there is asked for once."""
 
     def __init__(self, fetch: Fetch) -> None:
         self._fetch_named = fetch
+        self._absent: set[str] = set()
 
     def _fetch(self, url: str) -> Iterator[bytes]:
-        found = self._fetch_named(url)
+        found = None if url in self._absent else self._fetch_named(url)
         if found is None:
+            self._absent.add(url)
             raise DownloadHTTPError(f"There is no {url}", 404)
         return found
 

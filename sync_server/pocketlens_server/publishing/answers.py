@@ -75,6 +75,8 @@ def _newer(folder: Path, asked: Asked) -> Answer:
         files[f"metadata/{number}.root.json"] = path.read_bytes()
     data = (folder / "metadata/timestamp.json").read_bytes()
     timestamp = json.loads(data)["signed"]
+    if files:
+        have = {}  # a newer root may have other keys: what they signed is not told by its version
     if timestamp["version"] != have.get("timestamp"):
         files["metadata/timestamp.json"] = data
     version = timestamp["meta"]["snapshot.json"]["version"]
