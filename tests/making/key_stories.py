@@ -21,15 +21,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     PublicFormat,
 )
-from securesystemslib.signer import Signer
 from tuf.api.metadata import (
     Metadata,
-    MetaFile,
     Root,
-    Snapshot,
-    TargetFile,
-    Targets,
-    Timestamp,
 )
 
 from pocketlens.errors import ServerError, SyncError
@@ -42,7 +36,7 @@ from pocketlens_server.publishing.keys import (
     TARGETS,
     TIMESTAMP,
 )
-from pocketlens_server.publishing.metadata import Document, newest
+from tests.making.forging import forged
 from tests.making.repositories import blob
 from tests.making.scenes import Device, Scene
 
@@ -467,44 +461,6 @@ def wrong_root(*, version: int = 2, by_former: bool = True, by_new: bool = True)
         follows(device, scene, 1)
 
     return story
-
-
-# --- forging --------------------------------------------------------------------------------------
-
-
-def forged(thief: Scene, role: str, signers: Sequence[Signer]) -> None:
-    """The next version of a role by some keys, and what names it by those that may."""
-    public = thief.public
-    if role == ROOT:
-        _signed(public, role, metadata.newest_root(public), signers)
-        return
-    snapshot = newest(public, SNAPSHOT, Snapshot)
-    if role not in (SNAPSHOT, TIMESTAMP):
-        signed = newest(public, role, Targets)
-        if role == MODELS:
-            bundle = blob(b"a program of the thief's")
-            path = signing.bundle_path(bundle.sha256)
-            signed.targets[path] = TargetFile(bundle.size, {"sha256": bundle.sha256.hex()}, path)
-        _signed(public, role, signed, signers)
-        snapshot.meta[f"{role}.json"] = MetaFile(signed.version)
-    if role != TIMESTAMP:
-        _signed(
-            public, SNAPSHOT, snapshot, signers if role == SNAPSHOT else thief.signers[SNAPSHOT]
-        )
-    timestamp = newest(public, TIMESTAMP, Timestamp)
-    timestamp.snapshot_meta = MetaFile(snapshot.version)
-    _signed(
-        public, TIMESTAMP, timestamp, signers if role == TIMESTAMP else thief.signers[TIMESTAMP]
-    )
-
-
-def _signed(public: Path, role: str, signed: Document, signers: Sequence[Signer]) -> None:
-    """Writes the next version of a role, whoever may sign it."""
-    signed.version += 1
-    document = Metadata(signed)
-    for signer in signers:
-        document.sign(signer, append=True)
-    metadata.write(public, role, signed.version, document.to_bytes())
 
 
 STORIES: Mapping[str, Story] = {

@@ -34,7 +34,15 @@ from pocketlens.errors import ClockSuspect, TransportError, TrustError
 from pocketlens.formats import manifest as manifests
 from pocketlens.formats.manifest import Manifest
 
-MAX_ROTATIONS = 1024  # of the root, that one call follows
+# What a server can make a device read, and follow. A role's metadata has some 250 bytes for each of
+# its targets, and a snapshot names six roles.
+_LIMITS = UpdaterConfig(
+    max_root_rotations=1024,
+    root_max_length=512_000,
+    timestamp_max_length=16_384,
+    snapshot_max_length=64 << 10,
+    targets_max_length=1 << 20,
+)
 NEWEST = "manifest/newest"
 
 Fetch = Callable[[str], Iterator[bytes] | None]
@@ -94,7 +102,7 @@ def verified(
                 str(folder),
                 "metadata",
                 fetcher=fetcher,
-                config=UpdaterConfig(max_root_rotations=MAX_ROTATIONS),
+                config=_LIMITS,
                 bootstrap=root,
             )
             updater._load_root()  # alone, as nothing public does

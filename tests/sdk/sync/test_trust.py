@@ -4,18 +4,14 @@
 
 from __future__ import annotations
 
-import itertools
-import json
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.making.repositories import BEGAN, BUNDLE, Repository, manifest
 
-from pocketlens.errors import ClockSuspect, ServerError, SyncError, TransportError, TrustError
-from pocketlens.formats import manifest as manifests
+from pocketlens.errors import ClockSuspect, ServerError, TransportError, TrustError
 from pocketlens.sync.trust import Verified, verified
 from pocketlens_server.publishing import signing
 
@@ -93,78 +89,6 @@ def test_another_catalogues_root_is_not_believed(repository: Repository, tmp_pat
         verified({}, root=other.root, fetch=repository.fetch, generation=None, now=BEGAN)
 
 
-def test_no_changed_byte_is_believed(repository: Repository) -> None:
-    repository.publish(manifest(1))
-    trusted = follow(repository).metadata
-    repository.publish(manifest(2))
-    newest = [
-        name
-        for name in repository.files()
-        if name == "metadata/timestamp.json" or name.startswith(("metadata/3.", "metadata/4."))
-    ] + [
-        f"targets/manifest/{path.name}"
-        for path in (repository.folder / "targets/manifest").glob("*.newest")
-    ]
-    repository.asked.clear()
-    follow(repository, trusted)
-    wanted = [name for name in newest if name in repository.asked]
-    assert len(wanted) == 4  # timestamp, snapshot, publishing, the manifest
-
-    for name in wanted:
-        data = repository.files()[name]
-        for at in range(0, len(data), 16):
-            mutant = bytearray(data)
-            mutant[at] ^= 1 << (at // 16 % 8)
-            repository.lies = {name: lambda mutant=bytes(mutant): iter([mutant])}
-            try:
-                found = follow(repository, trusted)
-            except SyncError:
-                continue
-            # A signature's hexadecimal letters may be small or capital: what is signed is the same.
-            changed, original = (json.loads(each) for each in (bytes(mutant), data))
-            assert changed["signed"] == original["signed"]
-            assert str(changed).lower() == str(original).lower()
-            assert found.manifest.version == 2
-    repository.lies = {}
-    assert follow(repository, trusted).manifest.version == 2
-
-
-def kind_of(name: str) -> str:
-    """What a file is, whatever its version or hash."""
-    last = name.rpartition("/")[2]
-    return last if last == "timestamp.json" else last.split(".", 1)[-1]
-
-
-def test_only_what_belongs_together_and_is_newer_is_believed(repository: Repository) -> None:
-    """Every combination of three versions of four files, offered under the names asked for."""
-    kinds = ("timestamp.json", "snapshot.json", "publishing.json", "newest")
-    shelves: list[dict[str, bytes]] = []
-    trusted: list[Mapping[str, bytes]] = []
-    for version in (1, 2, 3):
-        repository.publish(manifest(version))
-        repository.asked.clear()
-        trusted.append(follow(repository).metadata)
-        files = repository.files()
-        shelves.append({kind_of(name): files[name] for name in repository.asked if name in files})
-    accepted = {}
-    for choice in itertools.product(range(3), repeat=4):
-        mixed = {kind: shelves[number][kind] for kind, number in zip(kinds, choice, strict=True)}
-
-        def fetch(name: str, mixed: dict[str, bytes] = mixed) -> Iterator[bytes] | None:
-            offered = mixed.get(kind_of(name))
-            return repository.fetch(name) if offered is None else iter([offered])
-
-        with suppress(SyncError):
-            found = verified(
-                trusted[1], root=repository.root, fetch=fetch, generation=None, now=BEGAN
-            )
-            accepted[choice] = found.manifest.version
-
-    # Of the version that is trusted, snapshot and publishing are at hand and not asked for.
-    same = {(1, snapshot, publishing, 1): 2 for snapshot in range(3) for publishing in range(3)}
-    assert accepted == same | {(2, 2, 2, 2): 3}
-
-
 def test_what_has_expired_is_not_installed(repository: Repository) -> None:
     repository.publish(manifest(1))
 
@@ -198,22 +122,6 @@ def test_a_server_whose_root_has_expired_signs_nothing(repository: Repository) -
     with pytest.raises(ServerError, match="set the clock right"):
         repository.publish(manifest(2), now=later)
     assert follow(repository).manifest.version == 1
-
-
-@pytest.mark.parametrize("name", ["timestamp", "newest"])
-def test_endless_files_are_not_read_to_the_end(repository: Repository, name: str) -> None:
-    repository.publish(manifest(1))
-    follow(repository)
-    (asked,) = {each for each in repository.asked if name in each}
-    repository.lies[asked] = lambda: itertools.repeat(bytes(4096))
-    repository.sent = 0
-
-    with pytest.raises(TrustError):
-        follow(repository)
-
-    declared = 16_384 if name == "timestamp" else len(manifests.encode(manifest(1)))
-    others = sum(len(data) for data in repository.files().values())
-    assert repository.sent <= others + declared + 4096
 
 
 def test_a_server_that_is_gone_is_told_as_that(repository: Repository) -> None:

@@ -1,0 +1,66 @@
+"""Sets a device's clock wrong in every way, in every state of device and server.
+
+    python benchmarks/faults/clocks.py [--quick] [--json FILE]
+
+The long form of tests/faults/test_clocks.py, on a larger shop: searches must answer, what has
+expired must not be installed, nothing may be deleted, and a clock beyond every expiry must be told
+as that. The clock is an argument of a sync and the only one that a device reads.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+from time import perf_counter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.making.clock_cases import CLOCKS, STATES, ClockCases
+from tests.making.shops import make_shop
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="a small shop")
+    parser.add_argument("--json", type=Path, help="write figures and goals there")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        print("quick: a small shop, not the full measurement")
+    began = perf_counter()
+    counts = dict.fromkeys(("searches_failed", "expired_installed", "suspect_untold", "lost"), 0)
+    told = 0
+    with tempfile.TemporaryDirectory() as name:
+        shop = make_shop(Path(name) / "shop", products=8 if arguments.quick else 500)
+        cases = ClockCases(Path(name) / "made", shop)
+        for clock in CLOCKS:
+            for number, state in enumerate(STATES):
+                folder = Path(name) / f"{clock} {number}"
+                folder.mkdir()
+                found, expected = cases.tell(clock, state, folder), cases.expected(clock, state)
+                told += expected.said == "ClockSuspect"
+                counts["searches_failed"] += found.version < expected.version
+                counts["expired_installed"] += found.version > expected.version
+                counts["suspect_untold"] += found.said != expected.said
+                counts["lost"] += not cases.recovers(folder)
+    figures = {
+        "cases": len(CLOCKS) * len(STATES),
+        "clock_suspect_told": told,
+        **counts,
+        "seconds": round(perf_counter() - began, 1),
+    }
+    goals = [
+        {"name": each, "value": counts[each], "goal": 0, "met": not counts[each]} for each in counts
+    ]
+    print(json.dumps(figures, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=2))
+    return 0 if all(goal["met"] for goal in goals) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
