@@ -24,6 +24,7 @@ from pocketlens_server.folders import ServerFolder
 from pocketlens_server.http.files import PublicFiles
 from pocketlens_server.http.server import HttpServer, listening_on
 from pocketlens_server.publishing import releasing
+from pocketlens_server.services.malformed import RefusesMalformed
 from pocketlens_server.services.sync import SyncService
 
 logger = logging.getLogger(__name__)
@@ -101,12 +102,13 @@ async def serve(
 
 def _grpc_server(settings: Settings) -> grpc.aio.Server:
     return grpc.aio.server(
+        interceptors=[RefusesMalformed()],
         options=[
             ("grpc.max_receive_message_length", 64 << 10),
             ("grpc.server_handshake_timeout_ms", int(settings.handshake_seconds * 1000)),
             ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
             ("grpc.so_reuseport", 0),
-        ]
+        ],
     )
 
 

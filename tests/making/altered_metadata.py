@@ -10,11 +10,12 @@ Shelves(repository, versions=3).accepted(1)
 from __future__ import annotations
 
 import itertools
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from tuf.api.metadata import Metadata
 
 from pocketlens.errors import SyncError
 from pocketlens.formats.manifest import encode
@@ -56,8 +57,8 @@ class Flips:
 
     Attributes:
         refused: How many were.
-        equal: How many said the same: what is signed did not change, and a signature did only in
-            the case of its letters, or was one that was not needed.
+        equal: How many said the same: what is signed is read as before, the letters of a time or of
+            a signature being capital or small, or a signature was one that was not needed.
         wrong: Where a change was believed, or another error came: file, byte, what happened.
         files: Names of the files that were changed.
     """
@@ -95,7 +96,8 @@ def flips(repository: Repository, trusted: Trusted, *, step: int) -> Flips:
 
 
 def _signed(trusted: Trusted) -> dict[str, object]:
-    return {name: json.loads(data)["signed"] for name, data in trusted.items()}
+    """What it says: as it is read, and as it was signed."""
+    return {name: Metadata.from_bytes(data).signed.to_dict() for name, data in trusted.items()}
 
 
 # --- mixes ----------------------------------------------------------------------------------------

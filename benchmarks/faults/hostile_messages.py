@@ -1,0 +1,122 @@
+"""Feeds messages that lie to every decoder and to a server, until something escapes.
+
+    python benchmarks/faults/hostile_messages.py [--quick] [--json FILE] [--count N] [--seed N]
+
+The long form of tests/faults/test_hostile_messages.py: 100,000 mutants of each message that a
+device reads, refused by the errors that are written down or read, within 2 s and 400 MB; and as
+many requests to a server on the loopback, which may be answered by a handful of statuses only.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import resource
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import perf_counter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.making.hostile_messages import (
+    ANSWERS,
+    MOST_SECONDS,
+    READERS,
+    Caller,
+    make_server,
+    mutants,
+    outcome,
+    piece_requests,
+    poll_requests,
+)
+from tests.making.served import served
+
+MOST_MB = 400.0
+KEPT = 20  # mutants that escaped, in the current folder
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="5,000 mutants of each message")
+    parser.add_argument("--json", type=Path, help="write figures and goals there")
+    parser.add_argument("--count", type=int, help="mutants of each message; 100,000 by default")
+    parser.add_argument("--seed", type=int, default=33)
+    arguments = parser.parse_args()
+    count = arguments.count or (5_000 if arguments.quick else 100_000)
+    if arguments.quick:
+        print("quick: few mutants, not the full measurement")
+    measured = _Measured()
+    for name, reader in READERS.items():
+        feed = mutants(reader.seeds(), count, random.Random(arguments.seed))  # noqa: S311 # no secret
+        measured.run(name, feed, lambda data, reader=reader: outcome(reader, data))
+    with tempfile.TemporaryDirectory() as folder:
+        blob = make_server(Path(folder))
+        with served(Path(folder) / "server") as address:
+            caller = Caller(address)
+            rng = random.Random(arguments.seed)  # noqa: S311 # no secret
+            measured.run("PollRequest", mutants(poll_requests(), count, rng), _told(caller.poll))
+            feed = mutants(piece_requests(blob), count, rng)
+            measured.run("GetPiecesRequest", feed, _told(caller.pieces))
+            caller.close()
+    peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    figures = {
+        "mutants_of_each": count,
+        "outcomes": measured.outcomes,
+        "escapes": measured.escapes,
+        "longest_s": round(measured.longest_s, 3),
+        "largest_resident_mb": round(peak_mb, 1),
+        "seconds": round(measured.seconds, 1),
+    }
+    limits = {"escapes": 0, "longest_s": MOST_SECONDS, "largest_resident_mb": MOST_MB}
+    goals = [
+        {"name": name, "value": figures[name], "goal": goal, "met": figures[name] <= goal}
+        for name, goal in limits.items()
+    ]
+    print(json.dumps(figures, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=2))
+    return 0 if all(goal["met"] for goal in goals) else 1
+
+
+class _Measured:
+    """Outcomes of every message, and the costliest."""
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, dict[str, int]] = {}
+        self.escapes = 0
+        self.longest_s = self.seconds = 0.0
+
+    def run(self, name: str, feed: Iterator[bytes], tell: Callable[[bytes], str]) -> None:
+        found: Counter[str] = Counter()
+        began = perf_counter()
+        for number, mutant in enumerate(feed):
+            started = perf_counter()
+            told = tell(mutant)
+            self.longest_s = max(self.longest_s, perf_counter() - started)
+            if told.startswith("escaped"):
+                self.escapes += 1
+                if self.escapes <= KEPT:
+                    print(f"{name} mutant {number}: {told}", file=sys.stderr)
+                    Path(f"escaped-{name.replace(' ', '-')}-{number}.bin").write_bytes(mutant)
+                told = "escaped"
+            found[told] += 1
+        self.outcomes[name] = dict(found)
+        self.seconds += perf_counter() - began
+
+
+def _told(call: Callable[[bytes], str]) -> Callable[[bytes], str]:
+    def tell(data: bytes) -> str:
+        status = call(data)
+        return status if status in ANSWERS else f"escaped: {status}"
+
+    return tell
+
+
+if __name__ == "__main__":
+    sys.exit(main())
