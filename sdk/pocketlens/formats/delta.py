@@ -95,13 +95,15 @@ class DeltaReader:
         self.header = _read_header(self._inflated.message())
 
     def blocks(self) -> Iterator[Block]:
-        """Yields the blocks in order; one is in memory at a time.
+        """Yields the blocks that hold something, in order; one is in memory at a time.
 
         Raises:
             StateMismatch: The stream is damaged, cut or longer than was signed.
         """
         while not self._inflated.is_at_end():
-            yield decode_block(self._inflated.message(), self.header.dim)
+            block = decode_block(self._inflated.message(), self.header.dim)
+            if not block.is_empty:  # a few bytes each, and work for whoever takes one
+                yield block
 
 
 class _Inflated:

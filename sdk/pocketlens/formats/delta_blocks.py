@@ -12,7 +12,7 @@ Source: docs/formats.md, "Delta"; protos/pocketlens_protos/v1/delta.proto.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import accumulate, pairwise
 from typing import TypeVar
 
@@ -47,6 +47,11 @@ class Block:
     images: Sequence[ImagePart] = ()
     offers: Sequence[OfferPart] = ()
     placements: Sequence[PlacementPart] = ()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is in it."""
+        return not any(getattr(self, each.name) for each in fields(self))
 
 
 def encode_block(block: Block) -> bytes:
@@ -86,6 +91,8 @@ def decode_block(data: bytes, dim: int) -> Block:
     Raises:
         StateMismatch: Something in it cannot be.
     """
+    if not data:
+        return Block()  # without a look at every column: a delta may have millions of these
     message = parsed(delta_pb2.PartsBlock(), data)
     placements = message.placements
     keys = _keys(placements.image_key_steps)
@@ -93,9 +100,9 @@ def decode_block(data: bytes, dim: int) -> Block:
     return Block(
         deleted_products=_keys(message.deleted_product_steps),
         deleted_images=_keys(message.deleted_image_steps),
-        products=_read_products(message.products),
-        images=_read_images(message.images, dim),
-        offers=_read_offers(message.offers),
+        products=_read_products(message.products) if message.HasField("products") else (),
+        images=_read_images(message.images, dim) if message.HasField("images") else (),
+        offers=_read_offers(message.offers) if message.HasField("offers") else (),
         placements=tuple(map(PlacementPart, keys, placements.lists)),
     )
 

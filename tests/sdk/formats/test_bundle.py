@@ -183,6 +183,15 @@ def test_newer_format_is_refused_by_its_number() -> None:
         decode(resealed(lambda message: setattr(message, "format", 2)))
 
 
+def test_numbers_beyond_all_bounds_are_refused_without_a_warning() -> None:
+    def change(message: pb.Bundle) -> None:
+        huge = np.full(4, 3e38, "<f4")
+        message.golden_examples[0].embedding = huge.tobytes()
+
+    with pytest.raises(BundleError, match="unit length"):
+        decode(resealed(change))
+
+
 def test_contents_that_are_no_message_are_refused() -> None:
     with pytest.raises(BundleError, match="cannot be read"):
         decode(seal(tflite_file(b"\xff" * 50 + bytes(DIGEST_BYTES))))

@@ -1,0 +1,78 @@
+"""Lets devices take contents that lie and are signed by the right keys.
+
+    python benchmarks/faults/hostile_contents.py [--quick] [--json FILE] [--count N] [--seed N]
+
+The long form of tests/faults/test_hostile_contents.py: every named case in a whole sync, then
+50,000 mutants of snapshots and deltas, each into a store. Nothing may escape, lie outside of the
+store's folder, or be more than was signed; what is accepted must be whole.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+from collections import Counter
+from pathlib import Path
+from time import perf_counter
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from tests.making.hostile_contents import DIM, INSTALLED, REFUSED, HostileShop, Mutants
+from tests.making.shops import make_shop
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="2,000 mutants")
+    parser.add_argument("--json", type=Path, help="write figures and goals there")
+    parser.add_argument("--count", type=int, help="mutants; 50,000 by default")
+    parser.add_argument("--seed", type=int, default=34)
+    arguments = parser.parse_args()
+    count = arguments.count or (2_000 if arguments.quick else 50_000)
+    if arguments.quick:
+        print("quick: few mutants, not the full measurement")
+    began = perf_counter()
+    counts = dict.fromkeys(("wrongly_taken", "beyond_signed_size", "outside", "not_whole"), 0)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        bundle = make_shop(folder / "drawn", products=4, dim=DIM).bundle.read_bytes()
+        shop = HostileShop(folder / "shop", bundle)
+        for number, (case, change) in enumerate({**REFUSED, **INSTALLED}.items()):
+            found = shop.received(change, folder / str(number))
+            counts["wrongly_taken"] += (found.said == "installed") != (case in INSTALLED)
+            counts["beyond_signed_size"] += (
+                found.said != "installed" and found.written > found.signed
+            )
+            counts["outside"] += not found.is_tidy
+            counts["not_whole"] += not found.is_whole
+        contents = HostileShop(folder / "other", bundle).contents()
+        rng = random.Random(arguments.seed)  # noqa: S311 # no secret
+        made = Mutants(contents, folder / "mutants", rng)
+        outcomes = Counter(made.outcomes(count))
+        counts["outside"] += len(made.left)
+    escapes = {each: times for each, times in outcomes.items() if each.startswith("escaped")}
+    counts["escapes"] = sum(escapes.values())
+    figures = {
+        "named_cases": len(REFUSED) + len(INSTALLED),
+        "mutants": count,
+        "outcomes": dict(outcomes.most_common(20)),
+        **counts,
+        "seconds": round(perf_counter() - began, 1),
+    }
+    goals = [
+        {"name": each, "value": number, "goal": 0, "met": number == 0}
+        for each, number in counts.items()
+    ]
+    print(json.dumps(figures, indent=1))
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=2))
+    return 0 if all(goal["met"] for goal in goals) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
