@@ -8,6 +8,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,22 @@ def believed(folder: CatalogueFolder) -> int:
     return verified({}, root=root, fetch=fetch, generation=None, now=NOW).manifest.version
 
 
+@dataclass(frozen=True)
+class Held:
+    """A key in a file that stands for a KMS: securesystemslib reaches both by a URI."""
+
+    uri: str
+    public: Path
+
+
+def held_key(path: Path) -> Held:
+    private, public = ec.generate_private_key(ec.SECP256R1()), path.with_suffix(".pub.pem")
+    path.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    data = private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    public.write_bytes(data)
+    return Held(f"file2:{path}", public)
+
+
 def test_the_commands_are_those_that_are_promised() -> None:
     assert COMMANDS == ["status", "rotate", "add", "revoke", "threshold", "renew"]
 
@@ -136,23 +153,11 @@ def test_two_of_three_root_keys_in_places_of_their_own(
 def test_a_key_in_a_kms_signs(
     folder: CatalogueFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A file stands for the KMS: securesystemslib reaches both by a URI."""
-    private, public = ec.generate_private_key(ec.SECP256R1()), tmp_path / "public.pem"
-    held = tmp_path / "held.pem"
-    held.write_bytes(private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    public.write_bytes(
-        private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
-    other = tmp_path / "other.pem"
-    other.write_bytes(
-        ec.generate_private_key(ec.SECP256R1())
-        .public_key()
-        .public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
-    )
+    held, other = held_key(tmp_path / "held.pem"), held_key(tmp_path / "other.pem")
 
-    assert run(f"add snapshot --uri file2:{held} --public-key {other}", tmp_path) == 1
+    assert run(f"add snapshot --uri {held.uri} --public-key {other.public}", tmp_path) == 1
     assert "does not match public key" in capsys.readouterr().err
-    added = told(f"add snapshot --uri file2:{held} --public-key {public}", tmp_path, capsys)
+    added = told(f"add snapshot --uri {held.uri} --public-key {held.public}", tmp_path, capsys)
     former = next(each for each in added[0]["keyids"] if each not in added[0]["added"])
     assert run(f"revoke snapshot {former[:10]}", tmp_path) == 0
 
@@ -191,6 +196,36 @@ def test_what_cannot_be_done_changes_nothing(
     assert signers_of(tmp_path, capsys) == before
     assert keys.named(folder.online_keys) == online
     assert keys.named(folder.offline_keys) == offline
+
+
+def test_what_the_documentation_tells_operators_to_type_runs(
+    folder: CatalogueFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = (ROOT / "docs" / "sync.md").read_text("utf-8")
+    section = page.partition("## Keys, for operators")[2].partition("\n## ")[0]
+    typed = [each.strip() for each in section.splitlines() if each.startswith("    pocketlens")]
+    held = held_key(tmp_path / "held.pem")
+    names = {
+        "--data DIR": f"--data {tmp_path / 'server'}",
+        "/media/safe": str(tmp_path / "safe"),
+        "/media/a": str(tmp_path / "safe"),
+        "/media": str(tmp_path),
+        "gcpkms:projects/...": held.uri,
+        "timestamp.pub.pem": str(held.public),
+    }
+    commands = [each for each in typed if " keys " in each]
+    assert len(commands) == 11
+    for command in commands:
+        signers = {role: each["keyids"] for role, each in signers_of(tmp_path, capsys).items()}
+        # The key of the third safe is the root's last, and the one before a KMS is the first.
+        key = signers["timestamp"][0] if " timestamp " in command else signers["root"][-1]
+        for name, value in {**names, "4f1c22": key[:6]}.items():
+            command = command.replace(name, value)
+
+        assert main(shlex.split(command)[1:]) == 0, command
+
+    assert signers_of(tmp_path, capsys)["root"]["threshold"] == 2
+    assert believed(folder) == 1
 
 
 def test_status_warns_before_it_is_late_and_fails_after(
