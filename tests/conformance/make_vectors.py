@@ -1,6 +1,6 @@
-"""Writes vectors/parts.json: parts, their canonical bytes, and state hashes of some of them.
+"""Writes the golden files that are JSON.
 
-    python tests/conformance/make_vectors.py
+    PYTHONPATH=. python tests/conformance/make_vectors.py
 
 A vector is never changed, only added: it is what every implementation must go on agreeing with.
 """
@@ -12,14 +12,18 @@ from __future__ import annotations
 import hashlib
 import json
 import struct
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from tests.conformance import delta_vectors, manifest_vectors, match_vectors
+
 from pocketlens.formats import parts, state_hash
 from pocketlens.formats.parts import ImagePart, OfferPart, Part, PlacementPart, ProductPart
 
-PATH = Path(__file__).parent / "vectors" / "parts.json"
+FOLDER = Path(__file__).parent / "vectors"
+PATH = FOLDER / "parts.json"
 
 PARTS: list[Part] = [
     ImagePart(1, "mug-front", "https://shop.example/mug.jpg", (1,), bytes([1, 0, 129, 127])),
@@ -36,7 +40,7 @@ PARTS: list[Part] = [
 
 
 def vectors() -> dict[str, Any]:
-    """All vectors, as JSON holds them."""
+    """parts.json: parts, their canonical bytes, and state hashes of some of them."""
     encoded = [parts.encode(part) for part in PARTS]
     return {
         "format": 1,
@@ -113,6 +117,19 @@ def _generation() -> dict[str, Any]:
     }
 
 
+def text_of(golden: dict[str, Any]) -> str:
+    """A golden file's text."""
+    return json.dumps(golden, indent=1) + "\n"
+
+
+FILES: dict[str, Callable[[], dict[str, Any]]] = {
+    "parts.json": vectors,
+    "deltas.json": delta_vectors.vectors,
+    "matches.json": match_vectors.vectors,
+    "manifests.json": manifest_vectors.vectors,
+}
+
+
 if __name__ == "__main__":
-    PATH.parent.mkdir(exist_ok=True)
-    PATH.write_text(json.dumps(vectors(), indent=1) + "\n")
+    for name, make in FILES.items():
+        (FOLDER / name).write_text(text_of(make()))

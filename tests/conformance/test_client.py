@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.conformance.make_vectors import PATH
+from tests.conformance import case_answers
+from tests.conformance.make_vectors import FOLDER, PATH
 from tests.making.shops import make_shop
 
 from pocketlens import indexing
@@ -154,6 +155,14 @@ def test_store_of_a_newer_format_is_named_as_such(store: Path, tmp_path: Path) -
         connection.execute("PRAGMA user_version = 99")
 
     assert ask("store", str(tmp_path / "store"))[0] == 3
+
+
+@pytest.mark.parametrize("command", case_answers.COMMANDS)
+def test_cases(command: str) -> None:
+    code, line = ask(command, str(FOLDER / case_answers.COMMANDS[command]))
+
+    assert code == 0
+    case_answers.check(command, json.loads(line))
 
 
 def test_unknown_commands_exit_with_two() -> None:

@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+import case_files
+
 from pocketlens.errors import PocketLensError, StoreTooNew
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats import parts, state_hash
@@ -84,6 +86,9 @@ COMMANDS: dict[str, Callable[[str], str]] = {
     "state-hash": hash_state,
     "bundle": read_bundle,
     "store": read_store,
+    "apply": case_files.apply,
+    "search": case_files.search,
+    "manifest": case_files.manifest,
 }
 
 
