@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.conformance import delta_vectors, manifest_vectors, match_vectors
+from tests.conformance import code_vectors, delta_vectors, manifest_vectors, match_vectors
 
 from pocketlens.formats import parts, state_hash
 from pocketlens.formats.parts import ImagePart, OfferPart, Part, PlacementPart, ProductPart
@@ -124,6 +124,7 @@ def text_of(golden: dict[str, Any]) -> str:
 
 FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "parts.json": vectors,
+    "codes.json": code_vectors.vectors,
     "deltas.json": delta_vectors.vectors,
     "matches.json": match_vectors.vectors,
     "manifests.json": manifest_vectors.vectors,

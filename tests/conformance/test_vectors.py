@@ -17,7 +17,7 @@ from tests.conformance.make_vectors import FILES, FOLDER, PATH, text_of
 from pocketlens.errors import CatalogError
 from pocketlens.formats import parts, state_hash
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
-from pocketlens.query import codes
+from pocketlens.query import codes, scoring
 from pocketlens.query.codebook import Codebook
 
 GOLDEN: dict[str, Any] = json.loads(PATH.read_text())
@@ -73,6 +73,21 @@ def test_the_generation_has_its_id() -> None:
     scale = np.array(golden["scale"], np.float32)
 
     assert codes.generation_id(bytes.fromhex(golden["bundle_sha256"]), scale).hex() == golden["id"]
+
+
+def test_embeddings_have_their_codes_and_codes_their_similarities() -> None:
+    golden = json.loads((FOLDER / "codes.json").read_text())
+    scale, query = (
+        np.frombuffer(bytes.fromhex(golden[name]), "<f4") for name in ("scale", "query")
+    )
+    for case in golden["cases"].values():
+        embedding = np.frombuffer(bytes.fromhex(case["embedding"]), "<f4")
+
+        code = codes.encode(embedding[None], scale)
+
+        assert code.tobytes().hex() == case["code"]
+        similarity = scoring.similarities(scoring.weights(query, scale), code)
+        assert similarity == pytest.approx(case["similarity"], rel=1e-5, abs=1e-5)
 
 
 @pytest.mark.parametrize("name", FILES)
