@@ -8,6 +8,7 @@ stderr and exits 1. Facts travel as fields; the text is for people.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 
@@ -168,6 +169,18 @@ class QuotaExceeded(ServerError):
 
 class InvalidOperation(ServerError):
     """A change of a catalogue cannot be made so."""
+
+
+class PublishHeld(ServerError):
+    """A version was not published, because something in it looks wrong.
+
+    Attributes:
+        reasons: Name of each gate that holds it, and what that found.
+    """
+
+    def __init__(self, what: str, reasons: Sequence[tuple[str, str]]) -> None:
+        self.reasons = tuple(reasons)
+        super().__init__(what)
 
 
 class QueryError(PocketLensError):

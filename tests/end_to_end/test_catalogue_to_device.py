@@ -177,7 +177,7 @@ def test_a_rollback_is_a_new_version_with_everything_as_it_was(
     del shop.rows[:20]
     shop.rows[0]["price"] = "0.01"
     shop.push()
-    shop.run("publish")
+    shop.run("publish --allow lost-rows")
     assert pocketlens(["sync", str(store)]) == 0
 
     shop.run("rollback 1")
@@ -196,7 +196,7 @@ def test_a_rollback_is_a_new_version_with_everything_as_it_was(
     # What shows a product is known again: with it, its images go.
     shop.rows = shop.rows[1:]
     shop.push()
-    shop.run("publish")
+    shop.run("publish --allow lost-rows")
     assert pocketlens(["sync", str(store)]) == 0
     assert pocketlens(["verify", str(store)]) == 0
     for version in ("0", "9"):
@@ -227,6 +227,29 @@ def test_an_app_starts_from_a_store_that_came_with_it(
     with Lens.open(tmp_path / "store") as lens:
         assert lens.search(tmp_path / "3.png").version == 2
     assert server(["export", "--out", str(tmp_path / "exported"), "--data", str(shop.data)]) == 1
+
+
+def test_a_cut_list_reaches_no_device_until_it_is_meant(
+    shop: Shop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    public, store = shop.data / "public" / "main", tmp_path / "store"
+    root = str(public / "metadata" / "1.root.json")
+    assert pocketlens(["sync", str(store), "--server", str(public), "--root", root]) == 0
+    del shop.rows[10:]
+    shop.push()
+    capsys.readouterr()
+
+    assert server(["publish", "--data", str(shop.data)]) == 1
+
+    assert "[lost-rows] 10 products where the last version had 30" in capsys.readouterr().err
+    assert printed(capsys, "sync", str(store))["action"] == "nothing"
+    settings = shop.data / "catalogues" / "main" / "settings.toml"
+    settings.write_text("[gates]\nlost_shares = 0.9\n")
+    assert server(["publish", "--data", str(shop.data)]) == 1
+    assert "Received lost_shares" in capsys.readouterr().err
+    settings.write_text("[gates]\nlost_share = 0.9\n")
+    shop.run("publish")
+    assert printed(capsys, "sync", str(store))["version"] == 2
 
 
 def test_keys_say_until_when_they_hold(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:

@@ -27,7 +27,9 @@ from pocketlens_server.catalogue.operations import (
     apply,
 )
 from pocketlens_server.publishing import keys, signing
-from pocketlens_server.publishing.publisher import Catalogue, OpenBundle, Published, publish
+from pocketlens_server.publishing.gates import Gates
+from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
+from pocketlens_server.publishing.publisher import Published, publish
 from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import PRODUCT, History
 from pocketlens_server.storage.vectors import Vectors
@@ -47,6 +49,7 @@ class Server:
         pictures: What the first model makes of each, by hash.
     """
 
+    connection: sqlite3.Connection
     catalogue: Catalogue
     shop: Shop
     public: Path
@@ -79,7 +82,7 @@ class Server:
         root = signing.create(public, signers, now=BEGAN)
         blobs = Blobs(public / "blobs")
         catalogue = Catalogue("main", History(connection), Vectors(connection), blobs, {})
-        made = cls(catalogue, shop, public, signers, root)
+        made = cls(connection, catalogue, shop, public, signers, root)
         made.add_model(shop.bundle.read_bytes())
         return made
 
@@ -115,9 +118,18 @@ class Server:
         self.now += timedelta(days=2)
         signing.refresh(self.public, self.signers, now=self.now)
 
-    def publish(self) -> Published:
+    def publish(self, gates: Gates | None = None) -> Published:
+        """A version, visible; what ends it leaves what waits waiting."""
         self.now += timedelta(minutes=5)
-        published = publish(self.catalogue, now=self.now, rng=np.random.default_rng(0))
+        self.connection.execute("BEGIN")
+        try:
+            published = publish(
+                self.catalogue, now=self.now, rng=np.random.default_rng(0), gates=gates
+            )
+            self.connection.execute("COMMIT")
+        finally:
+            if self.connection.in_transaction:
+                self.connection.rollback()
         encoded = {each.generation: encode(each) for each in published.manifests}
         signing.publish(self.public, encoded, self.signers, now=self.now)
         return published

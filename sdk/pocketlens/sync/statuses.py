@@ -35,6 +35,7 @@ STATUS: Mapping[type[PocketLensError], str] = MappingProxyType(
         errors.NotAuthorized: "PERMISSION_DENIED",
         errors.QuotaExceeded: "RESOURCE_EXHAUSTED",
         errors.InvalidOperation: "INVALID_ARGUMENT",
+        errors.PublishHeld: "FAILED_PRECONDITION",
         errors.QueryError: "INVALID_ARGUMENT",
     }
 )

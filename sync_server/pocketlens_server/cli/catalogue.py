@@ -13,6 +13,7 @@ import typer
 
 from pocketlens.cli import output
 from pocketlens_server.cli.options import MAIN, AsJson, Catalog, Data
+from pocketlens_server.publishing.gate_limits import Gate
 
 if TYPE_CHECKING:
     from pocketlens.formats.manifest import Manifest
@@ -60,15 +61,31 @@ def _push(
     )
 
 
-def _publish(*, data: Data, catalog: Catalog = MAIN, as_json: AsJson = False) -> None:
-    """Make a version of all that waits, and make it visible to devices."""
+def _publish(
+    *,
+    data: Data,
+    catalog: Catalog = MAIN,
+    allow: Annotated[
+        list[Gate] | None,
+        typer.Option("--allow", help="Publish although this gate holds it; may be repeated."),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a version of all that waits, and make it visible to devices.
+
+    A version that looks wrong is held: many rows fewer than before, vectors that are none, one
+    picture that answers everything or stands on everything, codes that are not found, answers that
+    changed.
+    """
     import numpy as np
 
     from pocketlens_server.folders import ServerFolder
     from pocketlens_server.publishing import releasing
 
     folder = ServerFolder(data).catalogue(catalog)
-    published = releasing.publish(folder, now=datetime.now(UTC), rng=np.random.default_rng(0))
+    published = releasing.publish(
+        folder, now=datetime.now(UTC), rng=np.random.default_rng(0), allowed=allow or ()
+    )
     manifests = list(published.manifests) if published else releasing.newest(folder)
     if as_json:
         output.show_json(

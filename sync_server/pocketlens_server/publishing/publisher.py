@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,53 +22,20 @@ import numpy as np
 
 from pocketlens.errors import CatalogError, StateMismatch
 from pocketlens.formats import state_hash
-from pocketlens.formats.bundle import Bundle
 from pocketlens.formats.delta import DeltaReader, DeltaStream, Header
-from pocketlens.formats.manifest import Blob, Changes, Manifest, encode
+from pocketlens.formats.manifest import Changes, Manifest, encode
 from pocketlens.formats.state_hash import Counts, Identity
 from pocketlens.query.codebook import Codebook
 from pocketlens_server.publishing import encoding, planner, states
 from pocketlens_server.publishing.changes import changes_since
-from pocketlens_server.storage.blobs import Blobs
-from pocketlens_server.storage.history import HOLDS, IMAGE, History
+from pocketlens_server.publishing.gate_limits import Gate
+from pocketlens_server.publishing.gates import Gates
+from pocketlens_server.publishing.inspection import Inspection
+from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
+from pocketlens_server.storage.history import HOLDS, IMAGE
 from pocketlens_server.storage.vectors import Generation, State, Vectors
 
 _READ_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class OpenBundle:
-    """A bundle that generations are made by.
-
-    Attributes:
-        number: As `Vectors` counts.
-        sha256: Of its file.
-        facts: What it says.
-        blob: Its file, as devices fetch it.
-    """
-
-    number: int
-    sha256: bytes
-    facts: Bundle
-    blob: Blob
-
-
-@dataclass(frozen=True, slots=True)
-class Catalogue:
-    """What publishing works on.
-
-    Attributes:
-        name: Of the catalogue.
-        history, vectors: Its tables, in one database, inside a transaction of the caller.
-        blobs: Where what devices fetch is kept.
-        bundles: By their number; the last is what a first generation is made by.
-    """
-
-    name: str
-    history: History
-    vectors: Vectors
-    blobs: Blobs
-    bundles: Mapping[int, OpenBundle]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +51,24 @@ class Published:
     manifests: tuple[Manifest, ...]
 
 
-def publish(catalogue: Catalogue, *, now: datetime, rng: np.random.Generator) -> Published:
+def publish(
+    catalogue: Catalogue,
+    *,
+    now: datetime,
+    rng: np.random.Generator,
+    gates: Gates | None = None,
+) -> Published:
     """Makes a version of all that waits.
 
     Args:
         catalogue: Every picture of its images is embedded by every bundle that is served.
         now: When it is published.
         rng: Draws what a first generation draws.
+        gates: That hold what looks wrong; None lets everything pass.
 
     Raises:
         CatalogError: There is no model, or no image yet.
+        PublishHeld: A gate holds it.
         StateMismatch: A delta does not lead to the state that history has; a defect of ours.
         StoreFull: The disk has no room.
     """
@@ -102,12 +77,21 @@ def publish(catalogue: Catalogue, *, now: datetime, rng: np.random.Generator) ->
         raise CatalogError("Expected a model. Add one: pocketlens-server model add SHOP.tflite")
     if next(history.values(IMAGE), None) is None and history.head == 0:
         raise CatalogError("Expected images. Push some: pocketlens-server push LIST")
-    generations = vectors.generations()
+    generations, to_begin = vectors.generations(), bundles_to_begin(catalogue)
+    inspection = None if gates is None else Inspection(catalogue, gates.limits)
+    if gates and inspection:
+        found = inspection.of_waiting(to_begin)
+        if any(each.gate is Gate.VECTORS for each in found):  # it cannot be placed
+            gates.hold(found, version=history.head + 1)
     for generation in generations:
         facts = catalogue.bundles[generation.bundle].facts
         encoding.place_waiting(history, vectors, generation, facts)
-    for bundle in bundles_to_begin(catalogue):
+    for bundle in to_begin:
         generations.append(_begin(catalogue, bundle, rng))
+    if gates and inspection:
+        for generation in generations:
+            found += inspection.of_generation(generation, rng)
+        gates.hold(found, version=history.head + 1)
     base = history.head
     version = history.publish(now)
     manifests = [_published(catalogue, each, base, version, now) for each in generations]

@@ -12,7 +12,7 @@ signs it again.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -27,11 +27,15 @@ from pocketlens.store import database, installs, marks
 from pocketlens.store.marks import Verified
 from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport
+from pocketlens_server import settings
 from pocketlens_server.catalogue.pushing import embed_missing
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import encoding, keys, publisher, signing
 from pocketlens_server.publishing.encoding import image_of
-from pocketlens_server.publishing.publisher import Catalogue, OpenBundle, Published
+from pocketlens_server.publishing.gate_limits import Gate
+from pocketlens_server.publishing.gates import Gates
+from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
+from pocketlens_server.publishing.publisher import Published
 from pocketlens_server.storage.blobs import Blobs, describe
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
 
@@ -104,7 +108,11 @@ def add_model(
 
 
 def publish(
-    folder: CatalogueFolder, *, now: datetime, rng: np.random.Generator
+    folder: CatalogueFolder,
+    *,
+    now: datetime,
+    rng: np.random.Generator,
+    allowed: Collection[Gate] = (),
 ) -> Published | None:
     """Publishes what waits and makes it visible.
 
@@ -112,6 +120,7 @@ def publish(
         folder: Of the catalogue.
         now: When it is published and signed.
         rng: Draws what a new generation draws.
+        allowed: Gates whose findings the operator has seen and means.
 
     Returns:
         None where nothing waits; what is visible is then signed again if it was not yet, or is
@@ -119,14 +128,16 @@ def publish(
 
     Raises:
         CatalogError: There is no model, or no image yet.
+        PublishHeld: A gate holds it; nothing has changed.
         ServerError: A key is missing, or another process is writing.
     """
     signers = keys.load([folder.online_keys], keys.ONLINE)
+    gates = Gates(settings.read(folder.folder).gates, allowed)
     published = None
     with folder.changing() as tables:
         opened = _catalogue(folder, tables)
         if tables.history.head == 0 or not _waiting(opened).is_nothing:
-            published = publisher.publish(opened, now=now, rng=rng)
+            published = publisher.publish(opened, now=now, rng=rng, gates=gates)
     with folder.changing() as tables:  # one signs at a time
         manifests = tables.vectors.manifests()
         if signing.visible(folder.public) != manifests:

@@ -102,6 +102,17 @@ class History:
             (kind, at, at),
         )
 
+    def count(self, kind: int, version: int | None = None) -> int:
+        """How many keys have a value at a version, or with all that waits."""
+        at = HOLDS - 1 if version is None else version
+        query = "SELECT count(*) FROM history WHERE kind = ? AND valid_from <= ? AND valid_to > ?"
+        return int(self._connection.execute(query, (kind, at, at)).fetchone()[0])
+
+    def keys(self, kind: int) -> set[int]:
+        """Keys that have a value with all that waits."""
+        query = "SELECT key FROM history WHERE kind = ? AND valid_to = ?"
+        return {key for (key,) in self._connection.execute(query, (kind, HOLDS))}
+
     def put(self, kind: int, key: int, value: bytes) -> bool:
         """Lets a value hold from the next version on; says whether that changes anything."""
         if self.value(kind, key) == value:

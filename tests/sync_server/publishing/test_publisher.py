@@ -27,7 +27,8 @@ from pocketlens_server.catalogue.operations import (
     apply,
 )
 from pocketlens_server.publishing import states
-from pocketlens_server.publishing.publisher import Catalogue, publish
+from pocketlens_server.publishing.open_catalogue import Catalogue
+from pocketlens_server.publishing.publisher import publish
 from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import IMAGE, History
 from pocketlens_server.storage.vectors import Vectors

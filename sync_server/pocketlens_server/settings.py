@@ -1,0 +1,80 @@
+"""What an operator may set of a catalogue: DIR/catalogues/NAME/settings.toml, if it is there.
+
+    [gates]
+    lost_share = 0.3
+    canary_share = 0.2
+
+Every setting has a default with its reason; a name that is none is refused, so that a misspelt one
+does not leave a gate open.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pocketlens.errors import ServerError
+from pocketlens_server.publishing.gate_limits import GateLimits
+
+FILE_NAME = "settings.toml"
+
+Section = TypeVar("Section")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All of them.
+
+    Attributes:
+        gates: From where on a version is held.
+    """
+
+    gates: GateLimits = field(default_factory=GateLimits)
+
+
+def read(folder: Path) -> Settings:
+    """The settings of a catalogue; all defaults where there is no file.
+
+    Args:
+        folder: Of the catalogue.
+
+    Raises:
+        ServerError: The file is damaged, or sets what cannot be set.
+    """
+    path = folder / FILE_NAME
+    try:
+        found = tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return Settings()
+    except (OSError, ValueError) as exc:
+        raise ServerError(f"The settings {path} cannot be read: {exc}.") from exc
+    defaults = Settings()
+    sections = {each.name: getattr(defaults, each.name) for each in fields(defaults)}
+    for name in found:
+        if name not in sections:
+            known = ", ".join(sections)
+            raise ServerError(f"Expected one of {known} in {path}. Received [{name}].")
+    return Settings(
+        **{name: _section(default, found.get(name, {}), path) for name, default in sections.items()}
+    )
+
+
+def _section(default: Section, found: Mapping[str, Any], path: Path) -> Section:
+    """A section with what the file sets of it."""
+    known = {each.name: getattr(default, each.name) for each in fields(default)}  # type: ignore[arg-type]  # a dataclass
+    for name, value in found.items():
+        if name not in known:
+            raise ServerError(f"Expected one of {', '.join(known)} in {path}. Received {name}.")
+        wanted = type(known[name])
+        if type(value) not in (wanted, int) or not value >= 0:
+            raise ServerError(
+                f"Expected {name} to be a number of 0 or more, {wanted.__name__}, in {path}. "
+                f"Received {value!r}."
+            )
+        known[name] = wanted(value)
+    return type(default)(**known)
