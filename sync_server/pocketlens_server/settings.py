@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from pocketlens.errors import ServerError
 from pocketlens_server.publishing.gate_limits import GateLimits
+from pocketlens_server.publishing.keeping import Keeping
 
 FILE_NAME = "settings.toml"
 
@@ -32,9 +33,11 @@ class Settings:
 
     Attributes:
         gates: From where on a version is held.
+        keeping: What stays, and how long.
     """
 
     gates: GateLimits = field(default_factory=GateLimits)
+    keeping: Keeping = field(default_factory=Keeping)
 
 
 def read(folder: Path) -> Settings:

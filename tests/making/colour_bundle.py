@@ -31,7 +31,7 @@ CALIBRATION = Calibration(
 
 
 @functools.cache
-def colour_bundle() -> bytes:
+def colour_bundle(*, name: str = "colours") -> bytes:
     """The bundle, with a calibration of its own, golden examples and representative embeddings."""
     model = graphs.packed(_model())
     runtime = runtimes.interpreter(model)
@@ -39,7 +39,7 @@ def colour_bundle() -> bytes:
     pictures = [fields(rng) for _ in range(24)]
     embeddings = np.stack([_unit(runtime.run(picture)) for picture in pictures])
     description = Bundle(
-        spec=Spec("colours", SIZE, SIZE, DIM, duplicate_cosine=0.9999),
+        spec=Spec(name, SIZE, SIZE, DIM, duplicate_cosine=0.9999),
         golden_examples=tuple(_golden(picture, runtime) for picture in pictures[:3]),
         golden_bound=0.01,
         representative=embeddings,

@@ -146,6 +146,9 @@ def _holds(updater: Updater, trusted: Mapping[str, bytes]) -> bool:
 
 def _manifest(updater: Updater, fetcher: _Fetcher, path: str) -> Manifest:
     target = updater.get_targetinfo(path)
+    if target is None and path != NEWEST:  # the generation has retired
+        path = NEWEST
+        target = updater.get_targetinfo(path)
     if target is None:
         raise TrustError(f"The server has signed no {path}. Publish a version first.")
     if target.length > manifests.MAX_BYTES:

@@ -159,12 +159,14 @@ def _kept(folder: CatalogueFolder, picture: bytes) -> bytes:
     """The SHA-256 of a picture, which is in the folder afterwards."""
     digest = hashlib.sha256(picture).digest()
     place = folder.picture(digest)
-    if not place.exists():
-        try:
-            place.parent.mkdir(exist_ok=True)
-        except OSError as exc:
-            raise translated(exc, place) from exc
-        write_file(place, picture)
+    try:
+        if place.exists():
+            place.touch()  # so that it is not collected before an image names it
+            return digest
+        place.parent.mkdir(exist_ok=True)
+    except OSError as exc:
+        raise translated(exc, place) from exc
+    write_file(place, picture)
     return digest
 
 

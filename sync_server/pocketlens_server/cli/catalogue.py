@@ -69,6 +69,14 @@ def _publish(
         list[Gate] | None,
         typer.Option("--allow", help="Publish although this gate holds it; may be repeated."),
     ] = None,
+    rollout: Annotated[
+        float | None,
+        typer.Option(
+            "--rollout",
+            metavar="SHARE",
+            help="Of devices that may take it, like 0.05; again with a larger share for more.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a version of all that waits, and make it visible to devices.
@@ -79,12 +87,16 @@ def _publish(
     """
     import numpy as np
 
+    from pocketlens.formats.manifest import WHOLE_ROLLOUT
     from pocketlens_server.folders import ServerFolder
     from pocketlens_server.publishing import releasing
 
     folder = ServerFolder(data).catalogue(catalog)
     published = releasing.publish(
-        folder, now=datetime.now(UTC), rng=np.random.default_rng(0), allowed=allow or ()
+        folder,
+        now=datetime.now(UTC),
+        rng=np.random.default_rng(0),
+        terms=releasing.Terms(allow or (), rollout),
     )
     manifests = list(published.manifests) if published else releasing.newest(folder)
     if as_json:
@@ -98,12 +110,14 @@ def _publish(
         )
         return
     newest = manifests[-1]
+    share = newest.rollout / WHOLE_ROLLOUT
+    goes_to = "" if share == 1 else f", for {share:.2%} of devices"
     if published is None:
-        output.show(f"nothing waits; {catalog!r} is at version {newest.version}")
+        output.show(f"nothing waits; {catalog!r} is at version {newest.version}{goes_to}")
         return
     output.show(
         f"{catalog!r} version {newest.version}: {newest.images:,} images of {newest.products:,} "
-        f"products"
+        f"products{goes_to}"
     )
     for each in manifests:
         deltas = ", ".join(
@@ -176,6 +190,8 @@ def _export(
 def _as_json(manifest: Manifest) -> dict[str, object]:
     return {
         "generation": manifest.generation.hex(),
+        "rollout": manifest.rollout / (1 << 16),
+        "retires_at": manifest.retires_at and manifest.retires_at.isoformat(),
         "state_hash": manifest.state_hash.hex(),
         "images": manifest.images,
         "products": manifest.products,

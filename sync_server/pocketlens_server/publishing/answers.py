@@ -85,14 +85,18 @@ def _newer(folder: Path, asked: Asked) -> Answer:
         role: _metadata(folder, role, snapshot["meta"][f"{role}.json"]["version"], have, files)
         for role in (TARGETS, MODELS, PUBLISHING)
     }
+    targets = roles[PUBLISHING]["targets"]
     wanted = f"manifest/{asked.generation.hex()}" if asked.generation else NEWEST
-    target = roles[PUBLISHING]["targets"].get(wanted)
+    if wanted not in targets:  # its generation has retired
+        wanted = NEWEST
+    target = targets.get(wanted)
     if target is None:
         return Answer(files)
     name = f"targets/manifest/{target['hashes']['sha256']}.{wanted.rpartition('/')[2]}"
     data = (folder / name).read_bytes()
     manifest = manifests.decode(data)
-    if manifest.version == asked.version:
+    is_signed_again = any(each.endswith(f".{PUBLISHING}.json") for each in files)
+    if manifest.version == asked.version and not is_signed_again:
         return Answer(files)
     files[name] = data
     delta = manifest.delta_from(asked.version)

@@ -76,7 +76,7 @@ def begin(
             rng=rng,
             progress=progress,
         )
-        number = len(vectors.generations()) + 1
+        number = max((each.number for each in vectors.generations()), default=0) + 1
         generation = Generation(
             number,
             bundle,
@@ -87,7 +87,7 @@ def begin(
             made.probes_estimated,
             made.saturated_share,
         )
-        vectors.add_generation(generation)
+        vectors.put_generation(generation)
         for rows in _blocks(range(len(pictures))):
             vectors.put_codes(number, {pictures[row]: made.codes[row].tobytes() for row in rows})
         lists = dict(zip(pictures, made.lists.tolist(), strict=True))

@@ -14,7 +14,7 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -23,14 +23,15 @@ import numpy as np
 from pocketlens.errors import CatalogError, StateMismatch
 from pocketlens.formats import state_hash
 from pocketlens.formats.delta import DeltaReader, DeltaStream, Header
-from pocketlens.formats.manifest import Changes, Manifest, encode
+from pocketlens.formats.manifest import WHOLE_ROLLOUT, Changes, Manifest, encode
 from pocketlens.formats.state_hash import Counts, Identity
 from pocketlens.query.codebook import Codebook
-from pocketlens_server.publishing import encoding, planner, states
+from pocketlens_server.publishing import encoding, keeping, planner, states
 from pocketlens_server.publishing.changes import changes_since
 from pocketlens_server.publishing.gate_limits import Gate
 from pocketlens_server.publishing.gates import Gates
 from pocketlens_server.publishing.inspection import Inspection
+from pocketlens_server.publishing.keeping import Keeping
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.storage.history import HOLDS, IMAGE
 from pocketlens_server.storage.vectors import Generation, State, Vectors
@@ -57,6 +58,8 @@ def publish(
     now: datetime,
     rng: np.random.Generator,
     gates: Gates | None = None,
+    kept: Keeping | None = None,
+    rollout: int = WHOLE_ROLLOUT,
 ) -> Published:
     """Makes a version of all that waits.
 
@@ -65,6 +68,8 @@ def publish(
         now: When it is published.
         rng: Draws what a first generation draws.
         gates: That hold what looks wrong; None lets everything pass.
+        kept: How long old versions and generations are; `Keeping()` if None.
+        rollout: Of 65,536 devices, how many may take it.
 
     Raises:
         CatalogError: There is no model, or no image yet.
@@ -94,9 +99,14 @@ def publish(
         gates.hold(found, version=history.head + 1)
     base = history.head
     version = history.publish(now)
-    manifests = [_published(catalogue, each, base, version, now) for each in generations]
-    for generation, made in zip(generations, manifests, strict=True):
-        vectors.put_manifest(generation.number, encode(made))
+    kept = kept or Keeping()
+    keeping.name_the_day(vectors, now=now, days=kept.generation_days)
+    keeping.prune(history, vectors, kept.versions)
+    manifests = []
+    for generation in vectors.generations():
+        made = _published(catalogue, generation, base, version, now)
+        manifests.append(replace(made, rollout=rollout))
+        vectors.put_manifest(generation.number, encode(manifests[-1]))
     return Published(version, tuple(manifests))
 
 
@@ -247,4 +257,5 @@ def _published(
         saturated_share=generation.saturated_share,
         snapshot=snapshot,
         deltas=deltas,
+        retires_at=generation.retires_at,
     )

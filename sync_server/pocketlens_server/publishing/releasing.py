@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -22,7 +22,7 @@ import numpy as np
 from pocketlens.durable_files import write_file
 from pocketlens.errors import BundleError, ServerError
 from pocketlens.formats import bundle as bundles
-from pocketlens.formats.manifest import Manifest, decode
+from pocketlens.formats.manifest import WHOLE_ROLLOUT, Manifest, decode, encode
 from pocketlens.store import database, installs, marks
 from pocketlens.store.marks import Verified
 from pocketlens.sync.session import SyncReport, sync
@@ -30,12 +30,21 @@ from pocketlens.sync.transports import FolderTransport
 from pocketlens_server import settings
 from pocketlens_server.catalogue.pushing import embed_missing
 from pocketlens_server.folders import CatalogueFolder, Tables
-from pocketlens_server.publishing import encoding, keys, publisher, signing
+from pocketlens_server.publishing import (
+    collecting,
+    encoding,
+    keeping,
+    keys,
+    publisher,
+    signing,
+)
+from pocketlens_server.publishing.collecting import Collected
 from pocketlens_server.publishing.encoding import image_of
 from pocketlens_server.publishing.gate_limits import Gate
 from pocketlens_server.publishing.gates import Gates
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.publishing.publisher import Published
+from pocketlens_server.publishing.signing import Signers
 from pocketlens_server.storage.blobs import Blobs, describe
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
 
@@ -107,59 +116,138 @@ def add_model(
     return sha256.hex()
 
 
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """How a version is published.
+
+    Attributes:
+        allowed: Gates whose findings the operator has seen and means.
+        rollout: Share of devices that may take it, above 0 to 1; None for all of them, and for as
+            many as before where nothing waits.
+    """
+
+    allowed: Collection[Gate] = ()
+    rollout: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.rollout is not None and not 0 < self.rollout <= 1:
+            raise ServerError(f"Expected a share above 0, 1 at most. Received {self.rollout}.")
+
+    @property
+    def rollout_devices(self) -> int | None:
+        """Of 65,536 devices, how many; one at least."""
+        return None if self.rollout is None else max(1, round(self.rollout * WHOLE_ROLLOUT))
+
+
 def publish(
     folder: CatalogueFolder,
     *,
     now: datetime,
     rng: np.random.Generator,
-    allowed: Collection[Gate] = (),
+    terms: Terms | None = None,
 ) -> Published | None:
     """Publishes what waits and makes it visible.
+
+    What is no longer needed is forgotten on the way: generations whose day has come, old versions,
+    files that nothing names.
 
     Args:
         folder: Of the catalogue.
         now: When it is published and signed.
         rng: Draws what a new generation draws.
-        allowed: Gates whose findings the operator has seen and means.
+        terms: `Terms()` if None.
 
     Returns:
-        None where nothing waits; what is visible is then signed again if it was not yet, or is
-        getting old.
+        None where nothing waits; what is visible is then signed again if it was not yet, if it goes
+        to more devices, or is getting old.
 
     Raises:
         CatalogError: There is no model, or no image yet.
         PublishHeld: A gate holds it; nothing has changed.
-        ServerError: A key is missing, or another process is writing.
+        ServerError: A key is missing, another process is writing, or fewer devices than before
+            would get what is published already.
     """
     signers = keys.load([folder.online_keys], keys.ONLINE)
-    gates = Gates(settings.read(folder.folder).gates, allowed)
+    terms = terms or Terms()
+    chosen = settings.read(folder.folder)
     published = None
     with folder.changing() as tables:
+        collecting.collect(folder, tables, hours=chosen.keeping.file_hours, now=now)
+        keeping.retire(tables.history, tables.vectors, now=now)
         opened = _catalogue(folder, tables)
         if tables.history.head == 0 or not _waiting(opened).is_nothing:
-            published = publisher.publish(opened, now=now, rng=rng, gates=gates)
-    with folder.changing() as tables:  # one signs at a time
-        manifests = tables.vectors.manifests()
-        if signing.visible(folder.public) != manifests:
-            signing.publish(folder.public, manifests, signers, now=now)
-        else:
-            signing.refresh(folder.public, signers, now=now)
+            published = publisher.publish(
+                opened,
+                now=now,
+                rng=rng,
+                gates=Gates(chosen.gates, terms.allowed),
+                kept=chosen.keeping,
+                rollout=terms.rollout_devices or WHOLE_ROLLOUT,
+            )
+        elif terms.rollout_devices is not None:
+            _widen(tables, terms.rollout_devices, now)
+    _sign(folder, signers, now)
     return published
 
 
 def refresh(folder: CatalogueFolder, *, now: datetime) -> bool:
-    """Signs again what is getting old; whether anything was.
+    """Signs again what is getting old, without generations whose day has come.
 
     Args:
         folder: Of the catalogue.
         now: When it is signed.
 
+    Returns:
+        Whether anything was signed.
+
     Raises:
         ServerError: A key is missing, or another process is writing.
     """
     signers = keys.load([folder.online_keys], keys.ONLINE)
-    with folder.changing():  # one signs at a time
-        return signing.refresh(folder.public, signers, now=now)
+    with folder.changing() as tables:
+        keeping.retire(tables.history, tables.vectors, now=now)
+    return _sign(folder, signers, now)
+
+
+def collect(folder: CatalogueFolder, *, now: datetime) -> Collected:
+    """Removes files and pictures that nothing needs any more; `publish` does so too.
+
+    Args:
+        folder: Of the catalogue.
+        now: The clock.
+
+    Raises:
+        ServerError: Another process is writing, or the public files are damaged.
+    """
+    hours = settings.read(folder.folder).keeping.file_hours
+    with folder.changing() as tables:
+        return collecting.collect(folder, tables, hours=hours, now=now)
+
+
+def _widen(tables: Tables, rollout: int, now: datetime) -> None:
+    """Lets more devices take what is published already."""
+    numbers = {each.id: each.number for each in tables.vectors.generations()}
+    for id_, data in tables.vectors.manifests().items():
+        manifest = decode(data)
+        if rollout < manifest.rollout:
+            raise ServerError(
+                f"Version {manifest.version} goes to {manifest.rollout / WHOLE_ROLLOUT:.2%} of "
+                f"devices already. Received {rollout / WHOLE_ROLLOUT:.2%}. What a device has "
+                "cannot be taken back: roll back and publish."
+            )
+        if rollout > manifest.rollout:
+            wider = replace(manifest, rollout=rollout, signed_at=now)
+            tables.vectors.put_manifest(numbers[id_], encode(wider))
+
+
+def _sign(folder: CatalogueFolder, signers: Signers, now: datetime) -> bool:
+    """Makes visible what the tables say; whether anything was signed."""
+    with folder.changing() as tables:  # one signs at a time
+        manifests = tables.vectors.manifests()
+        if not manifests or signing.visible(folder.public) == manifests:
+            return signing.refresh(folder.public, signers, now=now)
+        signing.publish(folder.public, manifests, signers, now=now)
+        return True
 
 
 def roll_back(folder: CatalogueFolder, version: int) -> int:

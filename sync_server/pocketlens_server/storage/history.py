@@ -208,6 +208,21 @@ class History:
                 changed += self.put(kind, key, value)
         return changed
 
+    def forget(self, kind: int) -> None:
+        """Forgets every value of a kind, as if none had ever been."""
+        self._connection.execute("DELETE FROM history WHERE kind = ?", (kind,))
+
+    def ever(self, kind: int) -> Iterator[bytes]:
+        """Yields every value that is known, those that ended too."""
+        for (value,) in self._connection.execute(
+            "SELECT value FROM history WHERE kind = ?", (kind,)
+        ):
+            yield value
+
+    def forget_versions(self, oldest: int) -> None:
+        """Forgets when versions before `oldest` were published."""
+        self._connection.execute("DELETE FROM versions WHERE version < ?", (oldest,))
+
     def prune(self, kind: int, oldest: int) -> int:
         """Forgets values that ended at `oldest` or before: no delta has an older base afterwards.
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from importlib import resources
 
 import numpy as np
@@ -18,6 +19,7 @@ import numpy.typing as npt
 
 from pocketlens.formats.manifest import Blob, Changes
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE = 500  # pictures a query; the oldest SQLite takes 999
 
 
@@ -34,6 +36,7 @@ class Generation:
         probes: Lists that a search scores.
         probes_estimated: Whether they were fitted without held-out photos.
         saturated_share: Components of codes at the limit, 0 to 1, when they were made.
+        retires_at: From when on it gets no more versions; None in the newest.
     """
 
     number: int
@@ -44,6 +47,7 @@ class Generation:
     probes: int
     probes_estimated: bool
     saturated_share: float
+    retires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,10 +126,11 @@ class Vectors:
         """Codes of those of the pictures that have one."""
         return self._blobs("codes", "generation", generation, pictures, "code")
 
-    def add_generation(self, generation: Generation) -> None:
-        """Keeps a new generation."""
+    def put_generation(self, generation: Generation) -> None:
+        """Keeps a generation, in the place of what was known of it."""
+        retires = generation.retires_at
         self._connection.execute(
-            "INSERT INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 generation.number,
                 generation.bundle,
@@ -135,25 +140,36 @@ class Vectors:
                 generation.probes,
                 generation.probes_estimated,
                 generation.saturated_share,
+                None if retires is None else (retires - _EPOCH) // timedelta(microseconds=1),
             ),
         )
+
+    def forget_generation(self, generation: Generation) -> None:
+        """Forgets a generation, and its bundle if no other is made by that."""
+        for table in ("codes", "snapshots", "manifests", "states"):
+            statement = f"DELETE FROM {table} WHERE generation = ?"  # noqa: S608 # our names
+            self._connection.execute(statement, (generation.number,))
+        self._connection.execute("DELETE FROM generations WHERE number = ?", (generation.number,))
+        if all(each.bundle != generation.bundle for each in self.generations()):
+            bundle = (generation.bundle,)
+            self._connection.execute("DELETE FROM embeddings WHERE bundle = ?", bundle)
+            self._connection.execute("DELETE FROM bundles WHERE number = ?", bundle)
+
+    def forget_pictures(self, pictures: Iterable[bytes]) -> None:
+        """Forgets embeddings and codes of pictures."""
+        gone = [(picture,) for picture in pictures]
+        self._connection.executemany("DELETE FROM embeddings WHERE picture = ?", gone)
+        self._connection.executemany("DELETE FROM codes WHERE picture = ?", gone)
+
+    def pictures(self) -> set[bytes]:
+        """SHA-256 of every picture that was embedded."""
+        found = self._connection.execute("SELECT DISTINCT picture FROM embeddings")
+        return {picture for (picture,) in found}
 
     def generations(self) -> list[Generation]:
         """All there are, oldest first."""
         found = self._connection.execute("SELECT * FROM generations ORDER BY number").fetchall()
-        return [
-            Generation(
-                number,
-                bundle,
-                id_,
-                np.frombuffer(scale, "<f4"),
-                np.frombuffer(centroids, "<f2").reshape(-1, len(scale) // 4),
-                probes,
-                bool(estimated),
-                saturated,
-            )
-            for number, bundle, id_, scale, centroids, probes, estimated, saturated in found
-        ]
+        return [_generation(*row) for row in found]
 
     def put_state(self, generation: int, version: int, state: State) -> None:
         """Keeps the state of a generation at a version."""
@@ -169,6 +185,10 @@ class Vectors:
         )
         found = self._connection.execute(query, (generation, version)).fetchone()
         return None if found is None else State(*found)
+
+    def forget_states(self, oldest: int) -> None:
+        """Forgets the states of versions before `oldest`: no delta begins there any more."""
+        self._connection.execute("DELETE FROM states WHERE version < ?", (oldest,))
 
     def oldest_state(self, generation: int) -> int:
         """The first version of which the state of a generation is kept.
@@ -236,3 +256,28 @@ class Vectors:
             )
             found.update(self._connection.execute(statement, (number, *some)))
         return found
+
+
+def _generation(
+    number: int,
+    bundle: int,
+    id_: bytes,
+    scale: bytes,
+    centroids: bytes,
+    probes: int,
+    estimated: int,
+    saturated: float,
+    retires_at: int | None,
+) -> Generation:
+    """A row of the table."""
+    return Generation(
+        number,
+        bundle,
+        id_,
+        np.frombuffer(scale, "<f4"),
+        np.frombuffer(centroids, "<f2").reshape(-1, len(scale) // 4),
+        probes,
+        bool(estimated),
+        saturated,
+        None if retires_at is None else _EPOCH + timedelta(microseconds=retires_at),
+    )

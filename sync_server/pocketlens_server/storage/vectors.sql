@@ -22,7 +22,8 @@ CREATE TABLE generations (
     centroids        BLOB NOT NULL,         -- f16 (lists, dim)
     probes           INTEGER NOT NULL,      -- lists that a search scores
     probes_estimated INTEGER NOT NULL,      -- 1 without held-out photos
-    saturated_share  REAL NOT NULL          -- of components of codes, 0 to 1, when they were made
+    saturated_share  REAL NOT NULL,         -- of components of codes, 0 to 1, when they were made
+    retires_at       INTEGER                -- microseconds since 1970-01-01 UTC; NULL in the newest
 );
 
 CREATE TABLE codes (

@@ -1,0 +1,193 @@
+"""Versions for some devices first, generations that retire, files and history that go."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.making.tiles import TileShop
+
+from pocketlens.errors import ServerError
+from pocketlens.formats.manifest import WHOLE_ROLLOUT, decode
+from pocketlens.store.reader import Reader
+from pocketlens.store.verification import verify
+from pocketlens.sync.planner import Action
+from pocketlens_server.publishing import releasing, signing
+from pocketlens_server.publishing.releasing import Terms
+
+DEVICES = [f"device-{number}" for number in range(12)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> TileShop:
+    made = TileShop(tmp_path / "shop", dict.fromkeys(range(8), 1))
+    made.publish()
+    return made
+
+
+def test_a_version_reaches_more_devices_as_its_share_grows(shop: TileShop) -> None:
+    for device in DEVICES:
+        shop.sync(device)
+    shop.stock[3] = 7
+
+    shop.publish(Terms(rollout=0.3))
+    few = {each for each in DEVICES if shop.sync(each).action is Action.DELTA}
+    assert shop.publish() is None  # nothing waits: as many as before
+    assert {shop.sync(each).action for each in DEVICES} == {Action.WAIT, Action.NOTHING}
+    assert shop.publish(Terms(rollout=0.7)) is None
+    more = {each for each in DEVICES if shop.sync(each).action is Action.DELTA}
+    assert shop.publish(Terms(rollout=1)) is None
+    rest = {each for each in DEVICES if shop.sync(each).action is Action.DELTA}
+
+    assert few
+    assert more
+    assert rest
+    assert sorted([*few, *more, *rest]) == sorted(DEVICES)
+    assert {shop.sync(each).version for each in DEVICES} == {2}
+
+
+def test_a_share_does_not_shrink_and_is_a_share(shop: TileShop) -> None:
+    with pytest.raises(ServerError, match="% of devices already"):
+        shop.publish(Terms(rollout=0.5))
+    for share in (0, -0.1, 1.5):
+        with pytest.raises(ServerError, match="above 0"):
+            Terms(rollout=share)
+    assert [each.rollout for each in releasing.newest(shop.catalogue)] == [WHOLE_ROLLOUT]
+
+
+def test_an_old_generation_gets_versions_until_its_day(shop: TileShop) -> None:
+    (first,) = releasing.newest(shop.catalogue)
+    shop.sync("pinned", generation=first.generation)
+    shop.add_model("second")
+    shop.publish()
+    old, new = releasing.newest(shop.catalogue)
+    assert old.retires_at == shop.now + timedelta(days=30)
+    assert new.retires_at is None
+
+    shop.now += timedelta(days=29)
+    shop.stock[3] = 7
+    shop.publish()
+    assert shop.sync("pinned", generation=first.generation).action is Action.DELTA
+    assert releasing.newest(shop.catalogue)[0].retires_at == old.retires_at
+
+    shop.now += timedelta(days=1)
+    assert releasing.refresh(shop.catalogue, now=shop.now)
+    assert list(signing.visible(shop.public)) == [new.generation]
+    moved = shop.sync("pinned", generation=first.generation)
+
+    assert (moved.action, moved.version) == (Action.INSTALL, 3)
+    with Reader.open(shop.folder / "pinned") as reader:
+        assert reader.facts.generation == new.generation.hex()
+    assert verify(shop.folder / "pinned").findings == ()
+    assert not releasing.refresh(shop.catalogue, now=shop.now)
+
+
+def test_files_stay_a_day_after_the_last_manifest_naming_them(shop: TileShop) -> None:
+    shop.stock[3] = 7
+    shop.publish()
+    before = named_files(shop)
+    shop.stock[3] = 8
+    shop.publish()
+    shop.publish()  # notes what the version before has and this one has not
+    gone = before - named_files(shop)
+    assert gone
+
+    shop.now += timedelta(hours=23)
+    shop.publish()
+    assert all((shop.public / name).exists() for name in gone)
+    shop.now += timedelta(hours=2)
+    shop.publish()
+
+    assert not any((shop.public / name).exists() for name in gone)
+    assert all((shop.public / name).exists() for name in named_files(shop))
+    assert shop.sync("new").version == 3
+    assert (shop.public / "metadata" / "1.root.json").exists()
+
+
+def test_a_retired_generation_leaves_nothing(shop: TileShop) -> None:
+    (first,) = releasing.newest(shop.catalogue)
+    shop.add_model("second")
+    shop.publish()
+    shop.now += timedelta(days=30)
+    shop.publish()
+    make_older(shop.catalogue.folder, days=31)
+
+    shop.publish()
+    shop.now += timedelta(hours=25)
+    shop.publish()
+
+    assert not (shop.public / "blobs" / first.bundle.sha256.hex()).exists()
+    assert not shop.catalogue.bundle(first.bundle.sha256).exists()
+    with shop.catalogue.reading() as tables:
+        assert len(tables.vectors.generations()) == len(tables.vectors.bundles()) == 1
+    assert shop.sync("new").action is Action.INSTALL
+    shop.add_model("third")
+    shop.publish()
+    assert len(releasing.newest(shop.catalogue)) == 2
+
+
+def test_history_is_kept_so_many_versions_and_no_delta_is_older(shop: TileShop) -> None:
+    settings = shop.catalogue.folder / "settings.toml"
+    settings.write_text("[keeping]\nversions = 3\n")
+    shop.sync("late")
+    for pieces in range(2, 8):
+        shop.stock[3] = pieces
+        shop.publish()
+
+    (manifest,) = releasing.newest(shop.catalogue)
+
+    assert [each.base for each in manifest.deltas] == [6, 5, 4]
+    with pytest.raises(ServerError, match="from 4 to 7"):
+        releasing.roll_back(shop.catalogue, 3)
+    assert shop.sync("late").action is Action.INSTALL
+    assert verify(shop.folder / "late").findings == ()
+
+
+def test_pictures_go_with_the_last_version_that_shows_them(shop: TileShop) -> None:
+    (shop.catalogue.folder / "settings.toml").write_text("[keeping]\nversions = 1\n")
+    with shop.catalogue.reading() as tables:
+        known = tables.vectors.pictures()
+    del shop.stock[5]
+    shop.publish()
+    make_older(shop.catalogue.folder, days=2)
+    shop.publish()  # a version that is kept shows it
+    assert pictures(shop) == known
+    shop.stock[3] = 6
+    shop.publish()
+    assert releasing.collect(shop.catalogue, now=shop.now).pictures == 1
+
+    with shop.catalogue.reading() as tables:
+        left = tables.vectors.pictures()
+    assert left == pictures(shop)
+    assert len(left) == len(known) - 1
+    shop.stock[5] = 1  # it comes back
+    shop.publish()
+    assert pictures(shop) == known
+    assert shop.sync("new").action is Action.INSTALL
+
+
+def named_files(shop: TileShop) -> set[str]:
+    """Blobs of the newest manifests."""
+    found = set()
+    for data in signing.visible(shop.public).values():
+        manifest = decode(data)
+        changes = (manifest.snapshot, *manifest.deltas)
+        for blob in (manifest.bundle, manifest.codebook, *(each.blob for each in changes)):
+            found.add(f"blobs/{blob.sha256.hex()}")
+    return found
+
+
+def pictures(shop: TileShop) -> set[bytes]:
+    return {bytes.fromhex(each.name) for each in (shop.catalogue.folder / "pictures").glob("*/*")}
+
+
+def make_older(folder: Path, *, days: int) -> None:
+    """As if everything in it had come so many days before the shop began."""
+    for path in folder.rglob("*"):
+        when = np.datetime64("2026-11-25T10:00") - np.timedelta64(days, "D")
+        os.utime(path, (int(when.astype("datetime64[s]").astype(int)),) * 2)
