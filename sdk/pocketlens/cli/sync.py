@@ -154,7 +154,7 @@ def _summary(directory: Path, report: SyncReport, *, plan: bool) -> str:
                 f"back until there is a newer one: {report.held_back.reason}"
             )
         case "wait":
-            return f"{directory}: at version {report.before}; {report.version} comes later"
+            return f"{directory}: at version {report.before}; a newer one comes to it later"
         case "repair":
             done = "would be" if plan else "was"
             return f"{directory}: at version {report.version}; its bundle {done} mended by {size}"
