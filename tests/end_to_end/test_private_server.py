@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from tests.making.certificates import Certificates, make_certificates
 from tests.making.servers import Server
 from tests.making.serving import Address, on_disk, serving
+from tests.making.shop_servers import ShopServer
 from tests.making.shops import make_shop
 
 from pocketlens import following, install
@@ -20,6 +22,7 @@ from pocketlens.cli import main
 from pocketlens.errors import SyncError
 from pocketlens.sync.planner import Action
 from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.cli import main as pocketlens_server
 from pocketlens_server.server import Settings
 
 TOKEN = "secret-0123456789"  # noqa: S105 # of no server
@@ -100,6 +103,21 @@ def test_nobody_else_reads_a_store_that_follows(
     following.update(store, clock=lambda: server.now)
 
     assert stat.S_IMODE((store / "of the app").stat().st_mode) == 0o644
+
+
+def test_a_store_for_an_app_follows_the_umask(tmp_path: Path) -> None:
+    shop = ShopServer(tmp_path / "app", products=3)
+    before = os.umask(0o022)
+    try:
+        exported = pocketlens_server(
+            ["export", "--data", str(shop.data), "--out", str(tmp_path / "exported")]
+        )
+    finally:
+        os.umask(before)
+
+    assert exported == 0
+    modes = {stat.S_IMODE(path.stat().st_mode) for path in files(tmp_path / "exported")}
+    assert modes == {0o644}
 
 
 def test_without_its_authority_a_server_is_not_trusted(

@@ -104,8 +104,8 @@ def copy(source: Path, directory: Path) -> None:
 
 def make_private(directory: Path) -> None:
     """Lets nobody but its owner read the store; what else is in the folder stays as it is."""
-    found = [directory / CURRENT, directory / LOCK]
-    for name in ("installs", "files", "cache"):
+    found = [directory / CURRENT, directory / LOCK, directory / marks.QUARANTINE]
+    for name in cleaning.FOLDERS:
         found += [directory / name, *(directory / name).rglob("*")]
     for path in found:
         with suppress(OSError):  # gone in the meantime, or of another owner
