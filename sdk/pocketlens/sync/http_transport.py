@@ -11,11 +11,18 @@ import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
 from http import HTTPStatus
+from http.client import RemoteDisconnected
 from urllib.parse import urljoin, urlsplit
 
 import urllib3
 from urllib3.connection import HTTPConnection, HTTPSConnection
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, ReadTimeoutError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    HTTPError,
+    ProtocolError,
+    ReadTimeoutError,
+    SSLError,
+)
 
 from pocketlens.errors import ServerUnavailable, TransportError
 from pocketlens.formats.manifest import PIECE_BYTES, Blob
@@ -128,9 +135,7 @@ class HttpTransport:
         place = url
         for _ in range(1 + _REDIRECTS):
             own = self._authorization if place == url else {}
-            response = self._pool.request(
-                "GET", place, headers=headers | own, preload_content=False, redirect=False
-            )
+            response = self._asked(place, headers | own)
             location = response.get_redirect_location()
             if not location:
                 return self._checked(url, response)
@@ -139,6 +144,22 @@ class HttpTransport:
             if url.startswith("https:") and not place.startswith("https:"):
                 raise TransportError(f"{url} redirects to an address without TLS: {place}.")
         raise TransportError(f"{url} redirects more than {_REDIRECTS} times.")
+
+    def _asked(self, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+        """The answer at one place."""
+        try:
+            return self._pool.request(
+                "GET", url, headers=headers, preload_content=False, redirect=False
+            )
+        except ProtocolError as exc:
+            if not (self._line.is_reused and isinstance(exc.args[-1], RemoteDisconnected)):
+                raise
+        # It closed a connection that had served before, while this request was on its way: a new
+        # one is no retry of what failed (RFC 9112, section 9.3.1).
+        self._pool.clear()
+        return self._pool.request(
+            "GET", url, headers=headers, preload_content=False, redirect=False
+        )
 
     def _checked(self, url: str, response: urllib3.BaseHTTPResponse) -> urllib3.BaseHTTPResponse:
         """The answer, if it can be one to what was asked."""
@@ -178,10 +199,16 @@ class HttpTransport:
 
 
 class _Line:
-    """The socket that the call of the moment reads from, which another thread may cut."""
+    """The socket that the call of the moment reads from, which another thread may cut.
+
+    Attributes:
+        is_reused: Whether an earlier call read from the same connection.
+    """
 
     def __init__(self) -> None:
         self._socket: socket.socket | None = None
+        self._last: socket.socket | None = None
+        self.is_reused = False
 
     def pool(self, *, timeout: urllib3.Timeout, ca: bytes | None) -> urllib3.PoolManager:
         """Connections that tell this line which socket they read from."""
@@ -189,12 +216,12 @@ class _Line:
 
         class Plain(HTTPConnection):
             def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as there
-                line._socket = self.sock
+                line.reads_from(self)
                 return super().getresponse()
 
         class Tls(HTTPSConnection):
             def getresponse(self) -> urllib3.HTTPResponse:  # type: ignore[override] # as there
-                line._socket = self.sock
+                line.reads_from(self)
                 return super().getresponse()
 
         class PlainPool(urllib3.HTTPConnectionPool):
@@ -210,6 +237,11 @@ class _Line:
         )
         manager.pool_classes_by_scheme = {"http": PlainPool, "https": TlsPool}
         return manager
+
+    def reads_from(self, connection: HTTPConnection) -> None:
+        """Takes the socket of a connection that has sent its request."""
+        self.is_reused = connection.sock is self._last
+        self._socket = self._last = connection.sock
 
     def cut(self) -> None:
         """Ends whatever is read; called from another thread."""

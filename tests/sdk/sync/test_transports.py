@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import http.server
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -225,6 +226,31 @@ def test_what_was_not_asked_for_in_that_form_is_not_inflated() -> None:
 
         assert b"".join(transport.file("metadata/timestamp.json") or ()) == b"\x1f\x8b\x08\x00"
         transport.close()
+
+
+def test_a_connection_that_was_closed_between_two_calls_is_made_anew() -> None:
+    answer = b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfile"
+    served: list[int] = []
+
+    def serve(listening: socket.socket) -> None:
+        # Answers the first request of a connection, and hangs up when a second has come.
+        for number in range(3):
+            accepted, _ = listening.accept()
+            with accepted:
+                while accepted.recv(65536) and served[-1:] != [number]:
+                    accepted.sendall(answer)
+                    served.append(number)
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=serve, args=[listening])
+        thread.start()
+        transport = HttpTransport(f"http://127.0.0.1:{listening.getsockname()[1]}")
+        for _ in range(3):
+            assert b"".join(transport.file("metadata/timestamp.json") or ()) == b"file"
+        transport.close()
+        thread.join(10)
+
+    assert served == [0, 1, 2]
 
 
 def test_a_token_goes_to_its_own_server_alone() -> None:
