@@ -265,13 +265,14 @@ class Mutants:
 
     @property
     def left(self) -> list[str]:
-        """What lies there and should not."""
-        expected = {self._store, self._path.parent}
-        names = {"CURRENT", "lock", "installs", "files", "cache", "store.sqlite"}
+        """What lies there and is no part of the store."""
+        install = self._path.parent
+        found = [*self._folder.iterdir(), *install.iterdir(), *install.parent.iterdir()]
+        expected = {self._store, install}
         return [
             path.name
-            for path in self._folder.rglob("*")
-            if path not in expected and path.name not in names and path.parent.name != "files"
+            for path in found
+            if path not in expected and not path.name.startswith(database.FILE_NAME)
         ]
 
     def _snapshot(self, stream: bytes, inflated: int) -> None:
