@@ -27,6 +27,23 @@ _STAND_INS = 256  # queries made where the bundle has none; `fit_probes` looks a
 
 
 @dataclass(frozen=True, slots=True)
+class ListedCodebook:
+    """A codebook, and the list of every embedding that it was made of.
+
+    Attributes:
+        centroids: float16 (k, dim).
+        lists: int32 (n,).
+        probes: Lists to score, 1 to k.
+        probes_estimated: Whether they were fitted without held-out photos.
+    """
+
+    centroids: npt.NDArray[np.float16]
+    lists: npt.NDArray[np.int32]
+    probes: int
+    probes_estimated: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """What was made.
 
@@ -84,10 +101,7 @@ def make_generation(
     feedback = codes.feedback_of(scale, bundle.representative, bundle.queries)
     centroids = clustering.centroids(sample, k, rng)
     codebook = Codebook(centroids)
-    queries, probes_estimated = bundle.queries, False
-    if k > 1 and len(queries) == 0:
-        chosen = rng.choice(len(sample), min(len(sample), _STAND_INS), replace=False)
-        queries, probes_estimated = stand_in_queries(sample[chosen], rng), True
+    queries, probes_estimated = _queries(sample, k, bundle, rng)
     del sample
     progress("clustering", n, n)
 
@@ -112,6 +126,45 @@ def make_generation(
         probes_estimated=probes_estimated,
         saturated_share=saturated / n,
     )
+
+
+def make_codebook(
+    rows: EmbeddingRows,
+    bundle: Bundle,
+    scale: npt.NDArray[np.float32],
+    *,
+    rng: np.random.Generator,
+) -> ListedCodebook:
+    """Makes another codebook for a generation whose scale and codes stay.
+
+    Args:
+        rows: Of all images, one or more.
+        bundle: Of the generation; its queries count for the probes.
+        scale: float32 (dim,), of the generation.
+        rng: As for `make_generation`.
+
+    Raises:
+        CatalogError: An embedding is zero or not finite.
+    """
+    n, k = len(rows.rows), clustering.list_count(len(rows.rows))
+    _, sample = _survey(rows, min(n, clustering.ROWS_A_CENTROID * k), rng)
+    centroids = clustering.centroids(sample, k, rng)
+    codebook = Codebook(centroids)
+    queries, probes_estimated = _queries(sample, k, bundle, rng)
+    lists = np.concatenate([codebook.assign(block) for block in rows.blocks()])
+    feedback = codes.feedback_of(scale, bundle.representative, bundle.queries)
+    probes = fit_probes(codebook, scale, queries, _gallery(rows, lists), feedback=feedback)
+    return ListedCodebook(centroids, lists, probes, probes_estimated)
+
+
+def _queries(
+    sample: npt.NDArray[np.float32], k: int, bundle: Bundle, rng: np.random.Generator
+) -> tuple[npt.NDArray[np.float32], bool]:
+    """Queries that probes are fitted to, and whether they only stand in for photos."""
+    if k == 1 or len(bundle.queries):
+        return bundle.queries, False
+    chosen = rng.choice(len(sample), min(len(sample), _STAND_INS), replace=False)
+    return stand_in_queries(sample[chosen], rng), True
 
 
 def _survey(

@@ -44,7 +44,7 @@ from pocketlens_server.catalogue.operations import (
     apply,
 )
 from pocketlens_server.publishing import signing
-from pocketlens_server.publishing.encoding import image_of
+from pocketlens_server.publishing.images import image_of
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
 from tests.making.servers import Server
 from tests.making.shops import Shop, bare_bundle, make_shop

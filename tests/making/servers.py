@@ -16,7 +16,7 @@ from securesystemslib.signer import Signer
 
 from pocketlens import image_lists
 from pocketlens.formats import bundle as bundles
-from pocketlens.formats.manifest import encode
+from pocketlens.formats.manifest import Manifest, encode
 from pocketlens.products import Image, Price, Product
 from pocketlens_server.catalogue.operations import (
     DeleteImage,
@@ -130,9 +130,12 @@ class Server:
         finally:
             if self.connection.in_transaction:
                 self.connection.rollback()
-        encoded = {each.generation: encode(each) for each in published.manifests}
-        signing.publish(self.public, encoded, self.signers, now=self.now)
+        self.sign(*published.manifests)
         return published
+
+    def sign(self, *manifests: Manifest) -> None:
+        encoded = {each.generation: encode(each) for each in manifests}
+        signing.publish(self.public, encoded, self.signers, now=self.now)
 
 
 def change(server: Server, rng: random.Random) -> None:

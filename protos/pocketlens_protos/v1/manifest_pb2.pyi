@@ -28,7 +28,7 @@ class Changes(_message.Message):
     def __init__(self, base: _Optional[int] = ..., head: _Optional[int] = ..., inflated_size: _Optional[int] = ..., blob: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ["as_of", "bundle", "catalogue", "codebook", "deltas", "dim", "format", "generation", "images", "probes", "probes_estimated", "products", "retires_at", "rollout", "saturated_share", "scale", "signed_at", "snapshot", "state_hash", "version"]
+    __slots__ = ["as_of", "bundle", "catalogue", "codebook", "deltas", "dim", "format", "generation", "images", "probes", "probes_estimated", "products", "relist", "retires_at", "rollout", "saturated_share", "scale", "signed_at", "snapshot", "state_hash", "version"]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     CATALOGUE_FIELD_NUMBER: _ClassVar[int]
@@ -41,6 +41,7 @@ class Manifest(_message.Message):
     PROBES_ESTIMATED_FIELD_NUMBER: _ClassVar[int]
     PROBES_FIELD_NUMBER: _ClassVar[int]
     PRODUCTS_FIELD_NUMBER: _ClassVar[int]
+    RELIST_FIELD_NUMBER: _ClassVar[int]
     RETIRES_AT_FIELD_NUMBER: _ClassVar[int]
     ROLLOUT_FIELD_NUMBER: _ClassVar[int]
     SATURATED_SHARE_FIELD_NUMBER: _ClassVar[int]
@@ -61,6 +62,7 @@ class Manifest(_message.Message):
     probes: int
     probes_estimated: bool
     products: int
+    relist: Changes
     retires_at: int
     rollout: int
     saturated_share: float
@@ -69,4 +71,4 @@ class Manifest(_message.Message):
     snapshot: Changes
     state_hash: bytes
     version: int
-    def __init__(self, format: _Optional[int] = ..., catalogue: _Optional[str] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., signed_at: _Optional[int] = ..., state_hash: _Optional[bytes] = ..., images: _Optional[int] = ..., products: _Optional[int] = ..., dim: _Optional[int] = ..., scale: _Optional[bytes] = ..., bundle: _Optional[_Union[Blob, _Mapping]] = ..., codebook: _Optional[_Union[Blob, _Mapping]] = ..., probes: _Optional[int] = ..., probes_estimated: bool = ..., saturated_share: _Optional[float] = ..., snapshot: _Optional[_Union[Changes, _Mapping]] = ..., deltas: _Optional[_Iterable[_Union[Changes, _Mapping]]] = ..., retires_at: _Optional[int] = ..., rollout: _Optional[int] = ...) -> None: ...
+    def __init__(self, format: _Optional[int] = ..., catalogue: _Optional[str] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., signed_at: _Optional[int] = ..., state_hash: _Optional[bytes] = ..., images: _Optional[int] = ..., products: _Optional[int] = ..., dim: _Optional[int] = ..., scale: _Optional[bytes] = ..., bundle: _Optional[_Union[Blob, _Mapping]] = ..., codebook: _Optional[_Union[Blob, _Mapping]] = ..., probes: _Optional[int] = ..., probes_estimated: bool = ..., saturated_share: _Optional[float] = ..., snapshot: _Optional[_Union[Changes, _Mapping]] = ..., deltas: _Optional[_Iterable[_Union[Changes, _Mapping]]] = ..., retires_at: _Optional[int] = ..., rollout: _Optional[int] = ..., relist: _Optional[_Union[Changes, _Mapping]] = ...) -> None: ...

@@ -96,6 +96,8 @@ class Manifest:
         deltas: Each to `version`, by falling base.
         retires_at: From when on the generation gets no more versions; None while not known.
         rollout: Of 65,536 devices, how many may take this version.
+        relist: The list of every image at the version that brought this codebook, from 0; None
+            where no delta has an older base.
     """
 
     catalogue: str
@@ -116,6 +118,7 @@ class Manifest:
     deltas: Sequence[Changes]
     retires_at: datetime | None = None
     rollout: int = WHOLE_ROLLOUT
+    relist: Changes | None = None
 
     def delta_from(self, version: int) -> Changes | None:
         """The smallest delta for a store at `version`; None where it needs the snapshot."""
@@ -146,6 +149,7 @@ def encode(manifest: Manifest) -> bytes:
         deltas=[_changes_message(each) for each in manifest.deltas],
         retires_at=0 if retires is None else _microseconds(retires),
         rollout=manifest.rollout,
+        relist=None if manifest.relist is None else _changes_message(manifest.relist),
     ).SerializeToString(deterministic=True)
 
 
@@ -183,6 +187,9 @@ def decode(data: bytes) -> Manifest:
     bases = [each.base for each in deltas]
     _check(all(each.head == message.version for each in deltas), "deltas")
     _check(bases == sorted(set(bases), reverse=True) and 0 not in bases, "deltas")
+    relist = _read_changes(message.relist) if message.HasField("relist") else None
+    if relist is not None:
+        _check(relist.base == 0 and relist.head <= snapshot.head, "relist")
     codebook = _read_blob(message.codebook)
     lists, rest = divmod(codebook.size - 8, 2 * message.dim)
     _check(rest == 0 and 1 <= lists <= 1 << 16, "codebook")
@@ -205,6 +212,7 @@ def decode(data: bytes) -> Manifest:
         deltas=deltas,
         retires_at=_time(message.retires_at) if message.retires_at else None,
         rollout=message.rollout,
+        relist=relist,
     )
 
 

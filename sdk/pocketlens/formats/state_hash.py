@@ -75,6 +75,12 @@ class StateSum:
         self._sum = (self._sum - _sum_of(parts)) % _MODULUS
 
 
+def combined(*sums: bytes) -> bytes:
+    """S of all the parts that several sums are of."""
+    total = sum(int.from_bytes(each, "little") for each in sums) % _MODULUS
+    return total.to_bytes(SUM_BYTES, "little")
+
+
 def digest(identity: Identity, counts: Counts, state_sum: bytes) -> bytes:
     """The state hash, 32 bytes."""
     catalogue = identity.catalogue.encode()

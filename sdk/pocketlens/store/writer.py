@@ -200,12 +200,15 @@ class StoreWriter(Closing):
 
     def _write_lists(self, contents: Contents) -> None:
         self._insert("codebook", 2, [(1, contents.centroids.astype("<f2").tobytes())])
-        self._insert("list_chunks", 4, _list_chunks(contents))
+        chunks = list_chunks(
+            contents.image_keys, contents.codes, contents.lists, len(contents.centroids)
+        )
+        self._insert("list_chunks", 4, chunks)
         sizes = np.bincount(contents.lists, minlength=len(contents.centroids))
-        self._insert("list_sizes", 3, _map_chunks(sizes.astype("<u4")))
+        self._insert("list_sizes", 3, map_chunks(sizes.astype("<u4")))
         lists = np.zeros(_last(contents.image_keys), "<u2")
         lists[contents.image_keys.astype(np.int64) - 1] = contents.lists
-        self._insert("image_lists", 3, _map_chunks(lists))
+        self._insert("image_lists", 3, map_chunks(lists))
 
     def _write_images(self, contents: Contents, state: StateSum) -> None:
         counts, product_keys = _products_of_images(contents)
@@ -236,7 +239,7 @@ class StoreWriter(Closing):
                 state.add(block)
                 count += len(block)
             self._insert("attributes", 5, postings.rows())
-        self._insert("product_categories", 3, _map_chunks(np.array(numbers, "<u4")))
+        self._insert("product_categories", 3, map_chunks(np.array(numbers, "<u4")))
         offers = self._connection.execute("SELECT * FROM offers ORDER BY product_key")
         state.add(parts.encode(rows.read_offer(row)) for row in offers)
         (attribute_rows,) = self._connection.execute("SELECT count(*) FROM attributes").fetchone()
@@ -267,19 +270,32 @@ def _last(keys: npt.NDArray[np.uint32]) -> int:
     return int(keys[-1]) if len(keys) else 0
 
 
-def _list_chunks(contents: Contents) -> Iterator[rows.ChunkRow]:
-    order = np.argsort(contents.lists, kind="stable").astype(np.uint32)  # keys ascend in a list
-    bounds = np.searchsorted(contents.lists[order], np.arange(len(contents.centroids) + 1))
+def list_chunks(
+    image_keys: npt.NDArray[np.uint32],
+    codes: npt.NDArray[np.int8],
+    lists: npt.NDArray[np.int32],
+    count: int,
+) -> Iterator[rows.ChunkRow]:
+    """Yields every chunk of every list.
+
+    Args:
+        image_keys: uint32 (n,), in any order.
+        codes: int8 (n, dim), of them; may be mapped from a file.
+        lists: int32 (n,), of them.
+        count: Of the lists.
+    """
+    order = np.lexsort((image_keys, lists)).astype(np.uint32)
+    bounds = np.searchsorted(lists[order], np.arange(count + 1))
     for number, (start, stop) in enumerate(pairwise(bounds.tolist())):
         members = order[start:stop]
         for chunk in range(max(1, -(-len(members) // rows.CHUNK_CODES))):
             some = members[chunk * rows.CHUNK_CODES : (chunk + 1) * rows.CHUNK_CODES]
             place = (number << rows.PLACE_BITS) + chunk
-            keys, codes = contents.image_keys[some], contents.codes[some]
-            yield rows.chunk_row(place, keys, codes)
+            yield rows.chunk_row(place, image_keys[some], codes[some])
 
 
-def _map_chunks(values: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[int | bytes, ...]]:
+def map_chunks(values: npt.NDArray[np.unsignedinteger]) -> Iterator[tuple[int | bytes, ...]]:
+    """Yields the rows of a map whose key 1, 2, ... has the values (n,)."""
     for chunk, start in enumerate(range(0, len(values), rows.MAP_CHUNK)):
         blob = values[start : start + rows.MAP_CHUNK].tobytes()
         yield rows.map_row(chunk, blob)

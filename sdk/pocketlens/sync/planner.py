@@ -62,6 +62,8 @@ class Plan:
         action: What to do.
         manifest: That leads there.
         changes: Streams to apply, in order.
+        relist: Stream of the lists of another codebook, to apply before them; None where the store
+            has the codebook.
         blobs: Files that are needed, in the order in which they are.
         fetch_bytes: Of their pieces that are not at hand.
     """
@@ -71,6 +73,7 @@ class Plan:
     changes: tuple[Changes, ...] = ()
     blobs: tuple[Blob, ...] = ()
     fetch_bytes: int = 0
+    relist: Changes | None = None
 
 
 def make_plan(
@@ -145,10 +148,15 @@ def _plan(
     if have is None or whole or have.generation != manifest.generation:
         return snapshot
     delta = manifest.delta_from(have.version)
-    if delta is None or have.codebook_sha256 != manifest.codebook.sha256:
+    if delta is None:
         return snapshot
-    blobs = (delta.blob,)
-    plan = Plan(Action.DELTA, manifest, (delta,), blobs, _missing(blobs, at_hand))
+    blobs, relist = [delta.blob], None
+    if have.codebook_sha256 != manifest.codebook.sha256:
+        relist = manifest.relist
+        if relist is None or relist.head <= have.version:
+            return snapshot
+        blobs = [manifest.codebook, relist.blob, delta.blob]
+    plan = Plan(Action.DELTA, manifest, (delta,), tuple(blobs), _missing(blobs, at_hand), relist)
     return plan if plan.fetch_bytes <= snapshot.fetch_bytes else snapshot
 
 

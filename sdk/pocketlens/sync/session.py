@@ -15,12 +15,10 @@ from __future__ import annotations
 import hashlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-
-import numpy as np
 
 from pocketlens import golden_probe
 from pocketlens.durable_files import write_file
@@ -39,13 +37,15 @@ from pocketlens.formats.manifest import Changes, Manifest
 from pocketlens.options import SyncOptions
 from pocketlens.store import database, installs, marks, snapshots, trials, trusted
 from pocketlens.store.applying.applier import Applier
-from pocketlens.store.facts import Origin, StoreFacts
+from pocketlens.store.applying.relisting import NewCodebook, relist
+from pocketlens.store.facts import StoreFacts
 from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.trusted import Trusted
 from pocketlens.sync import trust
 from pocketlens.sync.observed import Observed
 from pocketlens.sync.planner import Action, Plan, make_plan
+from pocketlens.sync.signed_facts import codebook_of, origin_of
 from pocketlens.sync.transports import AtHand, Transport
 
 logger = logging.getLogger(__name__)
@@ -260,6 +260,8 @@ class _Job:
                 "another network, or allow more."
             )
         inflated = sum(each.inflated_size for each in plan.changes)
+        if plan.relist is not None:  # all codes are written anew
+            inflated += plan.relist.inflated_size + plan.manifest.images * len(plan.manifest.scale)
         bundle = plan.manifest.bundle.size if plan.action is Action.INSTALL else 0
         needed = plan.fetch_bytes + bundle + _GROWTH * inflated + _SPARE_BYTES
         free = shutil.disk_usage(self._directory).free
@@ -273,11 +275,24 @@ class _Job:
         """Changes rows of the install in use."""
         self._progress("writing", 0, 1)
         with database.changing(store.path) as connection:
-            facts = self._apply(connection, store.path, plan.changes[0])
+            places = self._relist(connection, store, plan)
+            facts = self._apply(connection, store.path, plan.changes[0], places)
             self._believe(connection, facts)
         trials.renew(store.install, plan.manifest)
         self._progress("writing", 1, 1)
         return facts
+
+    def _relist(
+        self, connection: database.Connection, store: Observed, plan: Plan
+    ) -> dict[int, int]:
+        """Gives the store the codebook of the manifest, if it has another."""
+        if plan.relist is None:
+            return {}
+        stream, codebook = self._stream(plan.relist), self._codebook(plan.manifest)
+        return relist(connection, store.install, stream, codebook)
+
+    def _codebook(self, manifest: Manifest) -> NewCodebook:
+        return codebook_of(manifest, b"".join(self._pieces.read(manifest.codebook)))
 
     def _mend_bundle(self, store: Observed, plan: Plan) -> None:
         """Puts the bundle of the install in use in place again, if it was fetched."""
@@ -290,8 +305,7 @@ class _Job:
         """Makes a new install and lets it take the place of the one in use."""
         manifest = plan.manifest
         model = self._bundle(plan)
-        data = b"".join(self._pieces.read(manifest.codebook))
-        centroids = np.frombuffer(data[8:], "<f2").reshape(-1, len(manifest.scale))
+        codebook = self._codebook(manifest)
         self._progress("writing", 0, len(plan.changes))
         can_go_back = self._store is not None and self._store.is_usable
         with installs.new_install(
@@ -300,7 +314,9 @@ class _Job:
             new.generation = manifest.generation.hex()
             path = new.folder / database.FILE_NAME
             reader = self._stream(plan.changes[0])
-            facts = snapshots.write(path, reader, centroids, _origin(manifest, reader))
+            facts = snapshots.write(
+                path, reader, codebook.centroids, origin_of(manifest, reader.header)
+            )
             self._progress("writing", 1, len(plan.changes))
             with database.changing(path) as connection:
                 for changes in plan.changes[1:]:
@@ -339,9 +355,15 @@ class _Job:
                 trusted.write(connection, believed)
         return store.facts
 
-    def _apply(self, connection: database.Connection, path: Path, changes: Changes) -> StoreFacts:
+    def _apply(
+        self,
+        connection: database.Connection,
+        path: Path,
+        changes: Changes,
+        new_places: Mapping[int, int] | None = None,
+    ) -> StoreFacts:
         reader = self._stream(changes)
-        applier = Applier(connection, path)
+        applier = Applier(connection, path, new_places)
         applier.apply(reader.header, reader.blocks())
         return applier.facts
 
@@ -369,19 +391,4 @@ def _at_hand(
         store.facts.version if store else 0,
         trust.versions(metadata),
         believed.metadata.get("timestamp.json", b""),
-    )
-
-
-def _origin(manifest: Manifest, reader: DeltaReader) -> Origin:
-    return Origin(
-        generation=manifest.generation.hex(),
-        bundle_sha256=manifest.bundle.sha256,
-        catalogue=manifest.catalogue,
-        version=reader.header.head,
-        as_of=reader.header.as_of,
-        scale=manifest.scale,
-        probes=manifest.probes,
-        probes_estimated=manifest.probes_estimated,
-        codebook_sha256=manifest.codebook.sha256,
-        saturated_share=manifest.saturated_share,
     )

@@ -28,7 +28,12 @@ AnyPart = TypeVar("AnyPart", bound=Part)
 
 
 def changes_since(
-    base: int, history: History, *, generation: int, code_of: Callable[[bytes], bytes]
+    base: int,
+    history: History,
+    *,
+    generation: int,
+    code_of: Callable[[bytes], bytes],
+    listed_at: int = 0,
 ) -> Iterator[Block]:
     """Yields final states of everything that changed after version `base`, deletions first.
 
@@ -37,6 +42,8 @@ def changes_since(
         history: At the version that the delta leads to, nothing waiting.
         generation: Number of the one whose codes and placements are wanted.
         code_of: SHA-256 of a picture to its code, int8 bytes.
+        listed_at: Version that brought the codebook: a store of an earlier one takes the lists of
+            that version beside the delta, which then says only what changed after it.
     """
     if base > 0:  # before the first version there was nothing to delete
         for keys in _cut(history.ended_since(PRODUCT, base)):
@@ -50,6 +57,11 @@ def changes_since(
     kept = _read(history.begun_since(IMAGE, base), ImagePart)
     for images in _blocks(replace(part, code=code_of(part.code)) for part in kept):
         yield Block(images=images)
+    yield from lists_since(max(base, listed_at) if base else 0, history, generation=generation)
+
+
+def lists_since(base: int, history: History, *, generation: int) -> Iterator[Block]:
+    """Yields the lists of all images that were placed after version `base`; 0 for every image."""
     placements = history.begun_since(placement_kind(generation), base)
     for placed in _blocks(_read(placements, PlacementPart)):
         yield Block(placements=placed)

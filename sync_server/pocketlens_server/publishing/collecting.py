@@ -24,7 +24,7 @@ from pocketlens.errors import ServerError
 from pocketlens.formats.manifest import Blob, Manifest, decode
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import signing
-from pocketlens_server.publishing.encoding import picture_of
+from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.storage.history import IMAGE
 
 _NOTES = "unnamed.json"
@@ -110,7 +110,8 @@ def _signed(public: Path, name: str) -> dict[str, Any]:
 
 
 def _blobs(manifest: Manifest) -> Iterable[Blob]:
-    changes = (manifest.snapshot, *manifest.deltas)
+    relist = () if manifest.relist is None else (manifest.relist,)
+    changes = (manifest.snapshot, *manifest.deltas, *relist)
     return (manifest.bundle, manifest.codebook, *(each.blob for each in changes))
 
 

@@ -10,7 +10,8 @@ Inside the caller's transaction. Every picture was embedded before.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
@@ -20,10 +21,11 @@ import numpy as np
 from pocketlens.embedding_files import EmbeddingFile, EmbeddingRows
 from pocketlens.formats import parts
 from pocketlens.formats.bundle import Bundle
-from pocketlens.formats.parts import ImagePart
 from pocketlens.generations import Progress, make_generation
 from pocketlens.query import codes
 from pocketlens.query.codebook import Codebook
+from pocketlens_server.publishing import drift
+from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.storage.history import IMAGE, History, placement_kind
 from pocketlens_server.storage.vectors import Generation, Vectors
 
@@ -62,14 +64,8 @@ def begin(
     pictures = list(dict.fromkeys(picture for _, picture in images))
     embeddings, coded = scratch / "embeddings", scratch / "codes"
     try:
-        with embeddings.open("wb") as file:
-            for some in _blocks(pictures):
-                file.write(vectors.embeddings(bundle, some).tobytes())
         made = make_generation(
-            EmbeddingRows(
-                EmbeddingFile(embeddings, 0, np.dtype("<f4"), facts.spec.dim),
-                np.arange(len(pictures)),
-            ),
+            embedding_rows(vectors, bundle, pictures, embeddings, dim=facts.spec.dim),
             facts,
             sha256,
             scratch=coded,
@@ -86,18 +82,52 @@ def begin(
             made.probes,
             made.probes_estimated,
             made.saturated_share,
+            listed_at=history.head + 1,
+            listed_images=len(images),
+            listed_distance=0.0,
         )
         vectors.put_generation(generation)
         for rows in _blocks(range(len(pictures))):
             vectors.put_codes(number, {pictures[row]: made.codes[row].tobytes() for row in rows})
-        lists = dict(zip(pictures, made.lists.tolist(), strict=True))
+        lists = made.lists
         del made
     finally:
         embeddings.unlink(missing_ok=True)
         coded.unlink(missing_ok=True)
+    return place_all(history, vectors, generation, images, dict(zip(pictures, lists, strict=True)))
+
+
+def embedding_rows(
+    vectors: Vectors, bundle: int, pictures: Sequence[bytes], file: Path, *, dim: int
+) -> EmbeddingRows:
+    """Embeddings of pictures, in their order, read from a file that is made for them."""
+    with file.open("wb") as writing:
+        for some in _blocks(pictures):
+            writing.write(vectors.embeddings(bundle, some).tobytes())
+    return EmbeddingRows(EmbeddingFile(file, 0, np.dtype("<f4"), dim), np.arange(len(pictures)))
+
+
+def place_all(
+    history: History,
+    vectors: Vectors,
+    generation: Generation,
+    images: Iterable[tuple[int, bytes]],
+    lists: Mapping[bytes, int],
+) -> Generation:
+    """Gives every image its list in a new codebook, which is kept with what it is like now.
+
+    Args:
+        history: Of the catalogue.
+        vectors: That have the generation.
+        generation: With its new codebook.
+        images: Key and picture of each.
+        lists: By picture.
+    """
     for key, picture in images:
-        _place(history, generation, key, lists[picture])
-    return generation
+        _place(history, generation, key, int(lists[picture]))
+    listed = replace(generation, listed_distance=drift.distance(history, vectors, generation))
+    vectors.put_generation(listed)
+    return listed
 
 
 def place_waiting(
@@ -135,19 +165,6 @@ def place_waiting(
 def _place(history: History, generation: Generation, key: int, number: int) -> None:
     kind = placement_kind(generation.number)
     history.put(kind, key, parts.encode_placement(key, number))
-
-
-def picture_of(value: bytes) -> bytes:
-    """SHA-256 of the picture of an image, which its part has in place of a code."""
-    return image_of(value).code
-
-
-def image_of(value: bytes) -> ImagePart:
-    """The image that a value of history is, its picture in place of a code."""
-    part = parts.decode(value)
-    if not isinstance(part, ImagePart):
-        raise TypeError(f"Expected an image. Received {part!r}.")
-    return part
 
 
 def _blocks(values: Iterable[Value]) -> Iterator[Sequence[Value]]:

@@ -25,7 +25,6 @@ from pocketlens.formats import parts
 from pocketlens.formats.parts import ImagePart, PlacementPart
 from pocketlens.query import codes
 from pocketlens.query.codebook import Codebook, stand_in_queries
-from pocketlens_server.publishing.encoding import image_of
 from pocketlens_server.publishing.gate_limits import GateLimits
 from pocketlens_server.publishing.gates import (
     Finding,
@@ -36,6 +35,7 @@ from pocketlens_server.publishing.gates import (
     not_found,
     shared_pictures,
 )
+from pocketlens_server.publishing.images import image_of
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.storage.history import IMAGE, PRODUCT, History, placement_kind
 from pocketlens_server.storage.vectors import Generation

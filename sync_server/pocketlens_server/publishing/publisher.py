@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import struct
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -23,13 +24,15 @@ import numpy as np
 from pocketlens.errors import CatalogError, StateMismatch
 from pocketlens.formats import state_hash
 from pocketlens.formats.delta import DeltaReader, DeltaStream, Header
+from pocketlens.formats.delta_blocks import Block
 from pocketlens.formats.manifest import WHOLE_ROLLOUT, Changes, Manifest, encode
 from pocketlens.formats.state_hash import Counts, Identity
 from pocketlens.query.codebook import Codebook
-from pocketlens_server.publishing import encoding, keeping, planner, states
-from pocketlens_server.publishing.changes import changes_since
+from pocketlens_server.publishing import encoding, keeping, planner, relisting, states
+from pocketlens_server.publishing.changes import changes_since, lists_since
 from pocketlens_server.publishing.gate_limits import Gate
 from pocketlens_server.publishing.gates import Gates
+from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.publishing.inspection import Inspection
 from pocketlens_server.publishing.keeping import Keeping
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
@@ -82,19 +85,20 @@ def publish(
         raise CatalogError("Expected a model. Add one: pocketlens-server model add SHOP.tflite")
     if next(history.values(IMAGE), None) is None and history.head == 0:
         raise CatalogError("Expected images. Push some: pocketlens-server push LIST")
-    generations, to_begin = vectors.generations(), bundles_to_begin(catalogue)
+    to_begin = bundles_to_begin(catalogue)
     inspection = None if gates is None else Inspection(catalogue, gates.limits)
     if gates and inspection:
         found = inspection.of_waiting(to_begin)
         if any(each.gate is Gate.VECTORS for each in found):  # it cannot be placed
             gates.hold(found, version=history.head + 1)
-    for generation in generations:
+    for generation in vectors.generations():
         facts = catalogue.bundles[generation.bundle].facts
         encoding.place_waiting(history, vectors, generation, facts)
+        relisting.renewed(history, vectors, generation, facts, rng=rng)
     for bundle in to_begin:
-        generations.append(_begin(catalogue, bundle, rng))
+        _begin(catalogue, bundle, rng)
     if gates and inspection:
-        for generation in generations:
+        for generation in vectors.generations():
             found += inspection.of_generation(generation, rng)
         gates.hold(found, version=history.head + 1)
     base = history.head
@@ -115,7 +119,7 @@ def bundles_to_begin(catalogue: Catalogue) -> list[OpenBundle]:
     begun = {generation.bundle for generation in catalogue.vectors.generations()}
     if begun.issuperset(catalogue.bundles):
         return []
-    pictures = [encoding.picture_of(value) for _, value in catalogue.history.values(IMAGE)]
+    pictures = [picture_of(value) for _, value in catalogue.history.values(IMAGE)]
     return [
         bundle
         for number, bundle in sorted(catalogue.bundles.items())
@@ -125,9 +129,9 @@ def bundles_to_begin(catalogue: Catalogue) -> list[OpenBundle]:
     ]
 
 
-def _begin(catalogue: Catalogue, bundle: OpenBundle, rng: np.random.Generator) -> Generation:
+def _begin(catalogue: Catalogue, bundle: OpenBundle, rng: np.random.Generator) -> None:
     with tempfile.TemporaryDirectory() as scratch:
-        return encoding.begin(
+        encoding.begin(
             catalogue.history,
             catalogue.vectors,
             bundle=bundle.number,
@@ -153,10 +157,14 @@ class _Work:
     after: State
 
     @property
+    def listed_at(self) -> int:
+        """The version that brought the codebook."""
+        return self.generation.listed_at
+
+    @property
     def state_hash(self) -> bytes:
         """32 bytes."""
-        codebook = Codebook(self.generation.centroids, index="exact").sha256
-        identity = Identity(self.catalogue.name, self.generation.id, codebook)
+        identity = Identity(self.catalogue.name, self.generation.id, self._codebook_sha256)
         images, products = self.after.images, self.after.products
         counts = Counts(images, images, products, products)
         return state_hash.digest(identity, counts, self.after.state_sum)
@@ -169,32 +177,76 @@ class _Work:
         """
         catalogue, number = self.catalogue, self.generation.number
         code_of = codes_of(catalogue.vectors, number)
-        blocks = changes_since(base, catalogue.history, generation=number, code_of=code_of)
-        stream = DeltaStream(self._header(base), blocks)
-        blob = catalogue.blobs.put(stream)
-        before = states.NOTHING if base == 0 else catalogue.vectors.state(number, base)
-        with catalogue.blobs.path(blob.sha256).open("rb") as file:
-            read = DeltaReader(iter(lambda: file.read(_READ_BYTES), b""), stream.inflated_size)
+        blocks = changes_since(
+            base,
+            catalogue.history,
+            generation=number,
+            code_of=code_of,
+            listed_at=self.listed_at,
+        )
+        changes = self._kept(base, blocks)
+        with self._reading(changes) as read:
             replayed = states.replayed(
-                before or states.NOTHING,
+                self._before(base),
                 read,
                 catalogue.history,
                 generation=number,
                 code_of=code_of,
+                listed_at=self.listed_at,
             )
         if replayed != self.after:
             raise StateMismatch(
                 f"The delta from version {base} to {self.version} leads to another state than "
                 "history has. Nothing was published."
             )
+        return changes
+
+    def relist(self) -> Changes:
+        """The list of every image at this version, read back.
+
+        Raises:
+            StateMismatch: It says something else than history.
+        """
+        changes = self._kept(
+            0, lists_since(0, self.catalogue.history, generation=self.generation.number)
+        )
+        with self._reading(changes) as read:
+            if states.listed(read) != self.after.placed_sum:
+                raise StateMismatch(
+                    f"The lists of version {self.version} are others than history has. Nothing "
+                    "was published."
+                )
+        return changes
+
+    def _before(self, base: int) -> State:
+        """The state that a delta from `base` begins with, the device having the codebook."""
+        number, vectors = self.generation.number, self.catalogue.vectors
+        before = (vectors.state(number, base) if base else None) or states.NOTHING
+        if not 0 < base < self.listed_at:
+            return before
+        listed = vectors.state(number, self.listed_at) or states.NOTHING
+        return replace(before, placed_sum=listed.placed_sum)
+
+    def _kept(self, base: int, blocks: Iterable[Block]) -> Changes:
+        stream = DeltaStream(self._header(base), blocks)
+        blob = self.catalogue.blobs.put(stream)
         return Changes(base, self.version, stream.inflated_size, blob)
+
+    @contextmanager
+    def _reading(self, changes: Changes) -> Iterator[DeltaReader]:
+        with self.catalogue.blobs.path(changes.blob.sha256).open("rb") as file:
+            yield DeltaReader(iter(lambda: file.read(_READ_BYTES), b""), changes.inflated_size)
+
+    @property
+    def _codebook_sha256(self) -> bytes:
+        return Codebook(self.generation.centroids, index="exact").sha256
 
     def _header(self, base: int) -> Header:
         generation = self.generation
         return Header(
             catalogue=self.catalogue.name,
             generation=generation.id,
-            codebook_sha256=Codebook(generation.centroids, index="exact").sha256,
+            codebook_sha256=self._codebook_sha256,
             base=base,
             head=self.version,
             as_of=self.now,
@@ -228,7 +280,10 @@ def _published(
     work = _Work(catalogue, generation, version, now, after)
     oldest = vectors.oldest_state(number)
     deltas = tuple(work.changes(each) for each in planner.bases(version, oldest))
-    snapshot = vectors.snapshot(number)
+    snapshot, relist = vectors.snapshot(number), vectors.relist(number)
+    if snapshot is not None and generation.listed_at == version:
+        snapshot, relist = None, work.relist()  # that snapshot's lists are of another codebook
+        vectors.put_relist(number, relist)
     if snapshot is None or planner.is_snapshot_due(
         version,
         snapshot.head,
@@ -258,4 +313,5 @@ def _published(
         snapshot=snapshot,
         deltas=deltas,
         retires_at=generation.retires_at,
+        relist=relist if relist and any(each.base < relist.head for each in deltas) else None,
     )

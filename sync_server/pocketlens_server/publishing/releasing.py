@@ -32,19 +32,18 @@ from pocketlens_server.catalogue.pushing import embed_missing
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import (
     collecting,
-    encoding,
     keeping,
     keys,
     publisher,
     signing,
 )
 from pocketlens_server.publishing.collecting import Collected
-from pocketlens_server.publishing.encoding import image_of
 from pocketlens_server.publishing.gate_limits import Gate
 from pocketlens_server.publishing.gates import Gates
+from pocketlens_server.publishing.images import image_of, picture_of
+from pocketlens_server.publishing.keys import Signers
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.publishing.publisher import Published
-from pocketlens_server.publishing.signing import Signers
 from pocketlens_server.storage.blobs import Blobs, describe
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
 
@@ -109,7 +108,7 @@ def add_model(
     blob = Blobs(folder.public / "blobs").put([data])
     with folder.changing() as tables:
         tables.vectors.bundle(sha256)
-        pictures = [encoding.picture_of(value) for _, value in tables.history.values(IMAGE)]
+        pictures = [picture_of(value) for _, value in tables.history.values(IMAGE)]
     embed_missing(folder, pictures, progress=progress)
     with folder.changing():  # one signs at a time
         signing.add_model(folder.public, blob, signers, now=now)

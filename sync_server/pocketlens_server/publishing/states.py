@@ -19,11 +19,11 @@ from pocketlens.formats import parts
 from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.parts import Part
 from pocketlens.formats.state_hash import StateSum
-from pocketlens_server.publishing.encoding import image_of
+from pocketlens_server.publishing.images import image_of
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History, placement_kind
 from pocketlens_server.storage.vectors import State
 
-NOTHING = State(StateSum().value, 0, 0)
+NOTHING = State(StateSum().value, StateSum().value, 0, 0)
 CodeOf = Callable[[bytes], bytes]
 """SHA-256 of a picture to its code, int8 bytes."""
 
@@ -62,9 +62,10 @@ def advanced(
         code_of: For its codes.
     """
     at_base = _At(history, base, generation, code_of)
-    state, counts = StateSum(before.state_sum), {}
-    for kind in (PRODUCT, OFFER, IMAGE, placement_kind(generation)):
-        counts[kind] = 0
+    whole, placed, counts = StateSum(before.parts_sum), StateSum(before.placed_sum), {}
+    placements = placement_kind(generation)
+    for kind in (PRODUCT, OFFER, IMAGE, placements):
+        state, counts[kind] = placed if kind == placements else whole, 0
         for key in history.ended_since(kind, base):
             old = at_base.part(kind, key)
             if old is not None:
@@ -76,7 +77,12 @@ def advanced(
             if old is not None:
                 state.subtract([old])
             counts[kind] += old is None
-    return State(state.value, before.images + counts[IMAGE], before.products + counts[PRODUCT])
+    return State(
+        whole.value,
+        placed.value,
+        before.images + counts[IMAGE],
+        before.products + counts[PRODUCT],
+    )
 
 
 def replayed(
@@ -86,28 +92,35 @@ def replayed(
     *,
     generation: int,
     code_of: CodeOf,
+    listed_at: int = 0,
 ) -> State:
     """The state that a device at the delta's base has after it.
 
     Args:
-        before: At the base.
+        before: At the base; its placements are those of `listed_at`, if that is later.
         delta: At its beginning.
         history: That knows the base.
         generation: Number of the delta's.
         code_of: For its codes.
+        listed_at: Version that brought the codebook, whose lists the device takes first.
 
     Raises:
         StateMismatch: It deletes and puts the same part, or cannot be read.
     """
-    at_base = _At(history, delta.header.base, generation, code_of)
-    state, counts = StateSum(before.state_sum), {IMAGE: 0, PRODUCT: 0}
+    base = delta.header.base
+    at_base = _At(history, base, generation, code_of)
+    placed_at = _At(history, max(base, listed_at) if base else 0, generation, code_of)
+    whole, placed = StateSum(before.parts_sum), StateSum(before.placed_sum)
+    counts = {IMAGE: 0, PRODUCT: 0}
     placements, seen = placement_kind(generation), set()
 
     def take(kind: int, key: int, new: bytes | None) -> None:
         if (kind, key) in seen:
             raise StateMismatch(f"Expected each part once. Received {kind} {key} again.")
         seen.add((kind, key))
-        old = at_base.part(kind, key)
+        is_placement = kind == placements
+        state = placed if is_placement else whole
+        old = (placed_at if is_placement else at_base).part(kind, key)
         if old is not None:
             state.subtract([old])
         if new is not None:
@@ -131,4 +144,17 @@ def replayed(
         take_all(OFFER, block.offers)
         take_all(IMAGE, block.images)
         take_all(placements, block.placements)
-    return State(state.value, before.images + counts[IMAGE], before.products + counts[PRODUCT])
+    return State(
+        whole.value,
+        placed.value,
+        before.images + counts[IMAGE],
+        before.products + counts[PRODUCT],
+    )
+
+
+def listed(stream: DeltaReader) -> bytes:
+    """S of the placements in a stream of lists, 64 bytes."""
+    placed = StateSum()
+    for block in stream.blocks():
+        placed.add(map(parts.encode, block.placements))
+    return placed.value

@@ -17,6 +17,7 @@ from importlib import resources
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.formats import state_hash
 from pocketlens.formats.manifest import Blob, Changes
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -25,7 +26,7 @@ _AT_ONCE = 500  # pictures a query; the oldest SQLite takes 999
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A bundle, a scale, and the codebook that its codes are listed by.
+    """A bundle, a scale, and the codebook that its codes are listed by now.
 
     Attributes:
         number: From 1.
@@ -36,6 +37,9 @@ class Generation:
         probes: Lists that a search scores.
         probes_estimated: Whether they were fitted without held-out photos.
         saturated_share: Components of codes at the limit, 0 to 1, when they were made.
+        listed_at: Version that brought the codebook.
+        listed_images: That there were then.
+        listed_distance: Mean of 1 - cosine between images and their centroids then.
         retires_at: From when on it gets no more versions; None in the newest.
     """
 
@@ -47,6 +51,9 @@ class Generation:
     probes: int
     probes_estimated: bool
     saturated_share: float
+    listed_at: int
+    listed_images: int
+    listed_distance: float
     retires_at: datetime | None = None
 
 
@@ -55,13 +62,20 @@ class State:
     """What a generation's state hash is made of, at a version.
 
     Attributes:
-        state_sum: S, 64 bytes.
+        parts_sum: S of all parts but placements, 64 bytes.
+        placed_sum: S of the placements, 64 bytes.
         images, products: Counts.
     """
 
-    state_sum: bytes
+    parts_sum: bytes
+    placed_sum: bytes
     images: int
     products: int
+
+    @property
+    def state_sum(self) -> bytes:
+        """S, 64 bytes."""
+        return state_hash.combined(self.parts_sum, self.placed_sum)
 
 
 class Vectors:
@@ -130,7 +144,7 @@ class Vectors:
         """Keeps a generation, in the place of what was known of it."""
         retires = generation.retires_at
         self._connection.execute(
-            "INSERT OR REPLACE INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO generations VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 generation.number,
                 generation.bundle,
@@ -140,13 +154,16 @@ class Vectors:
                 generation.probes,
                 generation.probes_estimated,
                 generation.saturated_share,
+                generation.listed_at,
+                generation.listed_images,
+                generation.listed_distance,
                 None if retires is None else (retires - _EPOCH) // timedelta(microseconds=1),
             ),
         )
 
     def forget_generation(self, generation: Generation) -> None:
         """Forgets a generation, and its bundle if no other is made by that."""
-        for table in ("codes", "snapshots", "manifests", "states"):
+        for table in ("codes", "streams", "manifests", "states"):
             statement = f"DELETE FROM {table} WHERE generation = ?"  # noqa: S608 # our names
             self._connection.execute(statement, (generation.number,))
         self._connection.execute("DELETE FROM generations WHERE number = ?", (generation.number,))
@@ -174,14 +191,22 @@ class Vectors:
     def put_state(self, generation: int, version: int, state: State) -> None:
         """Keeps the state of a generation at a version."""
         self._connection.execute(
-            "INSERT INTO states VALUES (?, ?, ?, ?, ?)",
-            (generation, version, state.state_sum, state.images, state.products),
+            "INSERT INTO states VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                generation,
+                version,
+                state.parts_sum,
+                state.placed_sum,
+                state.images,
+                state.products,
+            ),
         )
 
     def state(self, generation: int, version: int) -> State | None:
         """The state of a generation at a version; None where it was not there, or is forgotten."""
         query = (
-            "SELECT state_sum, images, products FROM states WHERE generation = ? AND version = ?"
+            "SELECT parts_sum, placed_sum, images, products FROM states"
+            " WHERE generation = ? AND version = ?"
         )
         found = self._connection.execute(query, (generation, version)).fetchone()
         return None if found is None else State(*found)
@@ -219,25 +244,41 @@ class Vectors:
 
     def put_snapshot(self, generation: int, snapshot: Changes) -> None:
         """Keeps what is known of a snapshot, in the place of the one before."""
-        blob = snapshot.blob
+        self._put_stream(generation, "snapshot", snapshot)
+
+    def snapshot(self, generation: int) -> Changes | None:
+        """The newest snapshot of a generation."""
+        return self._stream(generation, "snapshot")
+
+    def put_relist(self, generation: int, relist: Changes) -> None:
+        """Keeps what is known of the lists of a codebook, in the place of those before."""
+        self._put_stream(generation, "relist", relist)
+
+    def relist(self, generation: int) -> Changes | None:
+        """The lists that the codebook of a generation brought; None for its first codebook."""
+        return self._stream(generation, "relist")
+
+    def _put_stream(self, generation: int, kind: str, stream: Changes) -> None:
+        blob = stream.blob
         self._connection.execute(
-            "INSERT OR REPLACE INTO snapshots VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO streams VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
                 generation,
-                snapshot.head,
-                snapshot.inflated_size,
+                kind,
+                stream.head,
+                stream.inflated_size,
                 blob.sha256,
                 blob.size,
                 b"".join(blob.pieces),
             ),
         )
 
-    def snapshot(self, generation: int) -> Changes | None:
-        """The newest snapshot of a generation."""
+    def _stream(self, generation: int, kind: str) -> Changes | None:
         query = (
-            "SELECT version, inflated, sha256, bytes, pieces FROM snapshots WHERE generation = ?"
+            "SELECT version, inflated, sha256, bytes, pieces FROM streams"
+            " WHERE generation = ? AND kind = ?"
         )
-        found = self._connection.execute(query, (generation,)).fetchone()
+        found = self._connection.execute(query, (generation, kind)).fetchone()
         if found is None:
             return None
         version, inflated, sha256, size, pieces = found
@@ -265,8 +306,11 @@ def _generation(
     scale: bytes,
     centroids: bytes,
     probes: int,
-    estimated: int,
-    saturated: float,
+    probes_estimated: int,
+    saturated_share: float,
+    listed_at: int,
+    listed_images: int,
+    listed_distance: float,
     retires_at: int | None,
 ) -> Generation:
     """A row of the table."""
@@ -277,7 +321,10 @@ def _generation(
         np.frombuffer(scale, "<f4"),
         np.frombuffer(centroids, "<f2").reshape(-1, len(scale) // 4),
         probes,
-        bool(estimated),
-        saturated,
+        bool(probes_estimated),
+        saturated_share,
+        listed_at,
+        listed_images,
+        listed_distance,
         None if retires_at is None else _EPOCH + timedelta(microseconds=retires_at),
     )

@@ -23,6 +23,9 @@ CREATE TABLE generations (
     probes           INTEGER NOT NULL,      -- lists that a search scores
     probes_estimated INTEGER NOT NULL,      -- 1 without held-out photos
     saturated_share  REAL NOT NULL,         -- of components of codes, 0 to 1, when they were made
+    listed_at        INTEGER NOT NULL,      -- version that brought the codebook
+    listed_images    INTEGER NOT NULL,      -- that there were then
+    listed_distance  REAL NOT NULL,         -- mean, from images to their centroids, then
     retires_at       INTEGER                -- microseconds since 1970-01-01 UTC; NULL in the newest
 );
 
@@ -33,15 +36,17 @@ CREATE TABLE codes (
     PRIMARY KEY (generation, picture)
 ) WITHOUT ROWID;
 
--- The newest snapshot of each generation.
-CREATE TABLE snapshots (
-    generation INTEGER PRIMARY KEY,
+-- The newest snapshot of each generation, and the lists that its newest codebook brought.
+CREATE TABLE streams (
+    generation INTEGER NOT NULL,
+    kind       TEXT NOT NULL,       -- snapshot or relist
     version    INTEGER NOT NULL,
     inflated   INTEGER NOT NULL,    -- bytes of its stream before it was compressed
     sha256     BLOB NOT NULL,
     bytes      INTEGER NOT NULL,
-    pieces     BLOB NOT NULL        -- SHA-256 of each piece of 1 MiB
-);
+    pieces     BLOB NOT NULL,       -- SHA-256 of each piece of 1 MiB
+    PRIMARY KEY (generation, kind)
+) WITHOUT ROWID;
 
 -- The manifest of each generation at its newest version, as it is signed.
 CREATE TABLE manifests (
@@ -53,7 +58,8 @@ CREATE TABLE manifests (
 CREATE TABLE states (
     generation INTEGER NOT NULL,
     version    INTEGER NOT NULL,
-    state_sum  BLOB NOT NULL,       -- S, 64 bytes
+    parts_sum  BLOB NOT NULL,       -- S of all parts but placements, 64 bytes
+    placed_sum BLOB NOT NULL,       -- S of the placements, 64 bytes
     images     INTEGER NOT NULL,
     products   INTEGER NOT NULL,
     PRIMARY KEY (generation, version)

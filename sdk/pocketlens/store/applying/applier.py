@@ -15,7 +15,7 @@ Memory is bounded by the delta and the lists that it touches.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,12 +45,18 @@ _AT_ONCE = 500  # keys a query; the oldest SQLite takes 999
 class Applier:
     """One delta into one store; used once, by one thread. After an error, roll back."""
 
-    def __init__(self, connection: database.Connection, path: Path) -> None:
+    def __init__(
+        self,
+        connection: database.Connection,
+        path: Path,
+        new_places: Mapping[int, int] | None = None,
+    ) -> None:
         """Reads the store's facts.
 
         Args:
             connection: Of the store, inside a transaction that may write.
             path: Of its file, for errors.
+            new_places: Lists of images that the store lacks, as `relisting.relist` gives them.
 
         Raises:
             StoreCorrupt: The facts are damaged.
@@ -60,6 +66,7 @@ class Applier:
         self._state = StateSum(self.facts.state_sum)
         self._images: dict[int, ImagePart | None] = {}
         self._placements: dict[int, int] = {}
+        self._new_places = new_places or {}
         self._counts = {"products": self.facts.products, "offers": self.facts.products}
         self._max_product_key = self.facts.max_product_key
         self._categories = Categories(connection, self.facts.categories)
@@ -201,7 +208,8 @@ class Applier:
                     links.put(key, ())
                     grown -= 1
                 continue
-            after = self._placements.get(key, before)
+            place = self._new_places.get(key) if is_new else before
+            after = self._placements.get(key, place)
             if after is None or (is_new and part is None) or after >= self.facts.lists:
                 raise _mismatch(
                     f"image {key} in no list, or a place for an image that is not there"
