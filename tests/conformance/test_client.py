@@ -13,8 +13,10 @@ import os
 import shlex
 import shutil
 import sqlite3
+import struct
 import subprocess
 import sys
+import zlib
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -153,8 +155,19 @@ def test_store_of_a_newer_format_is_named_as_such(store: Path, tmp_path: Path) -
     newer = _copy(store, tmp_path)
     with closing(sqlite3.connect(newer)) as connection, connection:
         connection.execute("PRAGMA user_version = 99")
+        value = struct.pack("<q", 99)
+        row = value, zlib.crc32(b"format\0" + value)
+        connection.execute("UPDATE facts SET value = ?, checksum = ? WHERE name = 'format'", row)
 
     assert ask("store", str(tmp_path / "store"))[0] == 3
+
+
+def test_store_whose_number_of_the_format_rotted_is_damaged(store: Path, tmp_path: Path) -> None:
+    rotten = _copy(store, tmp_path)
+    with closing(sqlite3.connect(rotten)) as connection, connection:
+        connection.execute("PRAGMA user_version = 99")
+
+    assert ask("store", str(tmp_path / "store"))[0] == 1
 
 
 @pytest.mark.parametrize("command", case_answers.COMMANDS)

@@ -257,9 +257,12 @@ def _format_in_rows(connection: Connection) -> int | None:
 
 
 def _check_schema(connection: Connection, path: Path) -> None:
-    """One flipped bit in a column's type makes a comparison with it answer otherwise."""
+    """One flipped bit in a column's type makes a comparison with it answer otherwise.
+
+    Another makes a text a blob.
+    """
     found = connection.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").fetchall()
-    if {_bare(sql) for (sql,) in found} != _expected():
+    if {_bare(sql) if isinstance(sql, str) else "" for (sql,) in found} != _expected():
         raise StoreCorrupt(f"The schema of the store's database {path} is damaged. {MEND}")
 
 
