@@ -17,7 +17,6 @@ import logging
 import sys
 import tempfile
 import traceback
-from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter
 
@@ -36,7 +35,6 @@ def main() -> int:
     parser.add_argument("--flips", type=int, default=1_000, help="of single bits of each big file")
     parser.add_argument("--quick", action="store_true", help="40 damages")
     parser.add_argument("--unreadable", action="store_true", help="only files without a mode")
-    parser.add_argument("--folder", type=Path, help="where to work; a new one if left")
     parser.add_argument("--json", type=argparse.FileType("w"), help="write figures and goals there")
     parser.add_argument("--seed", type=int, default=10)
     arguments = parser.parse_args()
@@ -51,9 +49,8 @@ def main() -> int:
     else:
         flips = [Damage(place, "flipped") for place in FLIPPED] * arguments.flips
         chosen = damages() * arguments.rounds + flips
-    with ExitStack() as left:
-        folder = arguments.folder or Path(left.enter_context(tempfile.TemporaryDirectory()))
-        figures = measured(folder, chosen, rng)
+    with tempfile.TemporaryDirectory() as name:
+        figures = measured(Path(name), chosen, rng)
     goals = [{"name": "broken_promises", "value": figures["broken_promises"], "goal": 0}]
     goals[0]["met"] = figures["broken_promises"] == 0
     print(f"{figures['damages']} damages")

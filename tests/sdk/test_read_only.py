@@ -7,9 +7,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import stat
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -60,6 +60,14 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Server:
 
 
 @pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """A folder that everybody may enter; every session of pytest closes its own to others."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
 def store(server: Server, tmp_path: Path) -> Path:
     sync(server, tmp_path / "store")
     np.save(tmp_path / "vector.npy", server.shop.embeddings[4])
@@ -69,19 +77,6 @@ def store(server: Server, tmp_path: Path) -> Path:
 def sync(server: Server, store: Path) -> None:
     transport = FolderTransport(server.public)
     session.sync(store, transport, catalogue="main", root=server.root, now=server.now)
-
-
-@pytest.fixture
-def reachable(tmp_path: Path) -> Iterator[None]:
-    """Every folder above may be entered by everybody, for as long as the test runs."""
-    folders = [tmp_path, *tmp_path.parents]
-    mine = [each for each in folders if each.stat().st_uid == os.getuid() and each != Path("/")]
-    modes = {each: stat.S_IMODE(each.stat().st_mode) for each in mine}
-    for folder, mode in modes.items():
-        folder.chmod(mode | 0o055)
-    yield
-    for folder, mode in modes.items():
-        folder.chmod(mode)
 
 
 CHECKSUM = checksum(b"unknown\0")  # of a fact that a reader passes over
@@ -121,7 +116,6 @@ def database(store: Path) -> Path:
     return installs.current(store) / "store.sqlite"
 
 
-@pytest.mark.usefixtures("reachable")
 def test_a_copy_opens_where_nothing_may_be_written(store: Path, tmp_path: Path) -> None:
     assert database(store).read_bytes()[18:20] == b"\2\2"  # journal mode WAL
     for name in ("one file", "with an empty log"):
@@ -139,7 +133,6 @@ def test_a_copy_opens_where_nothing_may_be_written(store: Path, tmp_path: Path) 
         assert sorted(copy.rglob("*")) == before
 
 
-@pytest.mark.usefixtures("reachable")
 def test_changes_that_cannot_be_read_there_are_said(store: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy"
     with closing(sqlite3.connect(database(store))) as connection:
@@ -158,7 +151,6 @@ def test_changes_that_cannot_be_read_there_are_said(store: Path, tmp_path: Path)
         assert lens.facts.version == 1
 
 
-@pytest.mark.usefixtures("reachable")
 def test_a_store_that_changes_under_a_reader_without_locks_is_not_believed(
     store: Path, tmp_path: Path
 ) -> None:
@@ -177,7 +169,6 @@ def test_a_store_that_changes_under_a_reader_without_locks_is_not_believed(
         assert nobody.search().startswith("StoreReadOnly ")
 
 
-@pytest.mark.usefixtures("reachable")
 def test_a_copy_of_an_install_on_trial_gets_no_mark(
     server: Server, store: Path, tmp_path: Path
 ) -> None:
