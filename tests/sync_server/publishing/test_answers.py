@@ -28,5 +28,7 @@ def test_after_another_root_everything_is_told(tmp_path: Path) -> None:
     everything = newer(repository.folder, Asked(b"", 1, versions | {"root": 1})).files
 
     assert nothing == {}
-    metadata = [name.removesuffix(".json") for name in everything if name.startswith("metadata/")]
-    assert {name.rpartition("/")[2].rpartition(".")[2] for name in metadata} == set(keys.ROLES)
+    roles = {  # and the newest manifest
+        name.rpartition("/")[2].removesuffix(".json").rpartition(".")[2] for name in everything
+    }
+    assert roles == {*keys.ROLES, "newest"}
