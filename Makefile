@@ -68,7 +68,7 @@ base: .venv-base/ready
 	.venv-base/bin/python tools/check_base_install.py
 
 test: env tflite-runtime
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 # tflite-runtime exists for Python 3.11 at most, and for numpy 1 only: an environment of its own.
 tflite-runtime:
