@@ -41,11 +41,12 @@ def resized(
     for changed, sign in ((removed, -1), (added, 1)):
         after += sign * np.bincount(places(keys, sizes, changed), minlength=count)
     over = np.flatnonzero(after > limit)
-    is_sparse = count > 1 and after.sum() < _LEAST_FILLED * limit * (count - 1)
-    if not len(over) and not is_sparse:
-        return after
-    first = 0 if is_sparse else int(over[0])
-    return np.concatenate([after[:first], packed(int(after[first:].sum()), limit)])
+    if len(over):
+        first = int(over[0])
+        after = np.concatenate([after[:first], packed(int(after[first:].sum()), limit)])
+    total = int(after.sum())
+    is_sparse = total < _LEAST_FILLED * limit * (len(after) - 1)
+    return packed(total, limit) if is_sparse else after
 
 
 def places(

@@ -59,8 +59,8 @@ class Start:
 
 
 def deaths(install: Path) -> int:
-    """Starts by processes that are dead and never answered."""
-    return sum(map(_is_dead, _files(install)))
+    """Processes that opened the install, are dead, and never answered."""
+    return len({_process(path) for path in filter(_is_dead, _files(install))})
 
 
 def forget_deaths(install: Path) -> None:
@@ -88,6 +88,13 @@ def _is_dead(path: Path) -> bool:
         return False
     finally:
         os.close(descriptor)
+
+
+def _process(path: Path) -> bytes:
+    """The number of the process that made a file; what is gone in between counts as one."""
+    with suppress(OSError):
+        return path.read_bytes()
+    return b""
 
 
 def _end(path: Path, descriptor: int, process: int) -> None:

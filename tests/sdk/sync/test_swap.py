@@ -184,7 +184,7 @@ def test_versions_that_nobody_searched_do_not_pile_up(server: Server, store: Pat
 START = """
 import os, signal, sys
 from pocketlens import Lens
-lens = Lens.open(sys.argv[1])
+lenses = [Lens.open(sys.argv[1]) for _ in range(3)]
 if sys.argv[2] == "dies":
     os.kill(os.getpid(), signal.SIGKILL)
 if sys.argv[2] == "waits":
