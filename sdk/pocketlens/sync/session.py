@@ -18,6 +18,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from pocketlens import golden_probe
@@ -31,16 +32,18 @@ from pocketlens.errors import (
     SyncCancelled,
     TrustError,
 )
+from pocketlens.formats import bundle as bundles
 from pocketlens.formats import manifest as manifests
 from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.manifest import Changes, Manifest
 from pocketlens.options import SyncOptions
 from pocketlens.store import database, installs, marks, snapshots, trials, trusted
 from pocketlens.store.applying.applier import Applier
-from pocketlens.store.applying.relisting import NewCodebook, relist
+from pocketlens.store.applying.relisting import relist
 from pocketlens.store.facts import StoreFacts
 from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.pieces import Pieces
+from pocketlens.store.reader import Reader
 from pocketlens.store.trusted import Trusted
 from pocketlens.sync import trust
 from pocketlens.sync.observed import Observed
@@ -278,6 +281,10 @@ class _Job:
             places = self._relist(connection, store, plan)
             facts = self._apply(connection, store.path, plan.changes[0], places)
             self._believe(connection, facts)
+            if plan.relist is not None:
+                with Reader(self._directory, store.install, connection) as rows:
+                    bundle = bundles.decode(rows.bundle_path.read_bytes())
+                    self._prove(plan.manifest, partial(golden_probe.probe_rows, rows, bundle))
         trials.renew(store.install, plan.manifest)
         self._progress("writing", 1, 1)
         return facts
@@ -288,11 +295,8 @@ class _Job:
         """Gives the store the codebook of the manifest, if it has another."""
         if plan.relist is None:
             return {}
-        stream, codebook = self._stream(plan.relist), self._codebook(plan.manifest)
-        return relist(connection, store.install, stream, codebook)
-
-    def _codebook(self, manifest: Manifest) -> NewCodebook:
-        return codebook_of(manifest, b"".join(self._pieces.read(manifest.codebook)))
+        codebook = codebook_of(plan.manifest, b"".join(self._pieces.read(plan.manifest.codebook)))
+        return relist(connection, store.install, self._stream(plan.relist), codebook)
 
     def _mend_bundle(self, store: Observed, plan: Plan) -> None:
         """Puts the bundle of the install in use in place again, if it was fetched."""
@@ -305,7 +309,7 @@ class _Job:
         """Makes a new install and lets it take the place of the one in use."""
         manifest = plan.manifest
         model = self._bundle(plan)
-        codebook = self._codebook(manifest)
+        codebook = codebook_of(manifest, b"".join(self._pieces.read(manifest.codebook)))
         self._progress("writing", 0, len(plan.changes))
         can_go_back = self._store is not None and self._store.is_usable
         with installs.new_install(
@@ -322,21 +326,21 @@ class _Job:
                 for changes in plan.changes[1:]:
                     facts = self._apply(connection, path, changes)
                 self._believe(connection, facts)
-            self._probe(new.folder, manifest)
+            self._prove(manifest, partial(golden_probe.probe, self._directory, new.folder))
+            marks.put(new.folder, Verified(self._now.isoformat()))
         self._progress("writing", len(plan.changes), len(plan.changes))
         return facts
 
-    def _probe(self, folder: Path, manifest: Manifest) -> None:
-        """Lets an install that is finished prove itself; one that fails is not tried again."""
+    def _prove(self, manifest: Manifest, probe: Callable[[], None]) -> None:
+        """Lets what is written prove itself before it is used; what fails is not tried again."""
         try:
-            golden_probe.probe(self._directory, folder)
+            probe()
         except GoldenProbeFailed as exc:
             marks.put(self._directory, Quarantine.of(manifest, str(exc)))
             raise GoldenProbeFailed(
                 f"Version {manifest.version} was signed, and does not work on this device: {exc} "
                 "It is held back until there is a newer one."
             ) from exc
-        marks.put(folder, Verified(self._now.isoformat()))
 
     def _bundle(self, plan: Plan) -> bytes:
         bundle = plan.manifest.bundle

@@ -8,6 +8,7 @@ import random
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from tests.making.servers import Server, change
 from tests.making.shops import Shop, make_shop
 
 from pocketlens import Lens
-from pocketlens.errors import StateMismatch
+from pocketlens.errors import GoldenProbeFailed, StateMismatch
 from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.manifest import Manifest, decode, encode
+from pocketlens.generations import ListedCodebook, make_codebook
 from pocketlens.query import clustering
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
@@ -26,7 +28,7 @@ from pocketlens.sync import session
 from pocketlens.sync.planner import Action
 from pocketlens.sync.session import SyncReport
 from pocketlens.sync.transports import FolderTransport
-from pocketlens_server.publishing import drift, states
+from pocketlens_server.publishing import drift, relisting, states
 from pocketlens_server.publishing.drift import is_outgrown
 
 SINGLE, PRODUCTS = 20, 8
@@ -186,6 +188,31 @@ def test_a_relist_that_does_not_fit_leaves_the_store_and_the_snapshot_is_taken(
     assert (report.action, report.version) == (Action.INSTALL, 2)
     assert codebook_of(store)[0] == manifest.codebook.sha256
     assert verify(store).findings == ()
+
+
+def test_a_codebook_that_finds_nothing_is_held_back(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def shifted(*arguments: Any, **options: Any) -> ListedCodebook:
+        made = make_codebook(*arguments, **options)
+        return replace(made, centroids=np.roll(made.centroids, len(made.centroids) // 2, axis=0))
+
+    store = tmp_path / "store"
+    published(server)
+    grow(server, 60, seed=1)
+    first = published(server)
+    sync(server, store)
+    grow(server, 120, seed=2)
+    monkeypatch.setattr(relisting, "make_codebook", shifted)
+    second = published(server)
+    assert second.relist is not None
+
+    with pytest.raises(GoldenProbeFailed, match="held back"):
+        sync(server, store)
+
+    assert codebook_of(store)[0] == first.codebook.sha256
+    assert verify(store).findings == ()
+    assert sync(server, store).action is Action.WAIT
 
 
 def test_lists_that_history_does_not_have_are_not_published(
