@@ -1,4 +1,7 @@
-"""Disks that fill up or fail, and devices that have them."""
+"""Disks that fill up or fail, and devices that have them.
+
+What syncs is imported where it is used: other tests of this folder run without that extra too.
+"""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -7,17 +10,21 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from tests.making import fault_shim
-from tests.making.courses import Course
-from tests.making.devices import Device
-from tests.making.fault_rounds import scratch_folder
+
+if TYPE_CHECKING:
+    from tests.making.courses import Course
+    from tests.making.devices import Device
 
 
 @pytest.fixture(scope="session")
 def scratch() -> Iterator[Path]:
     """A folder for many rounds; each leaves it to the next."""
+    from tests.making.fault_rounds import scratch_folder
+
     with scratch_folder() as folder:
         yield folder
 
@@ -25,6 +32,8 @@ def scratch() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def course(scratch: Path) -> Course:
     """A step of each kind."""
+    from tests.making.courses import Course
+
     return Course.make(scratch / "course", products=30)
 
 
@@ -39,6 +48,8 @@ def shim(scratch: Path) -> Path:
 @pytest.fixture(scope="session")
 def device(shim: Path) -> Iterator[Device]:
     """A device whose disk fails on demand."""
+    from tests.making.devices import Device
+
     with Device.started(shim) as started:
         yield started
 
