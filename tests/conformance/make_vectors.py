@@ -17,7 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from tests.conformance import code_vectors, delta_vectors, manifest_vectors, match_vectors
+from tests.conformance import (
+    code_vectors,
+    delta_vectors,
+    manifest_vectors,
+    match_vectors,
+    trust_vectors,
+)
 
 from pocketlens.formats import parts, state_hash
 from pocketlens.formats.parts import ImagePart, OfferPart, Part, PlacementPart, ProductPart
@@ -128,6 +134,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "deltas.json": delta_vectors.vectors,
     "matches.json": match_vectors.vectors,
     "manifests.json": manifest_vectors.vectors,
+    "trust.json": trust_vectors.vectors,
 }
 
 
