@@ -22,6 +22,7 @@ from tests.conformance import (
     delta_vectors,
     manifest_vectors,
     match_vectors,
+    part_vectors,
     trust_vectors,
 )
 
@@ -50,24 +51,11 @@ def vectors() -> dict[str, Any]:
     encoded = [parts.encode(part) for part in PARTS]
     return {
         "format": 1,
-        "parts": [_part(part, data) for part, data in zip(PARTS, encoded, strict=True)],
+        "parts": [part_vectors.described(part) for part in PARTS],
         "refused": [data.hex() for data in _refused(encoded)],
         "states": [_state(""), _state("main")],
         "codebook": _codebook(),
         "generation": _generation(),
-    }
-
-
-def _part(part: Part, data: bytes) -> dict[str, Any]:
-    fields = asdict(part)
-    if isinstance(part, ImagePart):
-        fields["code"] = part.code.hex()
-    kind = type(part).__name__.removesuffix("Part").lower()
-    return {
-        "kind": kind,
-        "fields": fields,
-        "bytes": data.hex(),
-        "sha512": hashlib.sha512(data).hexdigest(),
     }
 
 
@@ -130,6 +118,7 @@ def text_of(golden: dict[str, Any]) -> str:
 
 FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "parts.json": vectors,
+    "part_edges.json": part_vectors.vectors,
     "codes.json": code_vectors.vectors,
     "deltas.json": delta_vectors.vectors,
     "matches.json": match_vectors.vectors,

@@ -21,10 +21,13 @@ from pocketlens.query import codes, scoring
 from pocketlens.query.codebook import Codebook
 
 GOLDEN: dict[str, Any] = json.loads(PATH.read_text())
+EDGES: dict[str, Any] = json.loads((FOLDER / "part_edges.json").read_text())
 KINDS = {"image": ImagePart, "placement": PlacementPart, "product": ProductPart, "offer": OfferPart}
 
 
-@pytest.mark.parametrize("golden", GOLDEN["parts"], ids=lambda golden: golden["bytes"][:10])
+@pytest.mark.parametrize(
+    "golden", GOLDEN["parts"] + EDGES["parts"], ids=lambda golden: golden["bytes"][:10]
+)
 def test_parts_have_their_canonical_bytes(golden: dict[str, Any]) -> None:
     fields = dict(golden["fields"])
     if golden["kind"] == "image":
@@ -37,7 +40,7 @@ def test_parts_have_their_canonical_bytes(golden: dict[str, Any]) -> None:
     assert hashlib.sha512(parts.encode(part)).hexdigest() == golden["sha512"]
 
 
-@pytest.mark.parametrize("data", GOLDEN["refused"])
+@pytest.mark.parametrize("data", GOLDEN["refused"] + list(EDGES["refused"].values()))
 def test_other_bytes_are_refused(data: str) -> None:
     with pytest.raises(CatalogError):
         parts.decode(bytes.fromhex(data))
@@ -56,6 +59,20 @@ def test_states_have_their_hash(golden: dict[str, Any]) -> None:
 
     assert state.value.hex() == golden["sum"]
     assert state_hash.digest(identity, counts, state.value).hex() == golden["state_hash"]
+
+
+@pytest.mark.parametrize("golden", EDGES["sums"])
+def test_sums_are_of_what_was_added_and_not_subtracted(golden: dict[str, Any]) -> None:
+    added, subtracted = (
+        [bytes.fromhex(EDGES["parts"][number]["bytes"]) for number in golden[name]]
+        for name in ("added", "subtracted")
+    )
+    state = state_hash.StateSum()
+
+    state.add(added)
+    state.subtract(subtracted)
+
+    assert state.value.hex() == golden["sum"]
 
 
 def test_the_codebook_has_its_hash() -> None:
