@@ -20,6 +20,7 @@ from typing import Any
 from tests.conformance import (
     code_vectors,
     delta_vectors,
+    feedback_vectors,
     manifest_vectors,
     match_vectors,
     part_vectors,
@@ -120,6 +121,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "parts.json": vectors,
     "part_edges.json": part_vectors.vectors,
     "codes.json": code_vectors.vectors,
+    "feedback.json": feedback_vectors.vectors,
     "deltas.json": delta_vectors.vectors,
     "matches.json": match_vectors.vectors,
     "manifests.json": manifest_vectors.vectors,

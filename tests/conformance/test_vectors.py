@@ -107,6 +107,28 @@ def test_embeddings_have_their_codes_and_codes_their_similarities() -> None:
         assert similarity == pytest.approx(case["similarity"], rel=1e-5, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "samples"),
+    [("both", ["representative", "queries"]), ("without_queries", ["representative"])],
+)
+def test_codes_with_feedback_are_those_of_the_document(name: str, samples: list[str]) -> None:
+    """Step by step as docs/formats.md says, one number at a time."""
+    golden = json.loads((FOLDER / "feedback.json").read_text())
+    scale = np.array(golden["scale"])
+    of_samples = [np.mean([np.outer(x, x) for x in golden[each]], axis=0) for each in samples]
+    moment = np.mean(of_samples, axis=0) * np.outer(scale / 127, scale / 127)
+    moment += 0.3 * np.diag(moment).mean() * np.eye(len(scale))
+    upper = np.linalg.cholesky(np.linalg.inv(moment)).T
+    feedback = upper / np.diag(upper)[:, None]
+    for embedding, code in zip(golden["embeddings"], golden["codes"][name], strict=True):
+        levels, found = 127 * np.array(embedding) / scale, []
+        for j, level in enumerate(levels):
+            found.append(max(-127, min(127, round(level))))
+            levels[j + 1 :] -= feedback[j, j + 1 :] * (level - found[j])
+
+        assert np.array(found, np.int8).tobytes().hex() == code
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_vectors_are_what_their_script_makes(name: str) -> None:
     assert text_of(FILES[name]()) == (FOLDER / name).read_text()
