@@ -28,6 +28,7 @@ from pocketlens_server.catalogue.operations import (
 )
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.publishing.gates import Gates
+from pocketlens_server.publishing.keeping import Keeping
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.publishing.publisher import Published, publish
 from pocketlens_server.storage.blobs import Blobs
@@ -47,6 +48,7 @@ class Server:
         root: Signed metadata that apps come with.
         bundles: By number.
         pictures: What the first model makes of each, by hash.
+        kept: How long it keeps what it no longer needs.
     """
 
     connection: sqlite3.Connection
@@ -58,6 +60,7 @@ class Server:
     now: datetime = BEGAN
     bundles: dict[int, OpenBundle] = field(default_factory=dict)
     pictures: dict[bytes, np.ndarray] = field(default_factory=dict)
+    kept: Keeping = field(default_factory=Keeping)
 
     @classmethod
     def of_shop(cls, shop: Shop, folder: Path) -> Server:
@@ -124,7 +127,11 @@ class Server:
         self.connection.execute("BEGIN")
         try:
             published = publish(
-                self.catalogue, now=self.now, rng=np.random.default_rng(0), gates=gates
+                self.catalogue,
+                now=self.now,
+                rng=np.random.default_rng(0),
+                gates=gates,
+                kept=self.kept,
             )
             self.connection.execute("COMMIT")
         finally:

@@ -151,11 +151,13 @@ def _plan(
     if delta is None:
         return snapshot
     blobs, relist = [delta.blob], None
-    if have.codebook_sha256 != manifest.codebook.sha256:
+    if manifest.relist is not None and have.version < manifest.relist.head:
+        # Even by an equal codebook: it may have been replaced and come back, and the delta says
+        # nothing of what was placed before that.
         relist = manifest.relist
-        if relist is None or relist.head <= have.version:
-            return snapshot
         blobs = [manifest.codebook, relist.blob, delta.blob]
+    elif have.codebook_sha256 != manifest.codebook.sha256:
+        return snapshot
     plan = Plan(Action.DELTA, manifest, (delta,), tuple(blobs), _missing(blobs, at_hand), relist)
     return plan if plan.fetch_bytes <= snapshot.fetch_bytes else snapshot
 

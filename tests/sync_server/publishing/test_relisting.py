@@ -25,7 +25,7 @@ from pocketlens.query import clustering
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync import session
-from pocketlens.sync.planner import Action
+from pocketlens.sync.planner import Action, Have, make_plan
 from pocketlens.sync.session import SyncReport
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.publishing import drift, relisting, states
@@ -144,6 +144,29 @@ def test_a_relist_makes_no_image_another_part_and_is_taken_once(
     delta = third.delta_from(3)
     assert delta is not None
     assert sync(server, store).fetched_bytes == delta.blob.size
+
+
+def test_a_store_of_an_earlier_version_takes_the_lists_even_by_an_equal_codebook(
+    server: Server,
+) -> None:
+    """The codebook came back: what was placed before that is said by the lists alone."""
+    published(server)
+    grow(server, 30, seed=1)
+    manifest = published(server)
+    assert manifest.relist is not None
+
+    plans = [
+        make_plan(
+            Have(manifest.generation, version, manifest.state_hash, manifest.codebook.sha256),
+            manifest,
+        )
+        for version in (1, 2)
+    ]
+
+    assert [(each.action, each.relist) for each in plans] == [
+        (Action.DELTA, manifest.relist),
+        (Action.NOTHING, None),
+    ]
 
 
 def test_searches_that_are_open_stay_as_they_were_and_find_the_same_afterwards(
