@@ -121,7 +121,7 @@ class Server:
         self.now += timedelta(days=2)
         signing.refresh(self.public, self.signers, now=self.now)
 
-    def publish(self, gates: Gates | None = None) -> Published:
+    def publish(self, gates: Gates | None = None, *, begin_again: bool = False) -> Published:
         """A version, visible; what ends it leaves what waits waiting."""
         self.now += timedelta(minutes=5)
         self.connection.execute("BEGIN")
@@ -132,6 +132,7 @@ class Server:
                 rng=np.random.default_rng(0),
                 gates=gates,
                 kept=self.kept,
+                begin_again=begin_again,
             )
             self.connection.execute("COMMIT")
         finally:

@@ -77,6 +77,10 @@ def _publish(
             help="Of devices that may take it, like 0.05; again with a larger share for more.",
         ),
     ] = None,
+    new_generation: Annotated[
+        bool,
+        typer.Option("--new-generation", help="Begin one with the newest model and another scale."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a version of all that waits, and make it visible to devices.
@@ -90,13 +94,14 @@ def _publish(
     from pocketlens.formats.manifest import WHOLE_ROLLOUT
     from pocketlens_server.folders import ServerFolder
     from pocketlens_server.publishing import releasing
+    from pocketlens_server.publishing.publisher import SATURATED
 
     folder = ServerFolder(data).catalogue(catalog)
     published = releasing.publish(
         folder,
         now=datetime.now(UTC),
         rng=np.random.default_rng(0),
-        terms=releasing.Terms(allow or (), rollout),
+        terms=releasing.Terms(allow or (), rollout, new_generation),
     )
     manifests = list(published.manifests) if published else releasing.newest(folder)
     if as_json:
@@ -105,6 +110,7 @@ def _publish(
                 "catalogue": catalog,
                 "version": manifests[-1].version,
                 "published": published is not None,
+                "saturated_share": published.saturated_share if published else None,
                 "generations": [_as_json(each) for each in manifests],
             }
         )
@@ -119,6 +125,11 @@ def _publish(
         f"{catalog!r} version {newest.version}: {newest.images:,} images of {newest.products:,} "
         f"products{goes_to}"
     )
+    if published.saturated_share > SATURATED:
+        output.say(
+            f"{published.saturated_share:.2%} of all numbers in codes are at their limit: the "
+            "scale no longer fits what came. Begin another generation: publish --new-generation"
+        )
     for each in manifests:
         deltas = ", ".join(
             f"from {delta.base}: {output.bytes_text(delta.blob.size)}" for delta in each.deltas

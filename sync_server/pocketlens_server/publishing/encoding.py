@@ -19,6 +19,7 @@ from typing import TypeVar
 import numpy as np
 
 from pocketlens.embedding_files import EmbeddingFile, EmbeddingRows
+from pocketlens.errors import CatalogError
 from pocketlens.formats import parts
 from pocketlens.formats.bundle import Bundle
 from pocketlens.generations import Progress, make_generation
@@ -72,6 +73,10 @@ def begin(
             rng=rng,
             progress=progress,
         )
+        if any(each.id == made.id for each in vectors.generations()):
+            raise CatalogError(
+                "There is a generation of this bundle and scale already: another would be the same."
+            )
         number = max((each.number for each in vectors.generations()), default=0) + 1
         generation = Generation(
             number,

@@ -125,6 +125,17 @@ class Inspection:
             )
         return found
 
+    def saturated_share(self, generation: Generation) -> float:
+        """Components of the codes of all images at their limit, 0 to 1; 0 where no image waits."""
+        if not self._after:
+            return 0.0
+        gallery = _Gallery.of(self._catalogue, generation, self._after.values())
+        shares = [
+            codes.saturated_share(gallery.codes(some)) * len(some)
+            for some in _blocks(gallery.pictures)
+        ]
+        return sum(shares) / len(gallery.pictures)
+
     def _of_embeddings(
         self, bundle: OpenBundle, images: Mapping[int, ImagePart]
     ) -> Iterator[Finding]:
@@ -206,10 +217,13 @@ class _Gallery:
 
     def decoded(self, pictures: Sequence[bytes]) -> Vectors:
         """float32 (n, dim) that the codes stand for."""
+        return codes.decode(self.codes(pictures), self.generation.scale)
+
+    def codes(self, pictures: Sequence[bytes]) -> npt.NDArray[np.int8]:
+        """int8 (n, dim)."""
         found = self.catalogue.vectors.codes(self.generation.number, pictures)
         data = b"".join(found[picture] for picture in pictures)
-        scale = self.generation.scale
-        return codes.decode(np.frombuffer(data, np.int8).reshape(len(pictures), len(scale)), scale)
+        return np.frombuffer(data, np.int8).reshape(len(pictures), len(self.generation.scale))
 
 
 def _before(history: History, after: Mapping[int, ImagePart]) -> dict[int, ImagePart]:

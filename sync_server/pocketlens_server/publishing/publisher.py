@@ -39,6 +39,7 @@ from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.storage.history import HOLDS, IMAGE
 from pocketlens_server.storage.vectors import Generation, State, Vectors
 
+SATURATED = 0.001  # share of components; a generation with another scale is worth its bytes
 _READ_BYTES = 1 << 20
 
 
@@ -49,10 +50,13 @@ class Published:
     Attributes:
         version: Its number.
         manifests: Of each generation that is served, oldest first.
+        saturated_share: Components of the newest generation's codes at their limit, 0 to 1, if
+            images came and gates looked at them; beyond `SATURATED` its scale no longer fits.
     """
 
     version: int
     manifests: tuple[Manifest, ...]
+    saturated_share: float = 0.0
 
 
 def publish(
@@ -63,6 +67,7 @@ def publish(
     gates: Gates | None = None,
     kept: Keeping | None = None,
     rollout: int = WHOLE_ROLLOUT,
+    begin_again: bool = False,
 ) -> Published:
     """Makes a version of all that waits.
 
@@ -73,9 +78,11 @@ def publish(
         gates: That hold what looks wrong; None lets everything pass.
         kept: How long old versions and generations are; `Keeping()` if None.
         rollout: Of 65,536 devices, how many may take it.
+        begin_again: Whether the newest bundle begins another generation, with a scale that fits
+            what there is now.
 
     Raises:
-        CatalogError: There is no model, or no image yet.
+        CatalogError: There is no model, or no image yet, or the generation to begin is there.
         PublishHeld: A gate holds it.
         StateMismatch: A delta does not lead to the state that history has; a defect of ours.
         StoreFull: The disk has no room.
@@ -85,7 +92,9 @@ def publish(
         raise CatalogError("Expected a model. Add one: pocketlens-server model add SHOP.tflite")
     if next(history.values(IMAGE), None) is None and history.head == 0:
         raise CatalogError("Expected images. Push some: pocketlens-server push LIST")
-    to_begin = bundles_to_begin(catalogue)
+    to_begin, saturated = bundles_to_begin(catalogue), 0.0
+    if begin_again and history.head and not to_begin:
+        to_begin = [catalogue.bundles[vectors.generations()[-1].bundle]]
     inspection = None if gates is None else Inspection(catalogue, gates.limits)
     if gates and inspection:
         found = inspection.of_waiting(to_begin)
@@ -101,6 +110,7 @@ def publish(
         for generation in vectors.generations():
             found += inspection.of_generation(generation, rng)
         gates.hold(found, version=history.head + 1)
+        saturated = inspection.saturated_share(vectors.generations()[-1])
     base = history.head
     version = history.publish(now)
     kept = kept or Keeping()
@@ -111,7 +121,7 @@ def publish(
         made = _published(catalogue, generation, base, version, now)
         manifests.append(replace(made, rollout=rollout))
         vectors.put_manifest(generation.number, encode(manifests[-1]))
-    return Published(version, tuple(manifests))
+    return Published(version, tuple(manifests), saturated)
 
 
 def bundles_to_begin(catalogue: Catalogue) -> list[OpenBundle]:

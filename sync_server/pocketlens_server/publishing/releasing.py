@@ -123,10 +123,12 @@ class Terms:
         allowed: Gates whose findings the operator has seen and means.
         rollout: Share of devices that may take it, above 0 to 1; None for all of them, and for as
             many as before where nothing waits.
+        begin_again: Whether the newest bundle begins another generation, whatever waits.
     """
 
     allowed: Collection[Gate] = ()
     rollout: float | None = None
+    begin_again: bool = False
 
     def __post_init__(self) -> None:
         if self.rollout is not None and not 0 < self.rollout <= 1:
@@ -174,7 +176,8 @@ def publish(
         collecting.collect(folder, tables, hours=chosen.keeping.file_hours, now=now)
         keeping.retire(tables.history, tables.vectors, now=now)
         opened = _catalogue(folder, tables)
-        if tables.history.head == 0 or not _waiting(opened).is_nothing:
+        is_due = tables.history.head == 0 or terms.begin_again
+        if is_due or not _waiting(opened).is_nothing:
             published = publisher.publish(
                 opened,
                 now=now,
@@ -182,6 +185,7 @@ def publish(
                 gates=Gates(chosen.gates, terms.allowed),
                 kept=chosen.keeping,
                 rollout=terms.rollout_devices or WHOLE_ROLLOUT,
+                begin_again=terms.begin_again,
             )
         elif terms.rollout_devices is not None:
             _widen(tables, terms.rollout_devices, now)

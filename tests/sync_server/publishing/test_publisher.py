@@ -7,10 +7,12 @@ from __future__ import annotations
 import random
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.making.embeddings import clustered, unit
 from tests.making.servers import BEGAN, Server, change
 from tests.making.shops import Shop, make_shop
 
@@ -27,8 +29,10 @@ from pocketlens_server.catalogue.operations import (
     apply,
 )
 from pocketlens_server.publishing import states
+from pocketlens_server.publishing.gate_limits import GateLimits
+from pocketlens_server.publishing.gates import Gates
 from pocketlens_server.publishing.open_catalogue import Catalogue
-from pocketlens_server.publishing.publisher import publish
+from pocketlens_server.publishing.publisher import SATURATED, publish
 from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import IMAGE, History
 from pocketlens_server.storage.vectors import Vectors
@@ -155,3 +159,23 @@ def test_nothing_is_published_of_nothing(shop: Shop, tmp_path: Path) -> None:
     with pytest.raises(CatalogError, match="model add"):
         publish(empty, now=BEGAN, rng=np.random.default_rng(0))
     assert list(empty.history.values(IMAGE)) == []
+
+
+def test_a_scale_that_no_longer_fits_is_told_and_another_generation_helps(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path / "shop", products=30)
+    flat = shop.embeddings.copy()
+    flat[:, 8:] *= 0.05
+    server = Server.of_shop(replace(shop, embeddings=unit(flat)), tmp_path)
+    server.publish()
+    for row, embedding in enumerate(clustered(np.random.default_rng(3), 12, 16)):
+        server.put_image(f"new-{row}", embedding, ["sku-1"])
+
+    saturated = server.publish(Gates(GateLimits(found_share=0))).saturated_share
+    old, new = server.publish(begin_again=True).manifests
+
+    assert saturated > SATURATED
+    assert new.saturated_share == 0
+    assert (new.scale >= old.scale).all()
+    assert new.bundle == old.bundle
+    with pytest.raises(CatalogError, match="would be the same"):
+        server.publish(begin_again=True)
