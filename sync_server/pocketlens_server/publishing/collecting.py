@@ -28,6 +28,8 @@ from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.storage.history import IMAGE
 
 _NOTES = "unnamed.json"
+_LOOKED_AT = "pictures-collected"  # holds when every image was looked at last
+_LOOK_EVERY = timedelta(days=1)  # 100,000 images take seconds, which a patch of prices has not
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +45,17 @@ class Collected:
     pictures: int
 
 
-def collect(folder: CatalogueFolder, tables: Tables, *, hours: int, now: datetime) -> Collected:
-    """Removes what nothing needs any more.
+def collect(
+    folder: CatalogueFolder, tables: Tables, *, hours: int, now: datetime, all_images: bool = False
+) -> Collected:
+    """Removes what nothing needs any more; pictures once a day.
 
     Args:
         folder: Of the catalogue.
         tables: Of it, inside a transaction that may write: nothing is named meanwhile.
         hours: Since the last manifest naming a file; less than 24 counts as 24.
         now: The clock.
+        all_images: Whether pictures are looked for although they were today.
 
     Raises:
         ServerError: The public files or the notes are damaged; nothing is removed.
@@ -58,9 +63,16 @@ def collect(folder: CatalogueFolder, tables: Tables, *, hours: int, now: datetim
     before = now - timedelta(hours=max(24, hours))
     try:
         files = _collect_files(folder, tables, before, now)
+        looked_at = folder.folder / _LOOKED_AT
+        is_due = all_images or not looked_at.exists()
+        is_due = is_due or now - datetime.fromisoformat(looked_at.read_text()) >= _LOOK_EVERY
     except (OSError, ValueError, KeyError, TypeError) as exc:
         raise ServerError(f"What {folder.public} no longer needs cannot be told: {exc}.") from exc
-    return Collected(files, _collect_pictures(folder, tables, before))
+    if not is_due:
+        return Collected(files, 0)
+    pictures = _collect_pictures(folder, tables, before)
+    write_file(looked_at, now.isoformat().encode())
+    return Collected(files, pictures)
 
 
 def _collect_files(folder: CatalogueFolder, tables: Tables, before: datetime, now: datetime) -> int:

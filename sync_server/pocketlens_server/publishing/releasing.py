@@ -213,7 +213,7 @@ def refresh(folder: CatalogueFolder, *, now: datetime) -> bool:
 
 
 def collect(folder: CatalogueFolder, *, now: datetime) -> Collected:
-    """Removes files and pictures that nothing needs any more; `publish` does so too.
+    """Removes files and pictures that nothing needs any more; `publish` does so too, once a day.
 
     Args:
         folder: Of the catalogue.
@@ -224,7 +224,7 @@ def collect(folder: CatalogueFolder, *, now: datetime) -> Collected:
     """
     hours = settings.read(folder.folder).keeping.file_hours
     with folder.changing() as tables:
-        return collecting.collect(folder, tables, hours=hours, now=now)
+        return collecting.collect(folder, tables, hours=hours, now=now, all_images=True)
 
 
 def _widen(tables: Tables, rollout: int, now: datetime) -> None:
