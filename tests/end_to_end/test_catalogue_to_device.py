@@ -252,6 +252,15 @@ def test_a_cut_list_reaches_no_device_until_it_is_meant(
     assert printed(capsys, "sync", str(store))["version"] == 2
 
 
+def test_what_is_needed_is_not_collected(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
+    capsys.readouterr()
+    shop.run("collect --json")
+
+    assert json.loads(capsys.readouterr().out) == {"catalogue": "main", "files": 0, "pictures": 0}
+    shop.run("collect")
+    assert "0 files and 0 pictures removed" in capsys.readouterr().out
+
+
 def test_keys_say_until_when_they_hold(shop: Shop, capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     shop.run("keys status --json")

@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
     app.command("diff")(_diff)
     app.command("rollback")(_rollback)
     app.command("export")(_export)
+    app.command("collect")(_collect)
 
 
 def _push(
@@ -196,6 +197,19 @@ def _export(
         output.show_json({"out": str(out), "catalogue": catalog, "version": report.version})
         return
     output.show(f"{out}: version {report.version} of the catalogue {catalog!r}")
+
+
+def _collect(*, data: Data, catalog: Catalog = MAIN, as_json: AsJson = False) -> None:
+    """Remove files and pictures that nothing needs any more, as publish does on its way."""
+    from pocketlens_server.folders import ServerFolder
+    from pocketlens_server.publishing import releasing
+
+    folder = ServerFolder(data).catalogue(catalog)
+    collected = releasing.collect(folder, now=datetime.now(UTC))
+    if as_json:
+        output.show_json({"catalogue": catalog} | asdict(collected))
+        return
+    output.show(f"{collected.files:,} files and {collected.pictures:,} pictures removed")
 
 
 def _as_json(manifest: Manifest) -> dict[str, object]:
