@@ -435,6 +435,13 @@ def sql(store: Path, statement: str, *parameters: object) -> None:
     connection.close()
 
 
+def make_newer(store: Path) -> None:
+    sql(store, "PRAGMA user_version = 99")
+    value = struct.pack("<q", 99)
+    expected = zlib.crc32(b"format\0" + value)
+    sql(store, "UPDATE facts SET value = ?, checksum = ? WHERE name = 'format'", value, expected)
+
+
 def cut_centroids(store: Path) -> None:
     sql(store, "UPDATE codebook SET centroids = substr(centroids, 1, length(centroids) / 2)")
 
@@ -455,7 +462,7 @@ def flip_codes(store: Path) -> None:
 
 BAD_STORES: dict[str, tuple[Callable[[Path], object], str]] = {
     "of a newer format": (
-        lambda store: sql(store, "PRAGMA user_version = 99"),
+        make_newer,
         "Update PocketLens",
     ),
     "without a codebook": (lambda store: sql(store, "DELETE FROM codebook"), "codebook"),

@@ -22,7 +22,7 @@ INSTALLS = "tests/sdk/store/test_installs.py"
 
 FSYNC = "            os.fsync(file.fileno())\n        temporary"
 TRIED = "            try:\n                os.fsync(file.fileno())\n            except OSError:\n"
-APPLY = "            facts = self._apply(connection, store.path, plan.changes[0])\n"
+APPLY = "            facts = self._apply(connection, store.path, plan.changes[0], places)\n"
 COMMIT = '            connection.execute("COMMIT")\n            connection.execute("BEGIN")\n'
 MOVE = '        write_file(directory / CURRENT, f"{name}\\n".encode())\n    except BaseException'
 FOLDERS = "        sync_folder(folder)\n        sync_folder(directory)\n"
