@@ -23,6 +23,9 @@ INSTALLS = "tests/sdk/store/test_installs.py"
 FSYNC = "            os.fsync(file.fileno())\n        temporary"
 TRIED = "            try:\n                os.fsync(file.fileno())\n            except OSError:\n"
 APPLY = "            facts = self._apply(connection, store.path, plan.changes[0], places)\n"
+PROVE = (
+    "            self._prove(manifest, partial(golden_probe.probe, self._directory, new.folder))\n"
+)
 COMMIT = '            connection.execute("COMMIT")\n            connection.execute("BEGIN")\n'
 MOVE = '        write_file(directory / CURRENT, f"{name}\\n".encode())\n    except BaseException'
 FOLDERS = "        sync_folder(folder)\n        sync_folder(directory)\n"
@@ -258,7 +261,7 @@ DEFECTS = (
     Planted(
         "a new install need not prove itself",
         36,
-        _of("sync/session.py", "            self._probe(new.folder, manifest)\n", ""),
+        _of("sync/session.py", PROVE, ""),
         (SWAP,),
     ),
 )
