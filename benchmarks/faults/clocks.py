@@ -11,24 +11,18 @@ as that. The clock is an argument of a sync and the only one that a device reads
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
+import goals
 from tests.making.clock_cases import CLOCKS, STATES, ClockCases
 from tests.making.shops import make_shop
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="a small shop")
-    parser.add_argument("--json", type=Path, help="write figures and goals there")
-    arguments = parser.parse_args()
+    arguments = goals.options(__doc__, quick="a small shop").parse_args()
     if arguments.quick:
         print("quick: a small shop, not the full measurement")
     began = perf_counter()
@@ -53,13 +47,7 @@ def main() -> int:
         **counts,
         "seconds": round(perf_counter() - began, 1),
     }
-    goals = [
-        {"name": each, "value": counts[each], "goal": 0, "met": not counts[each]} for each in counts
-    ]
-    print(json.dumps(figures, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=2))
-    return 0 if all(goal["met"] for goal in goals) else 1
+    return goals.told(arguments, figures, zero=tuple(counts))
 
 
 if __name__ == "__main__":

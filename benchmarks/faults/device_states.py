@@ -12,19 +12,14 @@ for and what came of it must be the same both times.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import json
 import sys
 import traceback
-from pathlib import Path
 from time import perf_counter
 
+import goals
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
 from tests.making.device_states import DeviceStates
 
 STEPS, STEPS_OF_A_SEED = 50, 10  # of one history
@@ -32,14 +27,11 @@ SEEDS = 500
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = goals.options(__doc__, quick="500 steps, 5 seeds")
     parser.add_argument("--steps", type=int, default=50_000, help="in histories of 50")
     parser.add_argument("--seeds", type=int, default=SEEDS, help="that are run twice")
-    parser.add_argument("--quick", action="store_true", help="500 steps, 5 seeds")
-    parser.add_argument("--json", type=Path, help="write figures and goals there")
     arguments = parser.parse_args()
     if arguments.quick:
-        print("QUICK: few steps show that it runs, not that it holds", file=sys.stderr)
         arguments.steps, arguments.seeds = 500, 5
     began = perf_counter()
     taken, differences = any_order(max(1, arguments.steps // STEPS))
@@ -52,14 +44,7 @@ def main() -> int:
         "seeds": arguments.seeds,
         "seeds_differing": differing,
     }
-    goals = [
-        {"name": name, "value": figures[name], "goal": 0, "met": figures[name] == 0}
-        for name in ("differences", "seeds_differing")
-    ]
-    print(json.dumps(figures, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=1) + "\n")
-    return 0 if all(goal["met"] for goal in goals) else 1
+    return goals.told(arguments, figures, zero=("differences", "seeds_differing"))
 
 
 def any_order(histories: int) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 
 import goals
+from failing_devices import complaints, failing_device
 from tests.making.courses import Course
 from tests.making.fault_rounds import failed_flushes
 
@@ -20,7 +21,7 @@ from tests.making.fault_rounds import failed_flushes
 def main() -> int:
     arguments = goals.options(__doc__, quick="every 8th flush").parse_args()
     every = 8 if arguments.quick else 1
-    with goals.failing_device() as (device, scratch):
+    with failing_device() as (device, scratch):
         course = Course.make(scratch / "course")
         done = [
             each
@@ -31,7 +32,7 @@ def main() -> int:
         "failed_flushes": len(done),
         "reported_as_failed": sum(each.ending.error == "StoreError" for each in done),
         "reported_as_done": sum(each.ending.error == "" for each in done),
-        "wrong": goals.complaints(done),
+        "wrong": complaints(done),
     }
     return goals.told(arguments, figures, zero=("wrong",))
 

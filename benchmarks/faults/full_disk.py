@@ -16,6 +16,7 @@ import sys
 from collections import Counter
 
 import goals
+from failing_devices import complaints, failing_device
 from tests.making.courses import Course
 from tests.making.fault_rounds import rounds
 from tests.making.fault_shim import TAKES_ROOM, Fault
@@ -24,7 +25,7 @@ from tests.making.fault_shim import TAKES_ROOM, Fault
 def main() -> int:
     arguments = goals.options(__doc__, quick="every 25th call").parse_args()
     every, done = 25 if arguments.quick else 1, {}
-    with goals.failing_device() as (device, scratch):
+    with failing_device() as (device, scratch):
         course = Course.make(scratch / "course")
         for name in ("once", "for_good"):
             fault = Fault(errno.ENOSPC, kinds=TAKES_ROOM, lasting=name == "for_good")
@@ -40,7 +41,7 @@ def main() -> int:
             f"{name}_calls": len(found),
             f"{name}_reported_full": endings["StoreFull"],
             f"{name}_went_on": endings["went on"],
-            f"{name}_wrong": goals.complaints(found),
+            f"{name}_wrong": complaints(found),
         }
     return goals.told(arguments, figures, zero=("once_wrong", "for_good_wrong"))
 

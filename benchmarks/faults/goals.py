@@ -1,4 +1,4 @@
-"""What the programs about failing disks share: their options, and how they tell what they found."""
+"""The options of the programs in this folder, and how they tell what they found."""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -7,15 +7,10 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
-from tests.making import fault_shim
-from tests.making.devices import Device
-from tests.making.fault_rounds import Round, scratch_folder
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))  # for what tests make
 
 Figures = Mapping[str, object]
 
@@ -26,23 +21,6 @@ def options(doc: str, *, quick: str) -> argparse.ArgumentParser:
     parser.add_argument("--quick", action="store_true", help=quick)
     parser.add_argument("--json", type=Path, help="write figures and goals there")
     return parser
-
-
-@contextmanager
-def failing_device() -> Iterator[tuple[Device, Path]]:
-    """A device whose disk fails on demand, and a folder for its rounds."""
-    if reason := fault_shim.missing():
-        sys.exit(f"This cannot run here: {reason}.")
-    with scratch_folder() as scratch, Device.started(fault_shim.built(scratch)) as device:
-        yield device, scratch
-
-
-def complaints(done: Sequence[Round]) -> int:
-    """How many rounds were not as they should be; each is told on stderr."""
-    wrong = [each for each in done if each.complaints]
-    for each in wrong:
-        print(f"{each.step.kind}, call {each.fault.at}: {each.complaints}", file=sys.stderr)
-    return len(wrong)
 
 
 def told(

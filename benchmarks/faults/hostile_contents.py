@@ -11,8 +11,6 @@ store's folder, or be more than was signed; what is accepted must be whole.
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import sys
 import tempfile
@@ -20,16 +18,13 @@ from collections import Counter
 from pathlib import Path
 from time import perf_counter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
+import goals
 from tests.making.hostile_contents import DIM, INSTALLED, REFUSED, HostileShop, Mutants
 from tests.making.shops import make_shop
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="2,000 mutants")
-    parser.add_argument("--json", type=Path, help="write figures and goals there")
+    parser = goals.options(__doc__, quick="2,000 mutants")
     parser.add_argument("--count", type=int, help="mutants; 50,000 by default")
     parser.add_argument("--seed", type=int, default=34)
     arguments = parser.parse_args()
@@ -64,14 +59,7 @@ def main() -> int:
         **counts,
         "seconds": round(perf_counter() - began, 1),
     }
-    goals = [
-        {"name": each, "value": number, "goal": 0, "met": number == 0}
-        for each, number in counts.items()
-    ]
-    print(json.dumps(figures, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=2))
-    return 0 if all(goal["met"] for goal in goals) else 1
+    return goals.told(arguments, figures, zero=tuple(counts))
 
 
 if __name__ == "__main__":

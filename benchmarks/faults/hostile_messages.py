@@ -11,8 +11,6 @@ many requests to a server on the loopback, which may be answered by a handful of
 
 from __future__ import annotations
 
-import argparse
-import json
 import random
 import resource
 import sys
@@ -22,8 +20,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import perf_counter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
+import goals
 from tests.making.hostile_messages import (
     ANSWERS,
     MOST_SECONDS,
@@ -42,9 +39,7 @@ KEPT = 20  # mutants that escaped, in the current folder
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="5,000 mutants of each message")
-    parser.add_argument("--json", type=Path, help="write figures and goals there")
+    parser = goals.options(__doc__, quick="5,000 mutants of each message")
     parser.add_argument("--count", type=int, help="mutants of each message; 100,000 by default")
     parser.add_argument("--seed", type=int, default=33)
     arguments = parser.parse_args()
@@ -74,14 +69,7 @@ def main() -> int:
         "seconds": round(measured.seconds, 1),
     }
     limits = {"escapes": 0, "longest_s": MOST_SECONDS, "largest_resident_mb": MOST_MB}
-    goals = [
-        {"name": name, "value": figures[name], "goal": goal, "met": figures[name] <= goal}
-        for name, goal in limits.items()
-    ]
-    print(json.dumps(figures, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=2))
-    return 0 if all(goal["met"] for goal in goals) else 1
+    return goals.told(arguments, figures, zero=(), at_most=limits)
 
 
 class _Measured:

@@ -15,6 +15,7 @@ import random
 import sys
 
 import goals
+from failing_devices import complaints, failing_device
 from tests.making.courses import Course
 from tests.making.fault_rounds import killed_at_random, rounds
 from tests.making.fault_shim import KILL, Fault
@@ -25,7 +26,7 @@ CYCLES = 300
 def main() -> int:
     arguments = goals.options(__doc__, quick="every 25th call, 8 random kills").parse_args()
     rng, at_calls, at_random = random.Random(6), [], []  # noqa: S311 # moments, no secrets
-    with goals.failing_device() as (device, scratch):
+    with failing_device() as (device, scratch):
         course = Course.make(scratch / "course")
         for step in course.steps:
             every = 25 if arguments.quick else 1
@@ -38,10 +39,10 @@ def main() -> int:
         **{f"of_them_{step.kind}": sum(r.step is step for r in at_calls) for step in course.steps},
         "of_them_old": sum(each.outcome == "old" for each in at_calls),
         "of_them_new": sum(each.outcome == "new" for each in at_calls),
-        "wrong_after_calls": goals.complaints(at_calls),
+        "wrong_after_calls": complaints(at_calls),
         "killed_at_random": len(at_random),
         "of_them_before_they_were_done": sum(each.ending.signal != 0 for each in at_random),
-        "wrong_after_random_kills": goals.complaints(at_random),
+        "wrong_after_random_kills": complaints(at_random),
         "longest_reopening_seconds": round(max(each.reopened_seconds for each in at_random), 3),
     }
     return goals.told(

@@ -19,6 +19,7 @@ from pathlib import Path
 from time import perf_counter
 
 import goals
+from failing_devices import failing_device
 from tests.making import fault_shim
 from tests.making.courses import DELTA, INSTALL, SIGN, SWAP, Course
 from tests.making.devices import Device
@@ -35,7 +36,10 @@ def main() -> int:
     arguments = parser.parse_args()
     images = 400 if arguments.quick else arguments.images
     began = perf_counter()
-    with goals.failing_device() as (device, scratch), tempfile.TemporaryDirectory() as folder:
+    with (
+        failing_device() as (device, scratch),
+        tempfile.TemporaryDirectory() as folder,
+    ):
         kinds = (INSTALL, DELTA, SIGN, DELTA, SWAP, DELTA, DELTA, SIGN, SWAP, DELTA)
         course = Course.make(scratch / "course", kinds)
         rng = random.Random(5)  # noqa: S311 # moments, no secrets

@@ -11,15 +11,12 @@ at each of them; every file has no end.
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
 from time import perf_counter
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
-
+import goals
 from tests.making.altered_metadata import (
     FRAME,
     MOST_BYTES,
@@ -32,10 +29,7 @@ from tests.making.repositories import Repository
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="every 16th byte, three versions")
-    parser.add_argument("--json", type=Path, help="write figures and goals there")
-    arguments = parser.parse_args()
+    arguments = goals.options(__doc__, quick="every 16th byte, three versions").parse_args()
     if arguments.quick:
         print("quick: few bytes and versions, not the full measurement")
     began = perf_counter()
@@ -64,16 +58,11 @@ def main() -> int:
         "endless_read_beyond_limit": beyond,
         "seconds": round(perf_counter() - began, 1),
     }
-    goals = [
-        {"name": name, "value": figures[name], "goal": 0, "met": figures[name] == 0}
-        for name in ("flips_believed", "mixes_wrong", "endless_read_beyond_limit")
-    ]
-    print(json.dumps(figures, indent=1))
     for each in flipped.wrong:
-        print("believed:", *each)
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=2))
-    return 0 if all(goal["met"] for goal in goals) else 1
+        print("believed:", *each, file=sys.stderr)
+    return goals.told(
+        arguments, figures, zero=("flips_believed", "mixes_wrong", "endless_read_beyond_limit")
+    )
 
 
 if __name__ == "__main__":

@@ -11,7 +11,6 @@ to the state that the server signed, and no search may have failed.
 
 from __future__ import annotations
 
-import argparse
 import json
 import subprocess
 import sys
@@ -21,9 +20,9 @@ from collections import Counter
 from pathlib import Path
 from time import monotonic, sleep
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+import goals
 import numpy as np
 import vectors
 from sync_catalogue import ShopServer
@@ -44,10 +43,8 @@ CUT_BYTES = 20_000  # after which a connection is cut, on average
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = goals.options(__doc__, quick="a third of a minute")
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--quick", action="store_true", help="a third of a minute")
-    parser.add_argument("--json", type=Path, help="write figures and goals there")
     parser.add_argument("--device", nargs=3, metavar=("DIR", "SERVER", "ROOT"), help="be one")
     arguments = parser.parse_args()
     if arguments.device:
@@ -55,19 +52,10 @@ def main() -> int:
         follow(Path(directory), server, Path(root))
         return 0
     if arguments.quick:
-        print("QUICK: a third of a minute shows that it runs", file=sys.stderr)
         arguments.minutes = 1 / 3
     with tempfile.TemporaryDirectory() as work:
         figures = run(Path(work), arguments.minutes * 60)
-    names = ("failed_searches", "escaped_errors", "differing_states", "findings")
-    goals = [
-        {"name": name, "value": figures[name], "goal": 0, "met": figures[name] == 0}
-        for name in names
-    ]
-    print(json.dumps(figures, indent=1))
-    if arguments.json:
-        arguments.json.write_text(json.dumps({"figures": figures, "goals": goals}, indent=1) + "\n")
-    return 0 if all(goal["met"] for goal in goals) else 1
+    return goals.told(arguments, figures, zero=ZERO)
 
 
 def run(work: Path, seconds: float) -> dict[str, int]:
@@ -117,6 +105,7 @@ def run(work: Path, seconds: float) -> dict[str, int]:
     }
 
 
+ZERO = ("failed_searches", "escaped_errors", "differing_states", "findings")
 COUNTED = ("syncs", "refused_syncs", "escaped_errors", "searches", "failed_searches")
 
 

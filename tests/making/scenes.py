@@ -17,6 +17,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path
@@ -49,7 +50,7 @@ class Device(Protocol):
         """Everything that it believes and holds."""
 
 
-class Scene:
+class Scene(ABC):
     """A catalogue on disk.
 
     Attributes:
@@ -79,17 +80,17 @@ class Scene:
             return self.robbed_of
         return keys.load([self.catalogue.online_keys, self.catalogue.offline_keys], keys.ROLES)
 
+    @abstractmethod
     def publish(self, times: int = 1, *, signed_at: datetime | None = None) -> None:
         """Publishes a version, or several; `signed_at` is what a liar says of the last."""
-        raise NotImplementedError
 
+    @abstractmethod
     def robbed(self, roles: Collection[str]) -> Scene:
         """A copy of the public files in the hands of one who has the keys of some roles."""
-        raise NotImplementedError
 
+    @abstractmethod
     def device(self) -> Device:
         """A new one, with the app's root."""
-        raise NotImplementedError
 
     def copied(self, roles: Collection[str]) -> tuple[CatalogueFolder, dict[str, list[Signer]]]:
         folder = self.catalogue.folder / f"thief-{next(self._copies)}"

@@ -34,7 +34,7 @@ from pocketlens_server.publishing.publisher import Published, publish
 from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import PRODUCT, History
 from pocketlens_server.storage.vectors import Vectors
-from tests.making.shops import Shop
+from tests.making.shops import Shop, make_shop
 
 BEGAN = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 
@@ -71,6 +71,13 @@ class Server:
             apply(made.catalogue.history, PutProduct(product))
         for row, entry in enumerate(listed.entries):
             made.put_image(entry.image.id, shop.embeddings[row], list(entry.product_ids))
+        return made
+
+    @classmethod
+    def published(cls, folder: Path, *, products: int = 30) -> Server:
+        """With a shop of its own, whose first version is published."""
+        made = cls.of_shop(make_shop(folder / "shop", products=products), folder / "server")
+        made.publish()
         return made
 
     @classmethod

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from tests.making.servers import Server
-from tests.making.shops import make_shop
 
 from pocketlens import Lens, following
 from pocketlens.cli import main
@@ -26,10 +25,7 @@ from pocketlens_server.catalogue.operations import PatchOffer, apply
 
 @pytest.fixture
 def server(tmp_path: Path) -> Server:
-    shop = make_shop(tmp_path / "shop", products=30)
-    made = Server.of_shop(shop, tmp_path / "server")
-    made.publish()
-    return made
+    return Server.published(tmp_path)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from tests.making.servers import Server
-from tests.making.shops import bare_bundle, bare_description, make_shop, sealed_bundle
+from tests.making.shops import bare_bundle, bare_description, sealed_bundle
 
 from pocketlens import Lens, following
 from pocketlens.cli import main
@@ -30,10 +30,7 @@ from pocketlens_server.catalogue.operations import PatchOffer, apply
 
 @pytest.fixture
 def server(tmp_path: Path) -> Server:
-    shop = make_shop(tmp_path / "shop", products=30)
-    made = Server.of_shop(shop, tmp_path / "server")
-    made.publish()
-    return made
+    return Server.published(tmp_path)
 
 
 @pytest.fixture
