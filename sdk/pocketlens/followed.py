@@ -61,7 +61,10 @@ def write(directory: Path, followed: Followed) -> None:
     for name in COPIES:
         if _settings(directory / name) != settings:
             data = json.dumps(settings, indent=2, ensure_ascii=False)
-            write_file(directory / name, f"{data}\n".encode(), is_private=True)
+            try:
+                write_file(directory / name, f"{data}\n".encode(), is_private=True)
+            except FileNotFoundError:  # who took the lock meanwhile cleaned it away, unfinished
+                write_file(directory / name, f"{data}\n".encode(), is_private=True)
 
 
 def read(directory: Path) -> Followed | None:
