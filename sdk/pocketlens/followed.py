@@ -46,6 +46,8 @@ class Followed:
 def write(directory: Path, followed: Followed) -> None:
     """Remembers what a store follows, and mends copies that are damaged; others are left alone.
 
+    The caller has the store's lock: without it, what is unfinished is cleaned away by others.
+
     Raises:
         StoreFull, StoreReadOnly: The folder cannot be written.
     """
@@ -61,10 +63,7 @@ def write(directory: Path, followed: Followed) -> None:
     for name in COPIES:
         if _settings(directory / name) != settings:
             data = json.dumps(settings, indent=2, ensure_ascii=False)
-            try:
-                write_file(directory / name, f"{data}\n".encode(), is_private=True)
-            except FileNotFoundError:  # who took the lock meanwhile cleaned it away, unfinished
-                write_file(directory / name, f"{data}\n".encode(), is_private=True)
+            write_file(directory / name, f"{data}\n".encode(), is_private=True)
 
 
 def read(directory: Path) -> Followed | None:

@@ -189,8 +189,13 @@ def _run(
         ) from exc
     options = options or SyncOptions()
     transport = transport or _transport(wanted, options.deadlines)
+
+    def remember() -> None:
+        followed.write(path, wanted)
+        installs.make_private(path)
+
     try:
-        report = session.sync(
+        return session.sync(
             path,
             transport,
             catalogue=wanted.catalogue,
@@ -201,13 +206,10 @@ def _run(
             only_plan=only_plan,
             cancelled=cancelled,
             progress=progress,
+            settled=remember,
         )
     finally:
         transport.close()
-    if not only_plan:
-        followed.write(path, wanted)
-        installs.make_private(path)
-    return report
 
 
 def _transport(wanted: Followed, deadlines: Deadlines) -> Transport:

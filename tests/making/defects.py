@@ -137,7 +137,7 @@ DEFECTS = (
     Planted(
         "whether there is room is not asked first",
         7,
-        _of("sync/session.py", "if free < needed:", "if False:"),
+        _of("sync/preflight.py", "if free < needed:", "if False:"),
         (SESSION,),
     ),
     Planted(
@@ -191,7 +191,7 @@ DEFECTS = (
     Planted(
         "a metered network is not spared",
         20,
-        _of("sync/session.py", "if limit is not None and plan.fetch_bytes > limit:", "if False:"),
+        _of("sync/preflight.py", "if limit is not None and plan.fetch_bytes > limit:", "if False:"),
         (SESSION,),
     ),
     Planted(

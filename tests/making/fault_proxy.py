@@ -73,6 +73,7 @@ class FaultProxy:
         self.sent, self.connections, self.asked = 0, 0, bytearray()
         self._target, self._rng = target, random.Random(seed)
         self._open: set[asyncio.Task[None]] = set()
+        self._writers: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever)
         self._listening = socket.create_server(("127.0.0.1", 0))
@@ -91,6 +92,7 @@ class FaultProxy:
 
     async def _start(self) -> None:
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            self._writers.append(writer)
             task = asyncio.create_task(self._connected(reader, writer))
             self._open.add(task)
             task.add_done_callback(self._open.discard)
@@ -99,9 +101,13 @@ class FaultProxy:
 
     async def _stop(self) -> None:
         self._server.close()
+        await _turns()  # until who was accepted is connected
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
+        for writer in self._writers:  # a task that never began closed nothing
+            writer.transport.abort()
+        await _turns()
 
     async def _connected(self, device: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -160,6 +166,12 @@ class FaultProxy:
             size = self.toxic.slice_bytes or max(1, len(data))
             for start in range(0, len(data), size):
                 yield data[start : start + size]
+
+
+async def _turns() -> None:
+    """Lets the loop finish what it began: accepting takes three turns, closing one."""
+    for _ in range(3):
+        await asyncio.sleep(0)
 
 
 async def _end(out: asyncio.StreamWriter, ending: Ending) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import shutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -25,10 +24,8 @@ from pocketlens import golden_probe
 from pocketlens.durable_files import write_file
 from pocketlens.errors import (
     GoldenProbeFailed,
-    MeteredRefused,
     StateMismatch,
     StoreCorrupt,
-    StoreFull,
     SyncCancelled,
     TrustError,
 )
@@ -45,7 +42,7 @@ from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.reader import Reader
 from pocketlens.store.trusted import Trusted
-from pocketlens.sync import trust
+from pocketlens.sync import preflight, trust
 from pocketlens.sync.observed import Observed
 from pocketlens.sync.planner import Action, Plan, make_plan
 from pocketlens.sync.signed_facts import codebook_of, origin_of
@@ -56,8 +53,6 @@ logger = logging.getLogger(__name__)
 Progress = Callable[[str, int, int], None]
 """Called with a stage, what is done of it, and what there is to do."""
 
-_GROWTH = 3  # bytes of a store for each byte of a stream, at most
-_SPARE_BYTES = 4 << 20  # that stay free
 _ATTEMPTS = 3  # of one sync; what fails more often waits for the next
 
 
@@ -96,6 +91,7 @@ def sync(
     only_plan: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
     progress: Progress = lambda stage, done, total: None,
+    settled: Callable[[], None] = lambda: None,
 ) -> SyncReport:
     """Brings the store in a folder to the newest version, or makes it.
 
@@ -111,6 +107,7 @@ def sync(
         only_plan: Whether nothing is fetched but what is signed, and nothing changed.
         cancelled: Asked between pieces.
         progress: Called with a stage ("fetching", "writing"), done and total.
+        settled: Called when the store is as the report will say, while nobody else may write.
 
     Raises:
         TransportError: The server cannot be reached, or something changes what it sends.
@@ -155,7 +152,9 @@ def sync(
         plan = job.plan(device)
         if only_plan:
             return job.report(plan, plan.manifest.version, plan.fetch_bytes)
-        return job.carry_out(plan)
+        report = job.carry_out(plan)
+        settled()
+        return report
 
 
 class _Job:
@@ -238,7 +237,7 @@ class _Job:
     # --- steps -----------------------------------------------------------------------------------
 
     def _fetch(self, plan: Plan) -> None:
-        self._check_costs(plan)
+        preflight.check(plan, self._options, self._directory)
         at_hand = set(self._pieces.at_hand())
         done = 0
         self._progress("fetching", done, plan.fetch_bytes)
@@ -254,25 +253,6 @@ class _Job:
                 done += size
                 self._progress("fetching", done, plan.fetch_bytes)
         self._fetched += done
-
-    def _check_costs(self, plan: Plan) -> None:
-        limit = self._options.limit_bytes
-        if limit is not None and plan.fetch_bytes > limit:
-            raise MeteredRefused(
-                f"The sync needs {plan.fetch_bytes:,} bytes; {limit:,} are allowed here. Sync on "
-                "another network, or allow more."
-            )
-        inflated = sum(each.inflated_size for each in plan.changes)
-        if plan.relist is not None:  # all codes are written anew
-            inflated += plan.relist.inflated_size + plan.manifest.images * len(plan.manifest.scale)
-        bundle = plan.manifest.bundle.size if plan.action is Action.INSTALL else 0
-        needed = plan.fetch_bytes + bundle + _GROWTH * inflated + _SPARE_BYTES
-        free = shutil.disk_usage(self._directory).free
-        if free < needed:
-            raise StoreFull(
-                f"The sync needs {needed:,} bytes of room, {free:,} are free in {self._directory}. "
-                "Free some space and try again."
-            )
 
     def _change(self, store: Observed, plan: Plan) -> StoreFacts:
         """Changes rows of the install in use."""
