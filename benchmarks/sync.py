@@ -150,6 +150,7 @@ def _kinds(shop: ShopServer, place: Path, count: int) -> Figures:
             f"{name}_bytes": (delta.blob.size - least) / (count - 1),
             f"{name}_delta_bytes": delta.blob.size,
             f"{name}_apply_ms": took.seconds * 1e3,
+            f"{name}_apply_and_fold_ms": took.folded_seconds * 1e3,
             f"{name}_written_bytes": took.written_bytes,
         }
     return found

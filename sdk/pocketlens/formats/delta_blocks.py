@@ -180,13 +180,11 @@ def _read_images(columns: delta_pb2.ImageColumns, dim: int) -> tuple[ImagePart, 
     within = np.ones(len(steps), np.bool_)
     within[[0, *accumulate(counts[:-1])][: len(keys)]] = False
     check(bool((steps[within] > 0).all()), "ascending products of an image")
-    flat, at, found = product_keys.tolist(), 0, []
-    for row, key in enumerate(keys):
-        end = at + counts[row]
-        code = columns.codes[row * dim : (row + 1) * dim]
-        found.append(ImagePart(key, columns.ids[row], columns.urls[row], tuple(flat[at:end]), code))
-        at = end
-    return tuple(found)
+    flat, stops = product_keys.tolist(), list(accumulate(counts))
+    products = [tuple(flat[at:end]) for at, end in pairwise([0, *stops])]
+    joined = columns.codes  # each look at the message copies it
+    codes = [joined[at : at + dim] for at in range(0, len(joined), dim)]
+    return tuple(map(ImagePart, keys, columns.ids, columns.urls, products, codes))
 
 
 def _offer_columns(offers: Sequence[OfferPart]) -> delta_pb2.OfferColumns:
@@ -208,11 +206,11 @@ def _read_offers(columns: delta_pb2.OfferColumns) -> tuple[OfferPart, ...]:
         capital = len(name) == 3 and name.isascii() and name.isalpha() and name.isupper()
         check(not name or capital, "currencies")
     currencies = _texts(columns.currencies, columns.currency_names)
-    for price, currency in zip(columns.prices, currencies, strict=True):
-        right = 0 <= price <= MAX_AMOUNT if currency else price == parts.UNKNOWN
-        check(right, "prices")
-    for stock in columns.stocks:
-        check(parts.UNKNOWN <= stock <= MAX_AMOUNT, "stocks")
+    prices, stocks = np.array(columns.prices, np.int64), np.array(columns.stocks, np.int64)
+    has_price = np.array(currencies, np.str_) != ""
+    check(bool((np.where(has_price, prices >= 0, prices == parts.UNKNOWN)).all()), "prices")
+    check(bool((prices <= MAX_AMOUNT).all()), "prices")
+    check(bool(((stocks >= parts.UNKNOWN) & (stocks <= MAX_AMOUNT)).all()), "stocks")
     return tuple(map(OfferPart, keys, columns.prices, currencies, columns.stocks))
 
 

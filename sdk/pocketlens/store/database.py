@@ -158,11 +158,13 @@ def changing(path: Path) -> Iterator[Connection]:
     with closing(_opened(path, "rw")) as connection:
         with errors(path):
             connection.executescript(
-                """
+                f"""
                 PRAGMA journal_mode = WAL;
                 PRAGMA synchronous = FULL;
                 PRAGMA fullfsync = ON;
                 PRAGMA checkpoint_fullfsync = ON;
+                PRAGMA wal_autocheckpoint = 0;
+                PRAGMA cache_size = -{_WRITER_CACHE_KIB};
                 """
             )
             connection.execute("BEGIN IMMEDIATE")

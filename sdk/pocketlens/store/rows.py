@@ -56,11 +56,26 @@ def product_row(part: ProductPart, category: int) -> ProductRow:
     return part.key, part.id, part.title, category, part.url, attributes, check
 
 
-def offer_row(part: OfferPart, encoded: bytes | None = None) -> OfferRow:
-    """Row of the table `offers`; `encoded` are the part's canonical bytes, if they are at hand."""
-    data = parts.encode(part) if encoded is None else encoded
+def offer_row(part: OfferPart) -> OfferRow:
+    """Row of the table `offers`."""
     currency = int.from_bytes(part.currency.encode(), "big")
-    return part.key, part.price_minor_units, currency, part.stock, checksum(data)
+    return part.key, part.price_minor_units, currency, part.stock, checksum(parts.encode(part))
+
+
+def offer_rows(new: Sequence[OfferPart]) -> tuple[list[OfferRow], list[bytes]]:
+    """Rows of the table `offers`, and the canonical bytes of each, at once."""
+    bare = [
+        (
+            part.key,
+            part.price_minor_units,
+            int.from_bytes(part.currency.encode(), "big"),
+            part.stock,
+        )
+        for part in new
+    ]
+    data = _offer_bytes(np.array(bare, np.int64).reshape(-1, 4))
+    checks = checksums(data).tolist()
+    return [(*row, check) for row, check in zip(bare, checks, strict=True)], _split(data)
 
 
 def image_row(key: int, image: Image) -> ImageRow:
@@ -111,6 +126,18 @@ def encode_offer(row: OfferRow) -> bytes:
     except _UNREADABLE as exc:
         raise _corrupt("offer", row[0]) from exc
     raise _corrupt("offer", row[0])
+
+
+def encode_offers(found: Sequence[OfferRow]) -> list[bytes]:
+    """What `encode_offer` makes of each row, at once.
+
+    Raises:
+        StoreCorrupt: One is damaged.
+    """
+    table = np.array(found)
+    if found and (table.dtype != np.int64 or _wrong_offers(table).any()):
+        return [encode_offer(row) for row in found]  # which tells the damaged one
+    return _split(_offer_bytes(table.reshape(-1, 5)[:, :4]))
 
 
 def read_image(row: ImageRow) -> Image:
@@ -172,7 +199,24 @@ def read_offers(table: npt.NDArray[np.int64]) -> OfferColumns:
     Raises:
         StoreCorrupt: One is damaged.
     """
-    keys, price, currency, stock, expected = table.T
+    wrong = _wrong_offers(table)
+    if wrong.any():
+        raise _corrupt("offer", int(table[wrong.argmax(), 0]))
+    return OfferColumns(*table.T[:4])
+
+
+def _wrong_offers(table: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    """Which rows of int64 (n, 5) are damaged."""
+    found = checksums(_offer_bytes(table[:, :4]))
+    wrong: npt.NDArray[np.bool_] = (
+        (found != table[:, 4]) | (table[:, 2] >> 24 != 0) | (table[:, 0] >> 32 != 0)
+    )
+    return wrong
+
+
+def _offer_bytes(table: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Canonical bytes, uint8 (n, 24), of offers: key, price, currency, stock as int64 (n, 4)."""
+    keys, price, currency, stock = table.T
     packed = np.zeros(
         len(table),
         [("tag", "u1"), ("key", "<u4"), ("price", "<i8"), ("currency", "u1", 3), ("stock", "<i8")],
@@ -180,19 +224,25 @@ def read_offers(table: npt.NDArray[np.int64]) -> OfferColumns:
     packed["tag"], packed["key"] = parts.TAG_OFFER, keys
     packed["price"], packed["stock"] = price, stock
     packed["currency"] = currency.astype(">i8")[:, None].view(np.uint8)[:, 5:]
-    found = checksums(packed.view(np.uint8).reshape(len(table), parts.OFFER_BYTES))
-    wrong = (found != expected) | (currency >> 24 != 0) | (keys >> 32 != 0)
-    if wrong.any():
-        raise _corrupt("offer", int(keys[wrong.argmax()]))
-    return OfferColumns(keys, price, currency, stock)
+    return packed.view(np.uint8).reshape(len(table), parts.OFFER_BYTES)
+
+
+def _split(data: npt.NDArray[np.uint8]) -> list[bytes]:
+    """Each row of uint8 (n, size)."""
+    joined, size = data.tobytes(), data.shape[1]
+    return [joined[at : at + size] for at in range(0, len(joined), size)]
 
 
 def chunk_row(
     place: int, image_keys: npt.NDArray[np.uint32], codes: npt.NDArray[np.int8]
 ) -> ChunkRow:
     """Row of the table `list_chunks`."""
-    keys, data = image_keys.astype("<u4").tobytes(), codes.tobytes()
-    return place, keys, data, _chunk_checksum(place, keys, data)
+    return chunk_row_of(place, image_keys.astype("<u4").tobytes(), codes.tobytes())
+
+
+def chunk_row_of(place: int, image_keys: bytes, codes: bytes) -> ChunkRow:
+    """Row of the table `list_chunks`, of its blobs."""
+    return place, image_keys, codes, _chunk_checksum(place, image_keys, codes)
 
 
 def read_chunks(
@@ -211,10 +261,8 @@ def read_chunks(
     """
     number = place >> PLACE_BITS
     try:
-        for each, (here, keys, codes, expected) in enumerate(found, place):
-            whole = here == each and len(codes) == dim * len(keys) // 4
-            if not whole or _chunk_checksum(here, keys, codes) != expected:
-                raise _corrupt("list", number)
+        for each, row in enumerate(found, place):
+            check_chunk(each, row, dim)
         all_keys = b"".join([row[1] for row in found]) if len(found) != 1 else found[0][1]
         all_codes = b"".join([row[2] for row in found]) if len(found) != 1 else found[0][2]
     except _UNREADABLE as exc:
@@ -222,6 +270,22 @@ def read_chunks(
     if not found or (size is not None and len(all_keys) != 4 * size):
         raise _corrupt("list", number)
     return np.frombuffer(all_keys, "<u4"), np.frombuffer(all_codes, np.int8).reshape(-1, dim)
+
+
+def check_chunk(place: int, row: ChunkRow, dim: int) -> None:
+    """Checks that a row of the table `list_chunks` is that of a place, with codes of `dim` numbers.
+
+    Raises:
+        StoreCorrupt: It is damaged.
+    """
+    try:
+        here, keys, codes, expected = row
+        is_whole = here == place and len(codes) == dim * len(keys) // 4
+        if is_whole and _chunk_checksum(here, keys, codes) == expected:
+            return
+    except _UNREADABLE as exc:
+        raise _corrupt("list", place >> PLACE_BITS) from exc
+    raise _corrupt("list", place >> PLACE_BITS)
 
 
 def map_row(chunk: int, *blobs: bytes) -> tuple[int | bytes, ...]:

@@ -160,9 +160,9 @@ class Applier:
     def _put_offers(self, new: Sequence[OfferPart]) -> None:
         old = self._offers([part.key for part in new])
         self._state.subtract(old.values())
-        encoded = list(map(parts.encode, new))
+        put, encoded = rows.offer_rows(new)
         self._state.add(encoded)
-        database.put_rows(self._connection, "offers", map(rows.offer_row, new, encoded))
+        database.put_rows(self._connection, "offers", put)
         self._counts["offers"] += len(new) - len(old)
 
     def _products(self, keys: Sequence[int]) -> dict[int, ProductPart]:
@@ -171,7 +171,8 @@ class Applier:
 
     def _offers(self, keys: Sequence[int]) -> dict[int, bytes]:
         """Canonical bytes."""
-        return self._by_key("offers", "product_key", keys, rows.encode_offer)
+        found = self._rows("offers", "product_key", keys)
+        return dict(zip([row[0] for row in found], rows.encode_offers(found), strict=True))
 
     # --- images ----------------------------------------------------------------------------------
 
@@ -264,13 +265,17 @@ class Applier:
     def _by_key(
         self, table: str, column: str, keys: Sequence[int], read: Callable[[Any], Value]
     ) -> dict[int, Value]:
-        """Those of the rows that are there."""
-        found: dict[int, Value] = {}
+        """Those that are there, read."""
+        return {row[0]: read(row) for row in self._rows(table, column, keys)}
+
+    def _rows(self, table: str, column: str, keys: Sequence[int]) -> list[Any]:
+        """Those that are there."""
+        found: list[Any] = []
         for start in range(0, len(keys), _AT_ONCE):
             some = keys[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
             statement = f"SELECT * FROM {table} WHERE {column} IN ({marks})"  # noqa: S608 # ours
-            found.update((row[0], read(row)) for row in self._query(statement, some))
+            found += self._query(statement, some)
         return found
 
     def _delete(self, table: str, column: str, keys: Iterable[int]) -> None:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -86,21 +87,23 @@ class Lists:
 
         New images have the largest keys, so that most changes are such.
         """
-        found = self._connection.execute(
+        row = self._connection.execute(
             "SELECT * FROM list_chunks WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT 1",
             (_place(number, 0), _place(number + 1, 0)),
-        ).fetchall()
-        place = found[0][0] if found else _place(number, 0)
-        keys, codes = rows.read_chunks(place, found, None, self._facts.dim)
-        if len(keys) and keys[-1] >= entering[0][0]:
+        ).fetchone()
+        if row is None:
+            raise StoreCorrupt(f"List {number} is damaged. {database.MEND}")
+        place, dim = row[0], self._facts.dim
+        rows.check_chunk(place, row, dim)
+        keys, codes = row[1], row[2]
+        if keys and int.from_bytes(keys[-4:], "little") >= entering[0][0]:
             return False
-        all_keys, all_codes = _joined(keys, codes, entering)
-        starts = range(0, len(all_keys), rows.CHUNK_CODES)
-        slices = [slice(start, start + rows.CHUNK_CODES) for start in starts]
-        self._put += [
-            rows.chunk_row(place + chunk, all_keys[some], all_codes[some])
-            for chunk, some in enumerate(slices)
-        ]
+        keys += struct.pack(f"<{len(entering)}I", *(key for key, _ in entering))
+        codes = b"".join([codes, *(code for _, code in entering)])
+        for chunk, at in enumerate(range(0, len(keys) // 4, rows.CHUNK_CODES)):
+            end = at + rows.CHUNK_CODES
+            some = keys[4 * at : 4 * end], codes[dim * at : dim * end]
+            self._put.append(rows.chunk_row_of(place + chunk, *some))
         self._sizes.put(number + 1, self._sizes.of(number + 1) + len(entering))
         return True
 
