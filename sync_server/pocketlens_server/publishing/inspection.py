@@ -64,6 +64,7 @@ class Inspection:
         self._head = history.head
         self._after: dict[int, ImagePart] = {}
         self._before: dict[int, ImagePart] = {}
+        self._saturated: dict[int, float] = {}
         if history.waiting(IMAGE) or len(catalogue.bundles) > len(catalogue.vectors.generations()):
             self._after = {key: image_of(value) for key, value in history.values(IMAGE)}
             self._before = _before(history, self._after)
@@ -102,9 +103,10 @@ class Inspection:
         history, limits = self._catalogue.history, self._limits
         after = _Gallery.of(self._catalogue, generation, self._after.values())
         found = [*not_found(self._are_found(generation, after), limits)]
+        self._saturated[generation.number] = codes.saturated_share(after.codes)
         is_new = history.count(placement_kind(generation.number), self._head) == 0
         known = () if is_new else self._before.values()
-        before = _Gallery.of(self._catalogue, generation, known)
+        before = _Gallery.of(self._catalogue, generation, known, at_hand=after)
         photos = self._catalogue.bundles[generation.bundle].facts.queries
         if len(photos):
             queries = canaries = photos[_even_rows(len(photos))]
@@ -112,13 +114,16 @@ class Inspection:
             queries = stand_in_queries(after.embeddings(_evenly(after.pictures)), rng)
             kept = [picture for picture in before.pictures if picture in after.products]
             canaries = after.embeddings(_evenly(kept))
-        was = before.answers(queries) if before.pictures else []
-        found += hubs(was, after.answers(queries), len(after.pictures), limits)
+        both = np.concatenate([queries, canaries])
+        count = len(queries)
+        was = before.answers(both) if before.pictures else []
+        now = after.answers(both)
+        found += hubs(was[:count], now[:count], len(after.pictures), limits)
         if before.pictures:
             new = after.products.keys() - before.products.keys()
             found += changed_answers(
-                [before.products[each] for each in before.answers(canaries)],
-                [after.products[each] for each in after.answers(canaries)],
+                [before.products[each] for each in was[count:]],
+                [after.products[each] for each in now[count:]],
                 history.keys(PRODUCT),
                 len(new) / len(after.products),
                 limits,
@@ -126,15 +131,11 @@ class Inspection:
         return found
 
     def saturated_share(self, generation: Generation) -> float:
-        """Components of the codes of all images at their limit, 0 to 1; 0 where no image waits."""
-        if not self._after:
-            return 0.0
-        gallery = _Gallery.of(self._catalogue, generation, self._after.values())
-        shares = [
-            codes.saturated_share(gallery.codes(some)) * len(some)
-            for some in _blocks(gallery.pictures)
-        ]
-        return sum(shares) / len(gallery.pictures)
+        """Components of the codes of all images at their limit, 0 to 1; 0 where no image waits.
+
+        Known once `of_generation` has looked at it.
+        """
+        return self._saturated.get(generation.number, 0.0)
 
     def _of_embeddings(
         self, bundle: OpenBundle, images: Mapping[int, ImagePart]
@@ -176,19 +177,37 @@ class _Gallery:
     Attributes:
         pictures: By SHA-256, each once.
         products: Keys of the products of all images with the picture.
+        codes: int8 (n, dim), of each picture.
     """
 
     catalogue: Catalogue
     generation: Generation
     pictures: Sequence[bytes]
     products: dict[bytes, frozenset[int]]
+    codes: npt.NDArray[np.int8]
 
     @classmethod
     def of(
-        cls, catalogue: Catalogue, generation: Generation, images: Iterable[ImagePart]
+        cls,
+        catalogue: Catalogue,
+        generation: Generation,
+        images: Iterable[ImagePart],
+        at_hand: _Gallery | None = None,
     ) -> _Gallery:
+        """The pictures of images; codes that another gallery has at hand are not read again."""
         products = _products(images)
-        return cls(catalogue, generation, list(products), products)
+        pictures = list(products)
+        known = {} if at_hand is None else {each: n for n, each in enumerate(at_hand.pictures)}
+        rows = np.array([known.get(each, -1) for each in pictures], np.int64)
+        found = np.empty((len(pictures), len(generation.scale)), np.int8)
+        if at_hand is not None:
+            found[rows >= 0] = at_hand.codes[rows[rows >= 0]]
+        for some in _blocks(np.flatnonzero(rows < 0).tolist()):
+            asked = [pictures[row] for row in some]
+            of = catalogue.vectors.codes(generation.number, asked)
+            data = b"".join(of[picture] for picture in asked)
+            found[some] = np.frombuffer(data, np.int8).reshape(len(some), -1)
+        return cls(catalogue, generation, pictures, products, found)
 
     def embeddings(self, pictures: Sequence[bytes]) -> Vectors:
         """float32 (n, dim), not rounded."""
@@ -205,25 +224,20 @@ class _Gallery:
         """Row of the picture whose code is nearest each query, and its similarity."""
         rows = np.zeros(len(queries), np.int64)
         similarities = np.full(len(queries), -np.inf, np.float32)
-        at = 0
-        for some in _blocks(self.pictures):
-            scores = queries @ self.decoded(some).T
+        for at in range(0, len(self.codes), _BLOCK):
+            some = codes.decode(self.codes[at : at + _BLOCK], self.generation.scale)
+            scores = queries @ some.T
             row = scores.argmax(axis=1)
             score = scores[np.arange(len(queries)), row]
             better = score > similarities
             rows[better], similarities[better] = row[better] + at, score[better]
-            at += len(some)
         return rows, similarities
 
     def decoded(self, pictures: Sequence[bytes]) -> Vectors:
-        """float32 (n, dim) that the codes stand for."""
-        return codes.decode(self.codes(pictures), self.generation.scale)
-
-    def codes(self, pictures: Sequence[bytes]) -> npt.NDArray[np.int8]:
-        """int8 (n, dim)."""
+        """float32 (n, dim) that their codes stand for."""
         found = self.catalogue.vectors.codes(self.generation.number, pictures)
-        data = b"".join(found[picture] for picture in pictures)
-        return np.frombuffer(data, np.int8).reshape(len(pictures), len(self.generation.scale))
+        data = np.frombuffer(b"".join(found[picture] for picture in pictures), np.int8)
+        return codes.decode(data.reshape(len(pictures), -1), self.generation.scale)
 
 
 def _before(history: History, after: Mapping[int, ImagePart]) -> dict[int, ImagePart]:
