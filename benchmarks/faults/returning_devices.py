@@ -4,8 +4,8 @@
 
 The long form of tests/faults/test_returning_devices.py: up to 1,000 versions behind after days of
 ten changes and of a tenth of the catalogue, past what the server keeps, over models that changed
-once and twice, over rollbacks. Each must be whole and at head after one sync, for no more bytes than
-the deltas of all the versions that it missed or a new install, whichever is cheaper.
+once and twice, over rollbacks. Each must be whole and at head after one sync, for no more bytes
+than the deltas of all the versions that it missed, or a new install, whichever is cheaper.
 """
 
 # SPDX-License-Identifier: Apache-2.0

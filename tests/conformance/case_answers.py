@@ -11,7 +11,12 @@ from typing import Any
 
 from tests.conformance.make_vectors import FOLDER
 
-COMMANDS = {"apply": "deltas.json", "search": "matches.json", "manifest": "manifests.json"}
+COMMANDS = {
+    "apply": "deltas.json",
+    "relist": "relists.json",
+    "search": "matches.json",
+    "manifest": "manifests.json",
+}
 WITHIN = 1e-4  # of similarities and confidences: they are sums of f32, and rounded in the file
 
 

@@ -12,7 +12,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -45,16 +45,23 @@ def store() -> dict[str, Any]:
 
 @dataclass
 class State:
-    """Parts by key."""
+    """Parts by key, in lists of a codebook: its canonical bytes."""
 
     products: dict[int, ProductPart] = field(default_factory=dict)
     offers: dict[int, OfferPart] = field(default_factory=dict)
     images: dict[int, ImagePart] = field(default_factory=dict)
     lists: dict[int, int] = field(default_factory=dict)
+    codebook: bytes = CODEBOOK
 
     def after(self, *blocks: Block) -> State:
         """The state that blocks lead to; this one stays."""
-        new = State(dict(self.products), dict(self.offers), dict(self.images), dict(self.lists))
+        new = replace(
+            self,
+            products=dict(self.products),
+            offers=dict(self.offers),
+            images=dict(self.images),
+            lists=dict(self.lists),
+        )
         for block in blocks:
             for key in block.deleted_products:
                 new.products.pop(key, None)
@@ -78,14 +85,15 @@ class State:
         counts = state_hash.Counts(
             len(self.images), len(self.lists), len(self.products), len(self.offers)
         )
-        identity = state_hash.Identity(CATALOGUE, GENERATION, CODEBOOK_SHA256)
+        codebook = hashlib.sha256(self.codebook).digest()
+        identity = state_hash.Identity(CATALOGUE, GENERATION, codebook)
         return state_hash.digest(identity, counts, total.value)
 
     def expected(self, version: int) -> dict[str, Any]:
         """What an implementation says of it."""
         members = [
             sorted(key for key, number in self.lists.items() if number == each)
-            for each in range(LISTS)
+            for each in range(int.from_bytes(self.codebook[:4], "little"))
         ]
         return {
             "version": version,
@@ -129,4 +137,5 @@ def stream(
 
 def stream_of(base: int, head: int, after: State, blocks: Iterable[Block]) -> dict[str, Any]:
     """The stream from `base` to `head`, which is `after`."""
-    return stream(framed(header(base, head), *map(encode_block, blocks)), after.hash)
+    head_of = header(base, head, codebook_sha256=hashlib.sha256(after.codebook).digest())
+    return stream(framed(head_of, *map(encode_block, blocks)), after.hash)

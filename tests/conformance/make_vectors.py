@@ -24,6 +24,7 @@ from tests.conformance import (
     manifest_vectors,
     match_vectors,
     part_vectors,
+    relist_vectors,
     trust_vectors,
 )
 
@@ -123,6 +124,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "codes.json": code_vectors.vectors,
     "feedback.json": feedback_vectors.vectors,
     "deltas.json": delta_vectors.vectors,
+    "relists.json": relist_vectors.vectors,
     "matches.json": match_vectors.vectors,
     "manifests.json": manifest_vectors.vectors,
     "trust.json": trust_vectors.vectors,

@@ -18,6 +18,7 @@ SWAP = "tests/sdk/sync/test_swap.py"
 TRUST = "tests/sdk/sync/test_trust.py"
 DELTA = "tests/sdk/formats/test_delta.py"
 APPLIER = "tests/sdk/store/applying/test_applier.py"
+DATABASE = "tests/sdk/store/test_database.py"
 INSTALLS = "tests/sdk/store/test_installs.py"
 
 FSYNC = "            os.fsync(file.fileno())\n        temporary"
@@ -132,7 +133,7 @@ DEFECTS = (
         "a full disk is called corruption",
         7,
         _of("store/database.py", "case sqlite3.SQLITE_FULL:", "case -1:"),
-        (FULL,),
+        (FULL, DATABASE),
     ),
     Planted(
         "whether there is room is not asked first",

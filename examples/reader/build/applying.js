@@ -4,9 +4,9 @@ import { require } from "./errors.js";
 import { copied, stateHash } from "./state.js";
 /**
  * The state after `delta`, whose hash was signed as `signedHash`. `before` stays as it is, also
- * where the delta is refused.
+ * where the delta is refused. `elsewhere` has lists of new images that the delta does not place.
  */
-export function applied(before, delta, signedHash) {
+export function applied(before, delta, signedHash, elsewhere = new Map()) {
     requireSame(before, delta);
     const state = copied(before);
     for (const key of delta.deletedProducts) {
@@ -21,8 +21,12 @@ export function applied(before, delta, signedHash) {
         state.products.set(product.key, product);
     for (const offer of delta.offers)
         state.offers.set(offer.key, offer);
-    for (const image of delta.images)
+    for (const image of delta.images) {
+        const list = state.images.has(image.key) ? undefined : elsewhere.get(image.key);
+        if (list !== undefined)
+            state.placements.set(image.key, list);
         state.images.set(image.key, image);
+    }
     for (const [imageKey, list] of delta.placements)
         state.placements.set(imageKey, list);
     state.version = delta.header.head;

@@ -6,11 +6,13 @@ import { readDelta } from "./delta.js";
 import { Refused, UnknownCase, UpdateRequired } from "./errors.js";
 import { search } from "./matching.js";
 import { floats, readManifest } from "./manifest.js";
+import { relisted } from "./relisting.js";
 import { emptyState, stateHash } from "./state.js";
 import { judge } from "./verdict.js";
 /** What a golden file asks, by the name of the command that answers. */
 export const COMMANDS = {
     apply: (golden, name) => applyCase(golden, name),
+    relist: (golden, name) => relistCase(golden, name),
     search: (golden, name) => searchCase(golden, name),
     manifest: (golden, name) => manifestCase(golden, name),
 };
@@ -33,10 +35,25 @@ function answer(command, golden, name) {
 }
 /** The state that the streams of a case lead to, one after the other, from an empty store. */
 function applyCase(golden, name) {
+    return told(afterStreams(golden, name));
+}
+/** The state that streams, another codebook and a delta lead to. */
+function relistCase(golden, name) {
+    const asked = named(golden.cases, name);
+    const stream = named(golden.relists, asked.relist);
+    const relist = readDelta(bytes(stream.bytes), stream.inflated_size);
+    const codebook = bytes(named(golden.codebooks, asked.codebook));
+    const { state, elsewhere } = relisted(afterStreams(golden, name), relist, codebook);
+    return told(advanced(state, named(golden.streams, asked.delta), elsewhere));
+}
+function afterStreams(golden, name) {
     let state = opened(golden.store);
     for (const stream of named(golden.cases, name).streams) {
         state = advanced(state, named(golden.streams, stream));
     }
+    return state;
+}
+function told(state) {
     const lists = Array.from({ length: state.lists }, () => []);
     for (const [key, list] of [...state.placements].sort(([one], [other]) => one - other)) {
         lists[list]?.push(key);
@@ -93,9 +110,9 @@ function opened(store) {
     };
     return emptyState(identity, store.dim, store.lists);
 }
-function advanced(state, stream) {
+function advanced(state, stream, elsewhere) {
     const delta = readDelta(bytes(stream.bytes), stream.inflated_size);
-    return applied(state, delta, bytes(stream.state_hash));
+    return applied(state, delta, bytes(stream.state_hash), elsewhere);
 }
 function described(match) {
     return {

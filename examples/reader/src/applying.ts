@@ -8,9 +8,14 @@ import { copied, stateHash } from "./state.ts";
 
 /**
  * The state after `delta`, whose hash was signed as `signedHash`. `before` stays as it is, also
- * where the delta is refused.
+ * where the delta is refused. `elsewhere` has lists of new images that the delta does not place.
  */
-export function applied(before: State, delta: Delta, signedHash: Uint8Array): State {
+export function applied(
+  before: State,
+  delta: Delta,
+  signedHash: Uint8Array,
+  elsewhere: Map<number, number> = new Map(),
+): State {
   requireSame(before, delta);
   const state = copied(before);
   for (const key of delta.deletedProducts) {
@@ -23,7 +28,11 @@ export function applied(before: State, delta: Delta, signedHash: Uint8Array): St
   }
   for (const product of delta.products) state.products.set(product.key, product);
   for (const offer of delta.offers) state.offers.set(offer.key, offer);
-  for (const image of delta.images) state.images.set(image.key, image);
+  for (const image of delta.images) {
+    const list = state.images.has(image.key) ? undefined : elsewhere.get(image.key);
+    if (list !== undefined) state.placements.set(image.key, list);
+    state.images.set(image.key, image);
+  }
   for (const [imageKey, list] of delta.placements) state.placements.set(imageKey, list);
   state.version = delta.header.head;
   requireWhole(state);

@@ -9,6 +9,7 @@ import type { Filter } from "./filtering.ts";
 import type { Match } from "./matching.ts";
 import { search } from "./matching.ts";
 import { floats, readManifest } from "./manifest.ts";
+import { relisted } from "./relisting.ts";
 import type { State } from "./state.ts";
 import { emptyState, stateHash } from "./state.ts";
 import type { Calibration } from "./verdict.ts";
@@ -30,6 +31,12 @@ type Deltas = {
   cases: Record<string, { streams: string[] }>;
 };
 
+type Relists = Deltas & {
+  codebooks: Record<string, string>;
+  relists: Record<string, { inflated_size: number; bytes: string }>;
+  cases: Record<string, { codebook: string; relist: string; delta: string }>;
+};
+
 type Matches = {
   store: Store;
   snapshot: Stream;
@@ -48,6 +55,7 @@ type Manifests = { cases: Record<string, { bytes: string }> };
 /** What a golden file asks, by the name of the command that answers. */
 export const COMMANDS: Record<string, (golden: unknown, name: string) => object> = {
   apply: (golden, name) => applyCase(golden as Deltas, name),
+  relist: (golden, name) => relistCase(golden as Relists, name),
   search: (golden, name) => searchCase(golden as Matches, name),
   manifest: (golden, name) => manifestCase(golden as Manifests, name),
 };
@@ -70,10 +78,28 @@ function answer(command: string, golden: unknown, name: string): object {
 
 /** The state that the streams of a case lead to, one after the other, from an empty store. */
 function applyCase(golden: Deltas, name: string): object {
+  return told(afterStreams(golden, name));
+}
+
+/** The state that streams, another codebook and a delta lead to. */
+function relistCase(golden: Relists, name: string): object {
+  const asked = named(golden.cases, name);
+  const stream = named(golden.relists, asked.relist);
+  const relist = readDelta(bytes(stream.bytes), stream.inflated_size);
+  const codebook = bytes(named(golden.codebooks, asked.codebook));
+  const { state, elsewhere } = relisted(afterStreams(golden, name), relist, codebook);
+  return told(advanced(state, named(golden.streams, asked.delta), elsewhere));
+}
+
+function afterStreams(golden: Deltas, name: string): State {
   let state = opened(golden.store);
   for (const stream of named(golden.cases, name).streams) {
     state = advanced(state, named(golden.streams, stream));
   }
+  return state;
+}
+
+function told(state: State): object {
   const lists: number[][] = Array.from({ length: state.lists }, () => []);
   for (const [key, list] of [...state.placements].sort(([one], [other]) => one - other)) {
     lists[list]?.push(key);
@@ -134,9 +160,9 @@ function opened(store: Store): State {
   return emptyState(identity, store.dim, store.lists);
 }
 
-function advanced(state: State, stream: Stream): State {
+function advanced(state: State, stream: Stream, elsewhere?: Map<number, number>): State {
   const delta = readDelta(bytes(stream.bytes), stream.inflated_size);
-  return applied(state, delta, bytes(stream.state_hash));
+  return applied(state, delta, bytes(stream.state_hash), elsewhere);
 }
 
 function described(match: Match): object {

@@ -13,12 +13,13 @@ const USAGE = `Usage: main COMMAND FILE [CASE]
 
 Commands:
   apply     Apply the streams of a case of deltas.json; print the state.
+  relist    Give the store of a case of relists.json another codebook and a delta; print the state.
   search    Answer a query of matches.json; print matches and verdict.
   manifest  Read a manifest of manifests.json; print its fields.
 
 Examples:
-  node build/main.js apply ../../tests/conformance/vectors/deltas.json two_deltas
-  node build/main.js search ../../tests/conformance/vectors/matches.json plain
+  node build/main.js apply ../../tests/conformance/vectors/deltas.json deletions_first
+  node build/main.js search ../../tests/conformance/vectors/matches.json near_duplicates
 
 Exit codes: 0; 1 what was read is refused; 2 usage; 3 it is of a newer format.
 `;

@@ -8,6 +8,7 @@ import functools
 import hashlib
 import json
 import shutil
+import struct
 import tempfile
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -27,7 +28,9 @@ from pocketlens.options import SearchOptions
 from pocketlens.query.filters import Filter
 from pocketlens.query.verdict import judge
 from pocketlens.store import database, installs, snapshots
+from pocketlens.store.applying import relisting
 from pocketlens.store.applying.applier import Applier
+from pocketlens.store.applying.relisting import NewCodebook
 from pocketlens.store.facts import Origin, StoreFacts
 from pocketlens.store.reader import Reader
 
@@ -38,6 +41,12 @@ Json = Mapping[str, Any]
 
 def apply(path: str) -> str:
     """The states that streams lead to."""
+    with tempfile.TemporaryDirectory(prefix="pocketlens-") as folder:
+        return _answered(path, functools.partial(_apply, Path(folder)))
+
+
+def relist(path: str) -> str:
+    """The states that another codebook and a delta lead to."""
     with tempfile.TemporaryDirectory(prefix="pocketlens-") as folder:
         return _answered(path, functools.partial(_apply, Path(folder)))
 
@@ -82,6 +91,8 @@ def _apply(folder: Path, golden: Json, asked: Json) -> Json:
                 applier = Applier(connection, path)
                 applier.apply(delta.header, delta.blocks())
                 _check(applier.facts, golden["streams"][name])
+        if "relist" in asked:
+            _relist(Path(changed), golden, asked)
         with Reader.open(Path(changed)) as reader:
             facts = reader.facts
             lists = [reader.read_list(number)[0].tolist() for number in range(facts.lists)]
@@ -92,6 +103,21 @@ def _apply(folder: Path, golden: Json, asked: Json) -> Json:
         "lists": lists,
         "state_hash": facts.state_hash.hex(),
     }
+
+
+def _relist(folder: Path, golden: Json, asked: Json) -> None:
+    """Gives the store another codebook, and applies a delta to it."""
+    install, delta = installs.current(folder), _delta(golden["streams"][asked["delta"]])
+    data = bytes.fromhex(golden["codebooks"][asked["codebook"]])
+    lists, dim = struct.unpack_from("<II", data)
+    centroids = np.frombuffer(data, "<f2", offset=8).reshape(lists, dim)
+    path = install / database.FILE_NAME
+    with database.changing(path) as connection:
+        stream = _delta(golden["relists"][asked["relist"]])
+        codebook = NewCodebook(centroids, probes=1, probes_estimated=True)
+        applier = Applier(connection, path, relisting.relist(connection, install, stream, codebook))
+        applier.apply(delta.header, delta.blocks())
+        _check(applier.facts, golden["streams"][asked["delta"]])
 
 
 def _search(folder: Path, golden: Json, asked: Json) -> Json:

@@ -87,6 +87,7 @@ COMMANDS: dict[str, Callable[[str], str]] = {
     "bundle": read_bundle,
     "store": read_store,
     "apply": case_files.apply,
+    "relist": case_files.relist,
     "search": case_files.search,
     "manifest": case_files.manifest,
 }
