@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -71,6 +72,8 @@ def applied(directory: Path, public: Path, changes: Changes, work: Path, runs: i
     target, seconds, folded, written = work / "applied.sqlite", [], [], 0
     for _ in range(runs):
         shutil.copy(source, target)
+        with target.open("rb+") as file:
+            os.fsync(file.fileno())  # a device's is on the disk long since, and not flushed here
         before, began = _written(), perf_counter()
         with database.changing(target) as connection:
             reader = DeltaReader([data], changes.inflated_size)

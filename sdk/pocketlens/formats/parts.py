@@ -24,6 +24,7 @@ UNKNOWN = -1  # price or stock that nobody told
 OFFER_BYTES = 24
 
 _HEAD = struct.Struct("<BI")
+_HEAD_AND_LENGTH = struct.Struct("<BII")
 _U32 = struct.Struct("<I")
 _PLACEMENT = struct.Struct("<BII")
 _OFFER = struct.Struct("<BIq3sq")
@@ -103,14 +104,11 @@ def encode_image(key: int, id_: str, url: str, product_keys: Sequence[int], code
     id_bytes, url_bytes, count = id_.encode(), url.encode(), len(product_keys)
     return b"".join(
         (
-            _HEAD.pack(TAG_IMAGE, key),
-            _U32.pack(len(id_bytes)),
+            _HEAD_AND_LENGTH.pack(TAG_IMAGE, key, len(id_bytes)),
             id_bytes,
             _U32.pack(len(url_bytes)),
             url_bytes,
-            _U32.pack(count),
-            struct.pack(f"<{count}I", *product_keys),
-            _U32.pack(len(code)),
+            struct.pack(f"<{count + 2}I", count, *product_keys, len(code)),
             code,
         )
     )

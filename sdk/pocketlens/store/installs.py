@@ -51,13 +51,17 @@ def current(directory: Path) -> Path:
     """The install in use.
 
     Raises:
-        StoreNotFound: There is no store in `directory`.
+        StoreNotFound: There is no store in `directory`, or not yet.
         StoreCorrupt: CURRENT is damaged, or names no install.
     """
     try:
         text = (directory / CURRENT).read_bytes()
     except (FileNotFoundError, NotADirectoryError) as exc:
         if (directory / "installs").is_dir() and any((directory / "installs").glob("[!.]*")):
+            if _is_being_written(directory):  # named in a moment, as the first one is
+                raise StoreNotFound(
+                    f"The store in {directory} is being made. Try again when it is done."
+                ) from exc
             raise StoreCorrupt(f"{directory / CURRENT} is missing. {_MEND}") from exc
         raise StoreNotFound(
             f"There is no store in {directory}. "
@@ -303,6 +307,20 @@ def _is_current(directory: Path, name: str) -> bool:
         return current(directory).name == name
     except StoreError:
         return False
+
+
+def _is_being_written(directory: Path) -> bool:
+    """Whether somebody has the lock; asks for it to find out."""
+    try:
+        descriptor = os.open(directory / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        return not try_lock(descriptor)
+    except OSError:  # the file system has no locks
+        return False
+    finally:
+        os.close(descriptor)
 
 
 def _lock(descriptor: int, path: Path) -> None:

@@ -185,6 +185,15 @@ def test_a_missing_current_beside_installs_is_corruption(tmp_path: Path) -> None
         installs.current(tmp_path / "s")
 
 
+def test_a_store_that_is_being_made_is_no_corruption(tmp_path: Path) -> None:
+    install(tmp_path / "s", "one")
+    with installs.writing(tmp_path / "s"):
+        (tmp_path / "s" / "CURRENT").unlink()
+
+        with pytest.raises(StoreNotFound, match="being made"):
+            installs.current(tmp_path / "s")
+
+
 def test_no_store_is_no_corruption(tmp_path: Path) -> None:
     with pytest.raises(StoreNotFound):
         installs.current(tmp_path)
