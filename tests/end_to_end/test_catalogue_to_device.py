@@ -204,6 +204,30 @@ def test_a_rollback_is_a_new_version_with_everything_as_it_was(
     assert "Expected a version from 1 to 4. Received 9" in capsys.readouterr().err
 
 
+def test_another_generation_of_the_same_model_is_begun_by_command(
+    shop: Shop, tmp_path: Path
+) -> None:
+    store, public = tmp_path / "store", str(shop.data / "public" / "main")
+    root = str(shop.data / "public/main/metadata/1.root.json")
+    assert pocketlens(["sync", str(store), "--server", public, "--root", root]) == 0
+    shop.rows += [shop._row(number) for number in range(100, 140)]
+    shop.push()
+
+    shop.run("publish --new-generation")
+
+    with Lens.open(store) as lens:
+        before = lens.search(tmp_path / "7.png")
+        report = lens.sync()
+        after = lens.search(tmp_path / "7.png")
+        new = lens.search(tmp_path / "120.png")
+    assert (report.action.value, report.version) == ("install", 2)
+    assert before.generation != after.generation
+    assert after.best is not None
+    assert after.best.product.id == "sku-7"
+    assert new.best is not None
+    assert new.best.product.id == "sku-120"
+
+
 def test_an_app_starts_from_a_store_that_came_with_it(
     shop: Shop, address: str, tmp_path: Path
 ) -> None:
