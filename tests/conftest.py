@@ -5,9 +5,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.making.log_watch import watched
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -21,3 +24,11 @@ def shared() -> Path:
             f"no real pictures at {folder}: set POCKETLENS_SHARED to a folder with data/grocery"
         )
     return folder
+
+
+@pytest.fixture(autouse=True)
+def _nothing_private_is_logged() -> Iterator[None]:
+    """Whatever a test does, at DEBUG: no picture, vector, key or token in any log (row 38)."""
+    with watched() as watch:
+        yield
+    assert watch.found == []
