@@ -152,8 +152,8 @@ DEFECTS = (
         9,
         _of(
             "store/rows.py",
-            "if not whole or _chunk_checksum(here, keys, codes) != expected",
-            "if not whole",
+            "if is_whole and _chunk_checksum(here, keys, codes) == expected",
+            "if is_whole",
         ),
         (ROT, TORN),
     ),

@@ -97,7 +97,9 @@ class HttpServer:
             for transport in self._idle:
                 transport.abort()
             if self._open:
-                await asyncio.wait(self._open, timeout=grace_seconds)
+                _, unended = await asyncio.wait(self._open, timeout=grace_seconds)
+                if unended:
+                    logger.warning("http.cut connections=%d", len(unended))
             for task in self._open:
                 task.cancel()
 

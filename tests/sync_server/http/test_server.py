@@ -11,7 +11,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
@@ -262,19 +262,39 @@ def test_a_request_that_comes_byte_by_byte_is_not_waited_for(port: int) -> None:
     assert LIMITS.head_seconds - 0.3 < monotonic() - began < LIMITS.head_seconds + 1
 
 
-def test_an_answer_that_nobody_takes_is_given_up(public: Path, port: int) -> None:
-    data = bytes(32 << 20)  # more than the system holds for a connection
+def ask_for_much(connection: socket.socket, public: Path) -> int:
+    """Asks for more than the system holds for a connection, and returns how many bytes that is."""
+    data = bytes(32 << 20)
     name = hashlib.sha256(data).hexdigest()
     (public / "main" / "blobs" / name).write_bytes(data)
+    connection.sendall(f"GET /main/blobs/{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return len(data)
+
+
+def test_an_answer_that_nobody_takes_is_given_up(public: Path, port: int) -> None:
     with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
-        connection.sendall(f"GET /main/blobs/{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        size = ask_for_much(connection, public)
         threading.Event().wait(LIMITS.stall_seconds + 1)
         received = 0
         with suppress(ConnectionResetError):
             while chunk := connection.recv(1 << 20):
                 received += len(chunk)
 
-    assert received < len(data)
+    assert received < size
+
+
+def test_a_server_that_ends_cuts_what_runs_on_and_says_so(
+    public: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        closing(socket.socket()) as connection,  # outlives the server
+        contextmanager(served)(public, None) as port,
+    ):
+        connection.connect(("127.0.0.1", port))
+        ask_for_much(connection, public)
+        assert connection.recv(1)
+
+    assert "http.cut connections=1" in caplog.text
 
 
 def test_a_port_that_is_taken_is_told(port: int) -> None:
