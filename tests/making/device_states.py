@@ -44,8 +44,6 @@ from pocketlens_server.catalogue.operations import (
     apply,
 )
 from pocketlens_server.publishing import signing
-from pocketlens_server.publishing.images import image_of
-from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
 from tests.making.servers import Server
 from tests.making.shops import Shop, bare_bundle, make_shop
 
@@ -177,12 +175,7 @@ class DeviceStates(RuleBasedStateMachine):
     @rule(data=st.data())
     def roll_back(self, data: st.DataObject) -> None:
         version = data.draw(st.integers(1, self.head))
-        history = self.server.catalogue.history
-        for kind in (PRODUCT, OFFER, IMAGE):
-            history.restore(kind, version)
-        history.relink(
-            [(key, image_of(value).product_keys) for key, value in history.values(IMAGE)]
-        )
+        self.server.roll_back(version)
         self.now = self.versions[version].copy()
 
     @precondition(lambda self: len(self.server.bundles) < MODELS)

@@ -37,9 +37,8 @@ from pocketlens_server.catalogue.operations import (
     PutProduct,
     apply,
 )
-from pocketlens_server.publishing.images import image_of
 from pocketlens_server.publishing.keeping import Keeping
-from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
+from pocketlens_server.storage.history import PRODUCT
 from tests.making.servers import Server
 from tests.making.shops import Shop, bare_bundle
 
@@ -142,10 +141,7 @@ class PublishedHistory:
     def _roll_back(self) -> None:
         oldest = max(1, self._head - self.versions)
         version = self._random.randint(oldest, self._head)
-        for kind in (PRODUCT, OFFER, IMAGE):
-            self._history.restore(kind, version)
-        images = self._history.values(IMAGE)
-        self._history.relink([(key, image_of(value).product_keys) for key, value in images])
+        self._server.roll_back(version)
 
     # --- stores ----------------------------------------------------------------------------------
 

@@ -25,14 +25,14 @@ from pocketlens.store.verification import verify
 from pocketlens.sync import session
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.catalogue.operations import DeleteProduct, PatchOffer, PutProduct, apply
-from pocketlens_server.publishing.images import image_of
 from pocketlens_server.publishing.keeping import Keeping
-from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
+from pocketlens_server.storage.history import PRODUCT
 from tests.making.servers import Server
 from tests.making.shops import bare_bundle, make_shop
 
 DIM = 16
 SMALL_DAY = 10  # changes
+KEPT = 12  # versions, of the shops to which something happens
 
 
 @dataclass(frozen=True)
@@ -116,14 +116,6 @@ class Shop:
                 price = Price(self.rng.randrange(99_999), "EUR")
                 apply(history, PatchOffer(id_, price, self.rng.randrange(99)))
 
-    def roll_back(self, version: int) -> None:
-        """Writes what an older version had, as a new version."""
-        history = self.server.catalogue.history
-        for kind in (PRODUCT, OFFER, IMAGE):
-            history.restore(kind, version)
-        images = history.values(IMAGE)
-        history.relink([(key, image_of(value).product_keys) for key, value in images])
-
     def sync(self, store: str) -> session.SyncReport:
         return session.sync(
             self.folder / store,
@@ -196,9 +188,6 @@ def returns(
         yield shop.comes_back("away", name)
 
 
-KEPT = 12  # versions of the shops below
-
-
 def _another_model(shop: Shop) -> None:
     shop.server.add_model(bare_bundle(DIM, name=f"model of version {shop.manifest.version}"))
     shop.publish()
@@ -211,7 +200,7 @@ def _two_models(shop: Shop) -> None:
 
 
 def _a_rollback(shop: Shop) -> None:
-    shop.roll_back(2)
+    shop.server.roll_back(2)
     shop.publish()
 
 

@@ -28,11 +28,12 @@ from pocketlens_server.catalogue.operations import (
 )
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.publishing.gates import Gates
+from pocketlens_server.publishing.images import image_of
 from pocketlens_server.publishing.keeping import Keeping
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.publishing.publisher import Published, publish
 from pocketlens_server.storage.blobs import Blobs
-from pocketlens_server.storage.history import PRODUCT, History
+from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History
 from pocketlens_server.storage.vectors import Vectors
 from tests.making.shops import Shop, make_shop
 
@@ -122,6 +123,14 @@ class Server:
         for number in self.bundles:
             self._embed(number, picture, embedding)
         apply(self.catalogue.history, PutImage(Image(id_), picture, products))
+
+    def roll_back(self, version: int) -> None:
+        """Lets everything wait as it was at a version."""
+        history = self.catalogue.history
+        for kind in (PRODUCT, OFFER, IMAGE):
+            history.restore(kind, version)
+        images = history.values(IMAGE)
+        history.relink([(key, image_of(value).product_keys) for key, value in images])
 
     def sign_again(self) -> None:
         """Signs the timestamp anew, two days later; there is no new version."""
