@@ -26,12 +26,13 @@ from pocketlens.store.applying.applier import Applier
 from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport, Transport
 
+Figures = dict[str, float]
+
 IN_CHILD = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
-from pathlib import Path
 import sync_device
-print(json.dumps(getattr(sync_device, sys.argv[2])(*map(Path, sys.argv[3:]))))
+print(json.dumps(getattr(sync_device, sys.argv[2])(*sys.argv[3:])))
 """
 
 
@@ -64,49 +65,59 @@ def synced(
 
 
 def applied(directory: Path, public: Path, changes: Changes, work: Path, runs: int) -> Applied:
-    """Applies a delta again and again, each time to a fresh copy of the store."""
+    """Applies a delta again and again, each time to a fresh copy of the store.
+
+    In a process of its own, as on a device: beside a large server, garbage collection counts too.
+    """
     source = installs.current(directory) / database.FILE_NAME
     with database.changing(source):
         pass  # it may never have followed anything: WAL is switched on once
-    data = (public / "blobs" / changes.blob.sha256.hex()).read_bytes()
-    target, seconds, folded, written = work / "applied.sqlite", [], [], 0
-    for _ in range(runs):
+    blob = public / "blobs" / changes.blob.sha256.hex()
+    found = in_child("applying", source, blob, work, changes.inflated_size, runs)
+    return Applied(found["s"], found["folded_s"], int(found["written_bytes"]))
+
+
+def applying(source: str, blob: str, work: str, inflated_size: str, runs: str) -> Figures:
+    """Medians, of a store's file and the bytes of a delta."""
+    data, target = Path(blob).read_bytes(), Path(work) / "applied.sqlite"
+    seconds, folded, written = [], [], 0
+    for _ in range(int(runs)):
         shutil.copy(source, target)
         with target.open("rb+") as file:
             os.fsync(file.fileno())  # a device's is on the disk long since, and not flushed here
         before, began = _written(), perf_counter()
         with database.changing(target) as connection:
-            reader = DeltaReader([data], changes.inflated_size)
+            reader = DeltaReader([data], int(inflated_size))
             Applier(connection, target).apply(reader.header, reader.blocks())
             connection.execute("COMMIT")
             seconds.append(perf_counter() - began)
             connection.execute("BEGIN")  # which the context ends, and then empties the log
         folded.append(perf_counter() - began)
         written = _written() - before
-    for path in work.glob("applied.sqlite*"):
+    for path in Path(work).glob("applied.sqlite*"):
         path.unlink()
-    return Applied(median(seconds), median(folded), written)
+    return {"s": median(seconds), "folded_s": median(folded), "written_bytes": written}
 
 
-def in_child(name: str, *paths: Path) -> dict[str, float]:
-    """What a function of this module says in a process of its own."""
+def in_child(name: str, *arguments: object) -> Figures:
+    """What a function of this module says in a process of its own; it is given text."""
     here = str(Path(__file__).resolve().parent)
     done = subprocess.run(
-        [sys.executable, "-c", IN_CHILD, here, name, *map(str, paths)],
+        [sys.executable, "-c", IN_CHILD, here, name, *map(str, arguments)],
         check=True,
         capture_output=True,
         text=True,
     )
-    found: dict[str, float] = json.loads(done.stdout)
+    found: Figures = json.loads(done.stdout)
     return found
 
 
-def installed(directory: Path, public: Path) -> dict[str, float]:
+def installed(directory: str, public: str) -> Figures:
     """Seconds, and the most memory that it took, to make a store where there is none."""
-    root = (public / "metadata" / "1.root.json").read_bytes()
+    root = (Path(public) / "metadata" / "1.root.json").read_bytes()
     before = _peak_mb()
     began = perf_counter()
-    synced(directory, public, root)
+    synced(Path(directory), Path(public), root)
     return {"s": perf_counter() - began, "peak_mb": _peak_mb(), "peak_before_mb": before}
 
 
@@ -133,13 +144,13 @@ class Searching:
         return np.load(self._taken)
 
 
-def searched(directory: Path, queries: Path, taken: Path) -> dict[str, float]:
+def searched(directory: str, queries: str, taken: str) -> Figures:
     """Searches until a line comes in; the store is followed all the while."""
     stopped = threading.Event()
     threading.Thread(target=lambda: (sys.stdin.readline(), stopped.set()), daemon=True).start()
     rows = np.load(queries)
     found: list[tuple[float, float]] = []
-    with Lens.open(directory) as lens:
+    with Lens.open(Path(directory)) as lens:
         for row in rows:
             lens.search_vector(row, 10)
         print("warm", flush=True)
