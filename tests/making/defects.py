@@ -186,7 +186,7 @@ DEFECTS = (
     Planted(
         "another catalogue is taken",
         13,
-        _of("sync/session.py", "if found.manifest.catalogue != catalogue:", "if False:"),
+        _of("sync/offers.py", "if found.manifest.catalogue != catalogue:", "if False:"),
         (SESSION,),
     ),
     Planted(

@@ -144,25 +144,34 @@ def _watch(
 
 
 def _summary(directory: Path, report: SyncReport, *, plan: bool) -> str:
+    done = f"{directory}: {_done(report, plan=plan)}"
+    held_back = report.held_back
+    if held_back is None:
+        return done
+    which = "" if report.action.value == "wait" else " of another model"
+    return (
+        f"{done}; version {held_back.version}{which} is held back until there is a newer one: "
+        f"{held_back.reason}"
+    )
+
+
+def _done(report: SyncReport, *, plan: bool) -> str:
     size = output.bytes_text(report.fetched_bytes)
     match report.action.value:
         case "nothing":
-            return f"{directory}: at version {report.version}, which is the newest"
-        case "wait" if report.held_back is not None:
-            return (
-                f"{directory}: at version {report.before}; {report.held_back.version} is held "
-                f"back until there is a newer one: {report.held_back.reason}"
-            )
+            newest = "" if report.held_back else ", which is the newest"
+            return f"at version {report.version}{newest}"
         case "wait":
-            return f"{directory}: at version {report.before}; a newer one comes to it later"
+            later = "" if report.held_back else "; a newer one comes to it later"
+            return f"at version {report.before}{later}"
         case "repair":
             done = "would be" if plan else "was"
-            return f"{directory}: at version {report.version}; its bundle {done} mended by {size}"
+            return f"at version {report.version}; its bundle {done} mended by {size}"
         case action:
             how = "a new install" if action == "install" else "a delta"
             done = "would take" if plan else "took"
             came = f"from version {report.before}" if report.before else "new"
-            return f"{directory}: {came}, version {report.version}; {how} {done} {size}"
+            return f"{came}, version {report.version}; {how} {done} {size}"
 
 
 def _as_json(report: SyncReport) -> dict[str, object]:

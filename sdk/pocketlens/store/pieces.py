@@ -77,10 +77,11 @@ class Pieces:
                 raise StoreCorrupt(f"A piece that was fetched is damaged: {path}. Sync again.")
             yield data
 
-    def clear(self) -> None:
-        """Drops all of them, and what a writer that was cut off left beside them."""
+    def keep(self, blobs: Iterable[Blob]) -> None:
+        """Drops all but those of some blobs, and what a writer that was cut off left there."""
+        kept = {sha256.hex() for blob in blobs for sha256 in blob.pieces}
         for path in [*self._folder.glob("*"), *self._folder.glob(".*.tmp")]:
-            if _PIECE.fullmatch(path.name.removeprefix(".").partition(".")[0]):
+            if path.name not in kept and _PIECE.fullmatch(path.name.lstrip(".").partition(".")[0]):
                 path.unlink(missing_ok=True)
         with suppress(OSError):
             self._folder.rmdir()

@@ -12,9 +12,8 @@ install answers golden searches before it is used; a version whose install does 
 
 from __future__ import annotations
 
-import hashlib
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -27,7 +26,6 @@ from pocketlens.errors import (
     StateMismatch,
     StoreCorrupt,
     SyncCancelled,
-    TrustError,
 )
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats import manifest as manifests
@@ -42,11 +40,12 @@ from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.reader import Reader
 from pocketlens.store.trusted import Trusted
-from pocketlens.sync import preflight, trust
+from pocketlens.sync import preflight
 from pocketlens.sync.observed import Observed
+from pocketlens.sync.offers import Offer
 from pocketlens.sync.planner import Action, Plan, make_plan
 from pocketlens.sync.signed_facts import codebook_of, origin_of
-from pocketlens.sync.transports import AtHand, Transport
+from pocketlens.sync.transports import Transport
 
 logger = logging.getLogger(__name__)
 
@@ -67,7 +66,7 @@ class SyncReport:
         fetched_bytes: Of pieces; signed metadata is not counted.
         as_of: When the version was published.
         held_back: The version that waits because it does not work on this device, and why; None
-            where none does.
+            where none does. A store of an earlier generation follows that one meanwhile.
     """
 
     action: Action
@@ -127,28 +126,16 @@ def sync(
         trials.undo(directory)
         installs.remove_unneeded(directory)
         store = Observed.of(directory, catalogue, now)
-        believed = store.trusted if store else trusted.NOTHING
-        transport.poll(_at_hand(store, believed, root, generation))
-
-        def fetch(name: str) -> Iterator[bytes] | None:
-            digest = hashlib.sha256(believed.manifest).hexdigest()
-            if name.startswith(f"targets/manifest/{digest}."):
-                return iter([believed.manifest])
-            return transport.file(name)
-
-        found = trust.verified(
-            believed.metadata,
+        offer = Offer.of(
+            store,
+            marks.get(directory, Quarantine),
+            transport,
+            catalogue=catalogue,
             root=root,
-            fetch=fetch,
             generation=generation,
             now=now,
-            signed_before=store.signed_at if store else None,
         )
-        if found.manifest.catalogue != catalogue:
-            raise TrustError(
-                f"Expected the catalogue {catalogue!r}. Received {found.manifest.catalogue!r}."
-            )
-        job = _Job(directory, transport, options, store, found, now, cancelled, progress)
+        job = _Job(directory, transport, options, store, offer, now, cancelled, progress)
         plan = job.plan(device)
         if only_plan:
             return job.report(plan, plan.manifest.version, plan.fetch_bytes)
@@ -166,27 +153,25 @@ class _Job:
         transport: Transport,
         options: SyncOptions,
         store: Observed | None,
-        found: trust.Verified,
+        offer: Offer,
         now: datetime,
         cancelled: Callable[[], bool],
         progress: Progress,
     ) -> None:
         self._directory, self._transport, self._options = directory, transport, options
-        self._store, self._found, self._now = store, found, now
+        self._store, self._offer, self._now = store, offer, now
         self._cancelled, self._progress = cancelled, progress
         self._pieces = Pieces(directory / installs.PIECES)
         self._fetched = 0
-        quarantine = marks.get(directory, Quarantine)
-        is_held = quarantine is not None and quarantine.holds(found.manifest)
-        self._quarantine = quarantine if is_held else None
 
     def plan(self, device: str, *, whole: bool = False) -> Plan:
         """Plans; a store that is damaged is made anew."""
-        store, manifest = self._store, self._found.manifest
-        if store is None and self._quarantine is not None:
+        store, manifest = self._store, self._offer.manifest
+        held_back = self._offer.held_back
+        if store is None and held_back is not None:
             raise GoldenProbeFailed(
                 f"Version {manifest.version} does not work on this device, and there is no newer "
-                f"one: {self._quarantine.reason}"
+                f"one: {held_back.reason}"
             )
         return make_plan(
             store.have if store else None,
@@ -194,8 +179,8 @@ class _Job:
             at_hand=self._pieces.at_hand(),
             device=device,
             whole=whole or (store is not None and not store.is_whole),
-            held_back=self._quarantine is not None,
-            is_recovery=self._found.is_recovery,
+            held_back=self._offer.is_held_back,
+            is_recovery=self._offer.is_recovery,
             damaged_bundle=store.damaged_bundle(manifest) if store else None,
         )
 
@@ -223,21 +208,22 @@ class _Job:
             self._mend_bundle(store, plan)
             facts = self._change(store, plan) if plan.changes else self._remember(store)
         if plan.blobs:
-            self._pieces.clear()
-        if plan.changes:
+            self._pieces.keep(self._offer.blobs_of_held)
+        if plan.changes and self._offer.held_back is None:
             marks.remove(self._directory, Quarantine)  # there is a newer version now
         return facts
 
     def report(self, plan: Plan, version: int, fetched: int) -> SyncReport:
         """What was done, or would be."""
         before = self._store.facts.version if self._store else 0
-        held_back = self._quarantine if plan.action is Action.WAIT else None
-        return SyncReport(plan.action, version, before, fetched, plan.manifest.as_of, held_back)
+        as_of, held_back = plan.manifest.as_of, self._offer.held_back
+        return SyncReport(plan.action, version, before, fetched, as_of, held_back)
 
     # --- steps -----------------------------------------------------------------------------------
 
     def _fetch(self, plan: Plan) -> None:
         preflight.check(plan, self._options, self._directory)
+        self._pieces.keep([*plan.blobs, *self._offer.blobs_of_held])
         at_hand = set(self._pieces.at_hand())
         done = 0
         self._progress("fetching", done, plan.fetch_bytes)
@@ -330,8 +316,8 @@ class _Job:
 
     def _remember(self, store: Observed) -> StoreFacts:
         """Only what is trusted changes, if anything does."""
-        manifest = self._found.manifest
-        believed = replace(store.trusted, metadata=self._found.metadata)
+        manifest = self._offer.manifest
+        believed = replace(store.trusted, metadata=self._offer.metadata)
         if manifest.version == store.facts.version:  # otherwise it is not for this device yet
             believed = replace(believed, manifest=manifests.encode(manifest))
         if believed != store.trusted:
@@ -353,26 +339,13 @@ class _Job:
 
     def _believe(self, connection: database.Connection, facts: StoreFacts) -> None:
         """Lets the transaction be committed, or not."""
-        manifest = self._found.manifest
+        manifest = self._offer.manifest
         signed = manifest.version, manifest.state_hash
         if (facts.version, facts.state_hash) != signed:
             raise StateMismatch(
                 f"What came leads to another state of version {manifest.version} than was signed."
             )
-        trusted.write(connection, Trusted(self._found.metadata, manifests.encode(manifest)))
+        trusted.write(connection, Trusted(self._offer.metadata, manifests.encode(manifest)))
 
     def _stream(self, changes: Changes) -> DeltaReader:
         return DeltaReader(self._pieces.read(changes.blob), changes.inflated_size)
-
-
-def _at_hand(
-    store: Observed | None, believed: Trusted, root: bytes, generation: bytes | None
-) -> AtHand:
-    """What the server is told; a root is always at hand, the app's."""
-    metadata = believed.metadata or {"root.json": root}
-    return AtHand(
-        generation or b"",
-        store.facts.version if store else 0,
-        trust.versions(metadata),
-        believed.metadata.get("timestamp.json", b""),
-    )

@@ -21,7 +21,7 @@ class AtHand:
 
     Attributes:
         generation: Id of the one that its store follows, 32 bytes; empty for the newest.
-        version: Of the store; 0 where there is none.
+        version: Of the store; 0 where there is none of the generation on offer.
         versions: Of the signed metadata that it trusts, by role: root, timestamp, snapshot,
             targets, models, publishing.
         timestamp: Signed metadata of that role; empty where it has none.

@@ -130,6 +130,27 @@ def versions(metadata: Mapping[str, bytes]) -> dict[str, int]:
     return found
 
 
+def offered_generation(metadata: Mapping[str, bytes], wanted: bytes | None) -> bytes | None:
+    """Id of the generation whose manifest a server offers that has signed nothing since.
+
+    Args:
+        metadata: What `verified` gave.
+        wanted: The generation asked for; None for the newest.
+
+    Returns:
+        The one wanted, or the newest if that has retired; None where nothing is known.
+    """
+    if "publishing.json" not in metadata:
+        return None
+    targets = json.loads(metadata["publishing.json"])["signed"]["targets"]
+    if wanted is not None and f"manifest/{wanted.hex()}" in targets:
+        return wanted
+    for path, target in targets.items():  # the newest has two names
+        if path.startswith("manifest/") and path != NEWEST and target == targets.get(NEWEST):
+            return bytes.fromhex(path.rpartition("/")[2])
+    return None
+
+
 def _holds(updater: Updater, trusted: Mapping[str, bytes]) -> bool:
     """Whether the newest root still lets those say what is newest who said it before."""
     data = trusted.get("timestamp.json")

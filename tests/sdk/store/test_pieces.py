@@ -16,7 +16,7 @@ def test_what_a_killed_writer_left_goes_with_the_pieces(tmp_path: Path) -> None:
     pieces.put(sha256, [b"a piece"], size=7)
     (tmp_path / "pieces" / f".{sha256.hex()}.1234abcd.tmp").write_bytes(b"a pi")
 
-    pieces.clear()
+    pieces.keep(())
 
     assert not (tmp_path / "pieces").exists()
 
@@ -25,6 +25,6 @@ def test_files_of_others_among_the_pieces_stay(tmp_path: Path) -> None:
     (tmp_path / "pieces").mkdir()
     (tmp_path / "pieces" / "notes.txt").write_text("mine")
 
-    Pieces(tmp_path / "pieces").clear()
+    Pieces(tmp_path / "pieces").keep(())
 
     assert (tmp_path / "pieces" / "notes.txt").read_text() == "mine"
