@@ -27,7 +27,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
 from pocketlens import Lens
-from pocketlens.errors import SyncCancelled, SyncError, TransportError, TrustError
+from pocketlens.errors import (
+    GoldenProbeFailed,
+    SyncCancelled,
+    SyncError,
+    TransportError,
+    TrustError,
+)
 from pocketlens.formats.manifest import Blob
 from pocketlens.products import Price, Product
 from pocketlens.store.reader import Reader
@@ -50,20 +56,15 @@ from tests.making.shops import Shop, bare_bundle, make_shop
 DIM, MODELS = 16, 3
 IDS = st.integers(0, 14)
 LIFE = timedelta(days=4)  # longer than a timestamp is valid
-DONE, FAILED, REFUSED, ENDED = 0, 1, 2, 9  # of a process that syncs
+DONE, FAILED, REFUSED, WAITED, ENDED = 0, 1, 2, 3, 9  # of a process that syncs
 
 
 @dataclass
 class Catalogue:
-    """What a version holds, told without any code of ours.
-
-    Attributes:
-        products: By id.
-        images: Product ids of each image, by its id.
-    """
+    """What a version holds, told without any code of ours: by ids."""
 
     products: dict[str, Product] = field(default_factory=dict)
-    images: dict[str, set[str]] = field(default_factory=dict)
+    images: dict[str, set[str]] = field(default_factory=dict)  # of products that each shows
 
     def copy(self) -> Catalogue:
         return Catalogue(dict(self.products), {id_: set(each) for id_, each in self.images.items()})
@@ -117,6 +118,9 @@ class DeviceStates(RuleBasedStateMachine):
         self.lens: Lens | None = None
         self.at = 0  # the version of the store; 0 where there is none
         self.clock: datetime = self.server.now
+        self.broken: set[int] = set()  # models that do not compute as they must
+        self.newest_is_broken = False
+        self.served: set[str] = set()  # generations
         self.old: Path | None = None
         self.log: list[str] = []
         for number in range(3):
@@ -168,7 +172,9 @@ class DeviceStates(RuleBasedStateMachine):
 
     @rule()
     def publish(self) -> None:
-        self.server.publish()
+        published = self.server.publish()
+        self.newest_is_broken = len(self.server.bundles) in self.broken
+        self.served = {manifest.generation.hex() for manifest in published.manifests}
         self.clock = max(self.clock, self.server.now)
         self.versions.append(self.now.copy())
 
@@ -179,10 +185,12 @@ class DeviceStates(RuleBasedStateMachine):
         self.now = self.versions[version].copy()
 
     @precondition(lambda self: len(self.server.bundles) < MODELS)
-    @rule()
-    def add_model(self) -> None:
-        """The next version begins a generation with it."""
-        self.server.add_model(bare_bundle(DIM, name=f"model {len(self.server.bundles) + 1}"))
+    @rule(is_broken=st.booleans())
+    def add_model(self, is_broken: bool) -> None:
+        number = len(self.server.bundles) + 1
+        if is_broken:
+            self.broken.add(number)
+        self.server.add_model(bare_bundle(DIM, name=f"model {number}", is_broken=is_broken))
 
     @rule()
     def time_passes(self) -> None:
@@ -206,12 +214,18 @@ class DeviceStates(RuleBasedStateMachine):
             self._check()
             self.server.now = self.clock  # it signs again
             self.publish()
-        report = self._sync(self.server.public)
+        try:
+            report = self._sync(self.server.public)
+        except GoldenProbeFailed:
+            assert self.newest_is_broken
+            self._check()
+            if self.at == 0:
+                return
+            report = self._sync(self.server.public)  # it is not tried again
         assert report.before == self.at
-        assert report.version == self.head
-        assert (report.action is Action.NOTHING) == (self.at == self.head)
-        self.at = self.head
-        self._check()
+        assert (report.held_back is not None) == self.newest_is_broken
+        assert (report.action is Action.NOTHING) == (report.version == self.at == self.head)
+        self._came(report)
 
     @rule(chunks=st.integers(0, 12))
     def sync_is_cut_off(self, chunks: int) -> None:
@@ -224,12 +238,12 @@ class DeviceStates(RuleBasedStateMachine):
     @rule()
     def sync_is_cancelled(self) -> None:
         try:
-            self._sync(self.server.public, cancelled=lambda: True)
-        except (SyncCancelled, TrustError):
-            pass
+            report = self._sync(self.server.public, cancelled=lambda: True)
+        except (SyncCancelled, TrustError, GoldenProbeFailed):
+            self._check()
         else:
-            assert self.at == self.head
-        self._check()
+            assert self.at == self.head or self._waits()
+            self._came(report)
 
     @rule(chunks=st.integers(0, 12))
     def process_ends_within_a_sync(self, chunks: int) -> None:
@@ -237,15 +251,16 @@ class DeviceStates(RuleBasedStateMachine):
         if child == 0:
             status = FAILED
             try:
-                self._sync(self.server.public, chunks, lambda: os._exit(ENDED))
-                status = DONE
+                report = self._sync(self.server.public, chunks, lambda: os._exit(ENDED))
+                status = DONE if report.version == self.head else WAITED
             except SyncError:
                 status = REFUSED
             finally:
                 os._exit(status)
         _, ended = os.waitpid(child, 0)
         status = os.waitstatus_to_exitcode(ended)
-        assert status in (DONE, ENDED, REFUSED)
+        assert status in (DONE, ENDED, REFUSED, WAITED)
+        assert status != WAITED or self._waits()
         if status == DONE:
             self.at = self.head
         self._check()
@@ -256,7 +271,7 @@ class DeviceStates(RuleBasedStateMachine):
         assert self.old is not None
         try:
             report = self._sync(self.old)
-        except TrustError:
+        except (TrustError, GoldenProbeFailed):
             pass
         else:
             assert report.version >= self.at
@@ -327,12 +342,24 @@ class DeviceStates(RuleBasedStateMachine):
 
     def _faulty(self, chunks: int, happens: Callable[[], None]) -> None:
         try:
-            self._sync(self.server.public, chunks, happens)
-        except (TransportError, TrustError, Ended):
-            pass
+            report = self._sync(self.server.public, chunks, happens)
+        except (TransportError, TrustError, GoldenProbeFailed, Ended):
+            self._check()
         else:
-            self.at = self.head
+            self._came(report)
+
+    def _came(self, report: SyncReport) -> None:
+        """To the newest version, if not of the newest model, then of the one that it has."""
+        assert report.version == (self.at if self._waits() else self.head)
+        self.at = report.version
         self._check()
+
+    def _waits(self) -> bool:
+        """Whether the newest model does not work, and that of the store has retired."""
+        if not self.newest_is_broken or self.at == 0:
+            return False
+        with Reader.open(self.store) as reader:
+            return reader.facts.generation not in self.served
 
     def _is_expired(self) -> bool:
         return self.clock >= self.server.now + signing.LIFETIMES[signing.TIMESTAMP]

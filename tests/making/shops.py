@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +80,22 @@ def write_csv(path: Path, rows: Sequence[Mapping[str, str]]) -> Path:
 
 
 def bare_bundle(
-    dim: int, *, queries: npt.NDArray[np.float32] | None = None, name: str = "bare"
+    dim: int,
+    *,
+    queries: npt.NDArray[np.float32] | None = None,
+    name: str = "bare",
+    is_broken: bool = False,
 ) -> bytes:
-    """A sealed bundle that says what a bundle must, and no more."""
-    return sealed_bundle(bare_description(dim, queries=queries, name=name))
+    """A sealed bundle that says what a bundle must, and no more.
+
+    One that is broken does not compute its golden embedding.
+    """
+    said = bare_description(dim, queries=queries, name=name)
+    if is_broken:
+        (example,) = said.golden_examples
+        other = replace(example, embedding=np.eye(dim, dtype=np.float32)[0])
+        said = replace(said, golden_examples=(other,))
+    return sealed_bundle(said)
 
 
 def bare_description(

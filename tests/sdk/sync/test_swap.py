@@ -7,19 +7,17 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from tests.making.servers import Server
 from tests.making.serving import on_disk, serving
-from tests.making.shops import bare_bundle, bare_description, sealed_bundle
+from tests.making.shops import bare_bundle
 
 from pocketlens import Lens, following
 from pocketlens.cli import main
 from pocketlens.errors import GoldenProbeFailed, StoreLocked
-from pocketlens.formats.bundle import GoldenExample
 from pocketlens.store import installs, marks
 from pocketlens.store.marks import Quarantine, Trial
 from pocketlens.store.pieces import Pieces
@@ -76,19 +74,14 @@ def good(name: str) -> bytes:
     return bare_bundle(16, name=name)
 
 
-def with_other_golden_embedding() -> bytes:
-    description = bare_description(16, name="poisoned")
-    (example,) = description.golden_examples
-    other = np.eye(16, dtype=np.float32)[0]
-    return sealed_bundle(
-        replace(description, golden_examples=(GoldenExample(example.jpeg, example.tensor, other),))
-    )
+def poisoned() -> bytes:
+    return bare_bundle(16, name="poisoned", is_broken=True)
 
 
 def test_a_version_that_does_not_compute_as_it_must_is_held_back(
     server: Server, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    new_model(server, with_other_golden_embedding())
+    new_model(server, poisoned())
     before = installs.current(store)
 
     with pytest.raises(GoldenProbeFailed, match=r"Version 2 was signed.*drifts"):
@@ -131,7 +124,7 @@ def test_while_a_new_model_is_held_back_the_versions_of_the_own_generation_come(
                 )
             return following.update(store, transport=transport, clock=lambda: server.now)
 
-        new_model(server, with_other_golden_embedding())  # version 2
+        new_model(server, poisoned())  # version 2
         with pytest.raises(GoldenProbeFailed):
             sync()
         assert sync().action is Action.DELTA
@@ -161,7 +154,7 @@ def test_while_a_new_model_is_held_back_the_versions_of_the_own_generation_come(
 
 
 def test_a_model_that_is_held_back_is_fetched_once(server: Server, store: Path) -> None:
-    new_model(server, with_other_golden_embedding())
+    new_model(server, poisoned())
     with pytest.raises(GoldenProbeFailed):
         sync(server, store)
     sync(server, store)
@@ -184,7 +177,7 @@ def test_a_model_that_is_held_back_is_fetched_once(server: Server, store: Path) 
 def test_the_command_says_what_is_held_back(
     server: Server, store: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    new_model(server, with_other_golden_embedding())
+    new_model(server, poisoned())
     with pytest.raises(GoldenProbeFailed):
         sync(server, store)
     quarantine = marks.get(store, Quarantine)
@@ -205,7 +198,7 @@ def test_the_command_says_what_is_held_back(
 
 
 def test_a_first_version_that_is_bad_leaves_no_store(server: Server, tmp_path: Path) -> None:
-    new_model(server, with_other_golden_embedding())
+    new_model(server, poisoned())
     directory = tmp_path / "new"
     for _ in range(2):  # the second time it is not even tried
         with pytest.raises(GoldenProbeFailed, match="does not work on this device"):
