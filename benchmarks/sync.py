@@ -5,7 +5,7 @@
 
 A server with a catalogue of spread embeddings (see vectors.py), real publishes, real gRPC on the
 loopback. Without --embeddings the picture sets are embedded by --model; with neither, vectors are
-synthetic and the model is a small one.
+synthetic and the model is a small one. With --json the figures of other sizes in FILE stay.
 
 - kinds: a delta of 1,000 changes of each kind, in bytes a change; how long a store takes to apply
   it, flushes and hash included, and what it hands to the system to write.
@@ -63,7 +63,8 @@ def main() -> int:
     parser.add_argument("--model", type=Path, help="the bundle that devices get")
     parser.add_argument("--embeddings", type=Path, help="what vectors.py wrote with that bundle")
     arguments = parser.parse_args()
-    figures: dict[str, Any] = {"quick": arguments.quick}
+    figures = _earlier(arguments.json) if arguments.json and not arguments.quick else {}
+    figures["quick"] = arguments.quick
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         model, embeddings = _catalogue(arguments, work)
@@ -75,15 +76,27 @@ def main() -> int:
             for size in arguments.sizes.split(","):
                 talk(f"{size} rows")
                 figures[size] = measured(work, model, embeddings, SIZES[size], quick=False)
-    goals = goals_of(figures)
-    for goal in goals:
+                if arguments.json:
+                    arguments.json.write_text(_as_json(figures))
+    for goal in goals_of(figures):
         talk(f"{'reached' if goal['met'] else 'MISSED '} {goal['name']}: {goal['value']:.4g}")
-    text = json.dumps({"figures": figures, "goals": goals}, indent=1) + "\n"
     if arguments.json:
-        arguments.json.write_text(text)
+        arguments.json.write_text(_as_json(figures))
     else:
-        sys.stdout.write(text)
+        sys.stdout.write(_as_json(figures))
     return 0
+
+
+def _earlier(path: Path) -> dict[str, Any]:
+    """Figures of other sizes, of a run before."""
+    if not path.exists():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text())["figures"]
+    return {} if found["quick"] else found
+
+
+def _as_json(figures: Mapping[str, Any]) -> str:
+    return json.dumps({"figures": figures, "goals": goals_of(figures)}, indent=1) + "\n"
 
 
 def measured(
