@@ -17,10 +17,12 @@ from tests.making.certificates import make_certificates
 from tests.making.servers import Server
 from tests.making.serving import on_disk, serving
 from tests.making.shops import Shop, make_shop
+from tuf.api.metadata import Metadata, Root
 
 from pocketlens import Lens, install
 from pocketlens.errors import ServerError, TransportError
 from pocketlens.store.verification import verify
+from pocketlens.sync.observed import Observed
 from pocketlens.sync.planner import Action
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
@@ -72,6 +74,30 @@ def test_a_device_follows_a_server(server: Server, address: str, tmp_path: Path)
         found = lens.search_vector(server.shop.embeddings[6])
         assert found.best is not None
         assert (found.version, found.best.product.stock) == (6, 54)
+
+
+@pytest.mark.parametrize("roots", [64, 65, 66, 200])
+def test_a_device_that_was_away_for_many_roots_asks_again(
+    server: Server, address: str, tmp_path: Path, roots: int
+) -> None:
+    store = tmp_path / "store"
+    install(store, server=address, root=server.root, clock=lambda: server.now)
+    root = Metadata[Root].from_bytes(server.root)
+    for version in range(2, roots + 2):
+        root.signed.version = version
+        for number, signer in enumerate(server.signers["root"]):
+            root.sign(signer, append=number > 0)
+        root.to_file(str(server.public / f"metadata/{version}.root.json"))
+    server.publish()
+
+    report = install(store, server=address, root=server.root, clock=lambda: server.now)
+    new = install(tmp_path / "new", server=address, root=server.root, clock=lambda: server.now)
+
+    assert (report.before, report.version) == (1, 2)
+    assert new.version == 2
+    observed = Observed.of(store, "main", server.now)
+    assert observed is not None
+    assert f"{roots + 1}.root.json" in observed.trusted.metadata
 
 
 def test_what_has_not_changed_costs_next_to_nothing(
