@@ -32,7 +32,7 @@ from tests.making.hostile_messages import (
     piece_requests,
     poll_requests,
 )
-from tests.making.served import served
+from tests.making.serving import serving
 
 MOST_MB = 400.0
 KEPT = 20  # mutants that escaped, in the current folder
@@ -52,8 +52,8 @@ def main() -> int:
         measured.run(name, feed, lambda data, reader=reader: outcome(reader, data))
     with tempfile.TemporaryDirectory() as folder:
         blob = make_server(Path(folder))
-        with served(Path(folder) / "server") as address:
-            caller = Caller(address)
+        with serving(Path(folder) / "server") as address:
+            caller = Caller(address.grpc)
             rng = random.Random(arguments.seed)  # noqa: S311 # no secret
             measured.run("PollRequest", mutants(poll_requests(), count, rng), _told(caller.poll))
             feed = mutants(piece_requests(blob), count, rng)

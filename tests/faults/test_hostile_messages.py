@@ -26,7 +26,7 @@ from tests.making.hostile_messages import (
     piece_requests,
     poll_requests,
 )
-from tests.making.served import served
+from tests.making.serving import serving
 
 MUTANTS = 2_000
 REQUESTS = 500  # a call each
@@ -59,8 +59,8 @@ def test_a_server_refuses_what_is_no_request(tmp_path: Path) -> None:
     blob = make_server(tmp_path)
     rng = random.Random(33)
     answers: Counter[str] = Counter()
-    with served(tmp_path / "server") as address:
-        caller = Caller(address)
+    with serving(tmp_path / "server") as address:
+        caller = Caller(address.grpc)
         for mutant in mutants(poll_requests(), REQUESTS, rng):
             answers[caller.poll(mutant)] += 1
         for mutant in mutants(piece_requests(blob), REQUESTS, rng):
