@@ -16,8 +16,7 @@ from pathlib import Path
 
 from pocketlens.durable_files import write_file
 from pocketlens.errors import SyncError
-
-COPIES = ("sync.json", "sync-copy.json")
+from pocketlens.store import installs
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +59,7 @@ def write(directory: Path, followed: Followed) -> None:
         "token_file": followed.token_file,
     }
     settings["sha256"] = _seal(settings)
-    for name in COPIES:
+    for name in installs.FOLLOWED:
         if _settings(directory / name) != settings:
             data = json.dumps(settings, indent=2, ensure_ascii=False)
             write_file(directory / name, f"{data}\n".encode(), is_private=True)
@@ -72,7 +71,7 @@ def read(directory: Path) -> Followed | None:
     Raises:
         SyncError: Both copies are damaged.
     """
-    paths = [directory / name for name in COPIES]
+    paths = [directory / name for name in installs.FOLLOWED]
     for path in paths:
         if found := _settings(path):
             return Followed(

@@ -14,13 +14,21 @@ import random
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pocketlens import followed
 from pocketlens.durable_files import translated
-from pocketlens.errors import MissingExtraError, StoreCorrupt, SyncError
+from pocketlens.errors import (
+    MissingExtraError,
+    StoreCorrupt,
+    StoreError,
+    StoreFull,
+    StoreLocked,
+    SyncError,
+)
 from pocketlens.followed import Followed
 from pocketlens.options import Deadlines, SyncOptions
 from pocketlens.store import installs
@@ -79,15 +87,16 @@ def install(
     """
     path = Path(directory)
     data = root if isinstance(root, bytes) else _read(Path(root))
-    try:
-        known = followed.read(path)
-    except SyncError:
-        known = None  # it is damaged, and named again here
+    known = _known(path)  # if it is damaged, it is named again here
     device = known.device if known else secrets.token_hex(16)
     wanted = Followed(server, catalog, data, device, _absolute(ca), _absolute(token_file))
     if start_from is not None and not only_plan:
         installs.copy(Path(start_from), path)
-    return _run(path, wanted, transport, options, only_plan, cancelled, progress, clock)
+
+    def remember() -> None:
+        followed.write(path, wanted)
+
+    return _run(path, wanted, remember, transport, options, only_plan, cancelled, progress, clock)
 
 
 def update(
@@ -122,7 +131,11 @@ def update(
             f"The store {path} follows no server. Name one: pocketlens sync {path} --server "
             "ADDRESS --root root.json"
         )
-    return _run(path, wanted, transport, options, only_plan, cancelled, progress, clock)
+
+    def remember() -> None:
+        followed.write(path, _known(path) or wanted)  # it may have been named anew meanwhile
+
+    return _run(path, wanted, remember, transport, options, only_plan, cancelled, progress, clock)
 
 
 def watch(
@@ -130,7 +143,7 @@ def watch(
     *,
     interval_seconds: float = 300,
     options: SyncOptions | None = None,
-    told: Callable[[SyncReport | SyncError | StoreCorrupt], None] = lambda what: None,
+    told: Callable[[SyncReport | SyncError | StoreError], None] = lambda what: None,
     wait: Callable[[float], bool] = lambda seconds: _slept(seconds),
     rng: random.Random | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -150,7 +163,7 @@ def watch(
         clock: The device's clock, in UTC.
 
     Raises:
-        StoreError: The folder cannot be written.
+        StoreError: The folder holds something else, or may not be written.
     """
     rng = rng or random.Random()  # noqa: S311 # it spreads load, no more
     failures = 0
@@ -158,7 +171,7 @@ def watch(
         try:
             told(update(directory, options=options, clock=clock))
             failures = 0
-        except (SyncError, StoreCorrupt) as exc:
+        except (SyncError, StoreCorrupt, StoreFull, StoreLocked) as exc:
             told(exc)
             failures += 1
         mean = min(interval_seconds * 2**failures, max(interval_seconds, LONGEST_WAIT_SECONDS))
@@ -171,9 +184,17 @@ def _slept(seconds: float) -> bool:
     return False
 
 
+def _known(path: Path) -> Followed | None:
+    """What the store follows; None where that is not known, or damaged."""
+    with suppress(SyncError):
+        return followed.read(path)
+    return None
+
+
 def _run(
     path: Path,
     wanted: Followed,
+    remember: Callable[[], None],
     transport: Transport | None,
     options: SyncOptions | None,
     only_plan: bool,
@@ -190,8 +211,8 @@ def _run(
     options = options or SyncOptions()
     transport = transport or _transport(wanted, options.deadlines)
 
-    def remember() -> None:
-        followed.write(path, wanted)
+    def settled() -> None:
+        remember()
         installs.make_private(path)
 
     try:
@@ -206,7 +227,7 @@ def _run(
             only_plan=only_plan,
             cancelled=cancelled,
             progress=progress,
-            settled=remember,
+            settled=settled,
         )
     finally:
         transport.close()

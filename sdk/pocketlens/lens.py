@@ -178,6 +178,12 @@ class Lens(Closing):
         Raises:
             StoreError: It cannot be opened; this Lens goes on with the one it has.
         """
+        is_other = self._move()
+        with self._in_use() as install:  # the one before is closed, if no search runs in it
+            install.reader.let_log_be_emptied()
+        return is_other
+
+    def _move(self) -> bool:
         with self._in_use() as old:
             if old.is_current:
                 return False

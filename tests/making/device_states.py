@@ -198,8 +198,7 @@ class DeviceStates(RuleBasedStateMachine):
         self.clock += LIFE
 
     @rule()
-    def keep_a_copy(self) -> None:
-        """Of what is served now, for `sync_with_an_old_copy`."""
+    def keep_a_copy(self) -> None:  # for `sync_with_an_old_copy`
         self.old = self.work / f"copy-{self.head}-{self.clock:%Y%m%d%H%M}"
         if not self.old.exists():
             shutil.copytree(self.server.public, self.old)
@@ -221,7 +220,8 @@ class DeviceStates(RuleBasedStateMachine):
             self._check()
             if self.at == 0:
                 return
-            report = self._sync(self.server.public)  # it is not tried again
+            assert self._waits()
+            report = self._sync(self.server.public)
         assert report.before == self.at
         assert (report.held_back is not None) == self.newest_is_broken
         assert (report.action is Action.NOTHING) == (report.version == self.at == self.head)

@@ -6,20 +6,26 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import subprocess
 import sys
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.making.servers import Server
 
-from pocketlens import Lens, following, install
+from pocketlens import Lens, followed, following, install
 from pocketlens.cli import main
-from pocketlens.errors import SyncError
-from pocketlens.followed import COPIES
+from pocketlens.errors import StoreLocked, SyncError, TransportError
 from pocketlens.indexing import index
+from pocketlens.store import database, installs, tables
+from pocketlens.store.installs import FOLLOWED
+from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
+from pocketlens.sync.session import SyncReport
+from pocketlens.sync.transports import AtHand, MemoryTransport
 from pocketlens_server.catalogue.operations import PatchOffer, apply
 
 
@@ -61,7 +67,7 @@ def test_a_store_that_follows_nothing_says_how_to(tmp_path: Path, server: Server
         lens.sync()
 
 
-@pytest.mark.parametrize("name", COPIES)
+@pytest.mark.parametrize("name", FOLLOWED)
 @pytest.mark.parametrize("damage", ["gone", "empty", "a letter", "no JSON", "no text"])
 def test_one_copy_of_what_is_followed_mends_the_other(
     store: Path, server: Server, name: str, damage: str
@@ -86,13 +92,111 @@ def test_one_copy_of_what_is_followed_mends_the_other(
 
 
 def test_two_damaged_copies_say_how_to_go_on(store: Path, server: Server) -> None:
-    for name in COPIES:
+    for name in FOLLOWED:
         (store / name).write_text("{}")
 
     with pytest.raises(SyncError, match="Name its server again"):
         following.update(store)
     install(store, server=str(server.public), root=server.root, clock=lambda: server.now)
     assert following.update(store, clock=lambda: server.now).action is Action.NOTHING
+
+
+class Away(MemoryTransport):
+    """A network that is not there."""
+
+    def __init__(self) -> None:
+        super().__init__({})
+
+    def poll(self, have: AtHand) -> None:
+        raise TransportError("no network")
+
+
+def test_what_was_named_anew_meanwhile_stays(
+    store: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other, run = tmp_path / "other", following._run
+    shutil.copytree(server.public, other)
+
+    def late(*arguments: Any) -> SyncReport:
+        monkeypatch.setattr(following, "_run", run)
+        install(store, server=str(other), root=server.root, clock=lambda: server.now)
+        return run(*arguments)
+
+    monkeypatch.setattr(following, "_run", late)
+    following.update(store, clock=lambda: server.now)
+
+    found = followed.read(store)
+    assert found is not None
+    assert found.server == str(other)
+
+
+def test_a_folder_that_only_knows_what_to_follow_is_filled_again(
+    store: Path, server: Server
+) -> None:
+    for path in store.iterdir():
+        if path.name not in FOLLOWED:
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    for _ in range(2):
+        with pytest.raises(TransportError):
+            following.update(store, transport=Away(), clock=lambda: server.now)
+
+    assert following.update(store, clock=lambda: server.now).action is Action.INSTALL
+
+
+def test_a_store_that_came_with_the_app_follows_while_it_is_open(
+    store: Path, server: Server, tmp_path: Path
+) -> None:
+    app, device = tmp_path / "app", tmp_path / "device"
+    shutil.copytree(store, app)
+    for name in FOLLOWED:
+        (app / name).unlink()
+    database.settle(installs.current(app) / database.FILE_NAME)
+    named = {"server": str(server.public), "root": server.root, "start_from": app}
+    with pytest.raises(TransportError):
+        install(device, transport=Away(), clock=lambda: server.now, **named)
+    apply(server.catalogue.history, PatchOffer("sku-3", stock=44))
+    server.publish()
+
+    with Lens.open(device) as lens:
+        lens.search_vector(server.shop.embeddings[0])
+        report = install(device, clock=lambda: server.now, **named)
+
+    assert (report.action, report.version) == (Action.DELTA, 2)
+
+
+def test_the_log_of_a_store_that_stays_open_is_emptied_when_it_is_long(
+    store: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "LONG_LOG_BYTES", 60_000)
+    path = installs.current(store) / database.FILE_NAME
+    sizes = []
+    with Lens.open(store) as lens, Lens.open(store) as other:
+        for stock in range(30):
+            apply(server.catalogue.history, PatchOffer("sku-3", stock=stock))
+            server.publish()
+            following.update(store, clock=lambda: server.now)
+            for each in (lens, other, lens):
+                each.refresh()
+                best = each.search_vector(server.shop.embeddings[3]).best
+                assert best is not None
+                assert best.product.stock == stock
+            sizes.append(database.log_size(path))
+
+    assert max(sizes) < 60_000 + 2 * sizes[0]
+    assert verify(store).findings == ()
+
+
+def test_watching_waits_while_another_writes(store: Path, server: Server) -> None:
+    told: list[object] = []
+    with installs.writing(store):
+        following.watch(
+            store,
+            told=told.append,
+            wait=lambda seconds: len(told) >= 2,
+            clock=lambda: server.now,
+        )
+
+    assert [type(each) for each in told] == [StoreLocked, StoreLocked]
 
 
 def test_without_the_extra_the_install_line_is_named(store: Path) -> None:

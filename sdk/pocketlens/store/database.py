@@ -193,6 +193,29 @@ def _leave_wal(connection: Connection, path: Path) -> None:
             connection.close()  # before the other one: as the last it would try again
 
 
+def log_size(path: Path) -> int:
+    """Bytes of the write-ahead log; 0 where there is none."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size
+    except OSError:
+        return 0
+
+
+def copy_log(path: Path) -> bool:
+    """Copies what no reader still needs from the log into the database.
+
+    Returns:
+        Whether that was all of it, so that who reads from now on does not need the log.
+    """
+    with suppress(StoreError), closing(_opened(path, "rw")) as connection, errors(path):
+        connection.execute("PRAGMA busy_timeout = 0")
+        connection.execute("PRAGMA checkpoint_fullfsync = ON")
+        connection.execute("PRAGMA wal_autocheckpoint = 0")
+        is_busy, in_log, copied = connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        return not is_busy and in_log == copied
+    return False
+
+
 def settle(path: Path) -> None:
     """Brings a store that was changed back to one file that opens from a read-only folder.
 

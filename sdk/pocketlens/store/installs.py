@@ -42,6 +42,7 @@ from pocketlens.store.marks import Trial, Verified
 
 CURRENT = "CURRENT"
 LOCK = "lock"
+FOLLOWED = ("sync.json", "sync-copy.json")  # see `pocketlens.followed`
 PIECES = "pieces"
 
 _MEND = "Make the store again: pocketlens index"
@@ -98,6 +99,9 @@ def copy(source: Path, directory: Path) -> None:
             new.mkdir()
             for path in install.glob(f"{database.FILE_NAME}*"):
                 write_file(new / path.name, path.read_bytes())
+            # It will follow a server: in the journal mode that lets it while somebody reads.
+            with database.changing(new / database.FILE_NAME):
+                pass
             new.rename(place)
             sync_folder(place.parent)
             sync_folder(directory)
@@ -288,7 +292,8 @@ def _busy(descriptor: int, path: Path) -> Iterator[None]:
 
 def _may_hold_a_store(directory: Path) -> bool:
     found = {each.name for each in directory.iterdir()}
-    return not found or bool(found & {CURRENT, LOCK, "installs", PIECES, marks.QUARANTINE})
+    ours = {CURRENT, LOCK, "installs", PIECES, marks.QUARANTINE, *FOLLOWED}
+    return not found or bool(found & ours)
 
 
 def _prepare(directory: Path, *, was_cut_off: bool) -> None:

@@ -27,6 +27,7 @@ from pocketlens.formats.manifest import Manifest
 from pocketlens.store.checksums import checksum
 
 VERIFIED_FOR = timedelta(days=30)  # rot is seldom, and reading 100,000 images takes seconds
+TRIED_AGAIN_AFTER = timedelta(days=1)
 QUARANTINE = "quarantine"
 
 Mark = TypeVar("Mark", "Trial", "Verified", "Quarantine")
@@ -41,17 +42,27 @@ class Trial:
         manifest: SHA-256 of the manifest that it was made of, hex.
         generation: Of that, hex.
         version: Of that.
+        as_of: When that was published, ISO 8601.
     """
 
     former: str
     manifest: str
     generation: str
     version: int
+    as_of: str
 
     @classmethod
     def of(cls, manifest: Manifest, former: str) -> Trial:
         """Of an install that a manifest led to."""
-        return cls(former, digest(manifest), manifest.generation.hex(), manifest.version)
+        as_of = manifest.as_of.isoformat()
+        return cls(former, digest(manifest), manifest.generation.hex(), manifest.version, as_of)
+
+    def failed(self, reason: str) -> Quarantine:
+        """What holds its version back, and leads to the generation before."""
+        generation, _, _ = self.former.rpartition("-")
+        return Quarantine(
+            self.manifest, self.generation, self.version, self.as_of, generation, reason
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,23 +89,43 @@ class Quarantine:
         manifest: SHA-256 of its manifest, hex.
         generation: Of it, hex.
         version: Of it.
+        as_of: When it was published, ISO 8601.
+        former: Generation that the device had, hex; "" where it had none.
         reason: For people.
     """
 
     manifest: str
     generation: str
     version: int
+    as_of: str
+    former: str
     reason: str
 
     @classmethod
-    def of(cls, manifest: Manifest, reason: str) -> Quarantine:
+    def of(cls, manifest: Manifest, former: str, reason: str) -> Quarantine:
         """Holds a manifest back."""
-        return cls(digest(manifest), manifest.generation.hex(), manifest.version, reason)
+        as_of = manifest.as_of.isoformat()
+        generation = manifest.generation.hex()
+        return cls(digest(manifest), generation, manifest.version, as_of, former, reason)
+
+    def is_of(self, manifest: Manifest) -> bool:
+        """Whether a manifest is that one to the byte."""
+        return digest(manifest) == self.manifest
 
     def holds(self, manifest: Manifest) -> bool:
         """Whether a manifest is that one, or leads no further: signed again, it has other bytes."""
-        return digest(manifest) == self.manifest or (
+        return self.is_of(manifest) or (
             manifest.generation.hex() == self.generation and manifest.version <= self.version
+        )
+
+    def defers(self, manifest: Manifest) -> bool:
+        """Whether a manifest is held, or follows so soon that its model will fail as well.
+
+        To try costs a device minutes; shops publish all day.
+        """
+        soon = datetime.fromisoformat(self.as_of) + TRIED_AGAIN_AFTER
+        return self.holds(manifest) or (
+            manifest.generation.hex() == self.generation and manifest.as_of < soon
         )
 
 

@@ -67,15 +67,23 @@ class Pieces:
             StoreCorrupt: One is missing or damaged, and gone now.
         """
         for sha256 in blob.pieces:
-            path = self._folder / sha256.hex()
-            data = b""
-            with suppress(OSError):
-                data = path.read_bytes()
-            if hashlib.sha256(data).digest() != sha256:
-                with suppress(OSError):
-                    path.unlink()
+            data = self._whole(sha256)
+            if data is None:
+                for each in self.at_hand():  # where one rotted, others may have
+                    self._whole(each)
+                path = self._folder / sha256.hex()
                 raise StoreCorrupt(f"A piece that was fetched is damaged: {path}. Sync again.")
             yield data
+
+    def _whole(self, sha256: bytes) -> bytes | None:
+        """A piece; one that is damaged is dropped."""
+        path = self._folder / sha256.hex()
+        with suppress(OSError):
+            data = path.read_bytes()
+            if hashlib.sha256(data).digest() == sha256:
+                return data
+            path.unlink()
+        return None
 
     def keep(self, blobs: Iterable[Blob]) -> None:
         """Drops all but those of some blobs, and what a writer that was cut off left there."""

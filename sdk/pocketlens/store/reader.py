@@ -88,6 +88,10 @@ class Reader(Closing):
         """Closes the database; closing again is no error."""
         self._tables.close()
 
+    def let_log_be_emptied(self) -> None:
+        """See `Tables`; what is read stays the same."""
+        self._tables.let_log_be_emptied()
+
     @property
     def bundle_path(self) -> Path:
         """The bundle that the codes were made with; to be hashed when it is loaded."""

@@ -1,16 +1,18 @@
 """Starts of an install that is on trial: one file a process, locked for as long as it lives.
 
-    DIR/installs/<name>/starts/<random>         the process's number
+    DIR/installs/<name>/starts/<random>         a name that the process gave itself at random
 
-The lock tells the dead from the living: the system gives it up whatever ends a process, which the
-number of a process does not tell across containers and reboots. Who answers a search, or closes in
-order, takes its file away; a file that nobody holds is of a process that died before it answered.
+The lock tells the dead from the living: the system gives it up whatever ends a process. Numbers of
+processes do not tell, across containers and reboots; in a container it is always 1. Who answers a
+search, or closes in order, takes its file away; a file that nobody holds is of a process that died
+before it answered.
 """
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
+import functools
 import os
 import secrets
 import weakref
@@ -43,7 +45,7 @@ class Start:
         try:
             is_held = try_lock(descriptor)
             # Empty until it is held: nobody takes it for one of the dead in between.
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+            os.write(descriptor, f"{_own_name(os.getpid())}\n".encode())
             os.fsync(descriptor)
             sync_folder(path.parent)
         except OSError:
@@ -90,8 +92,14 @@ def _is_dead(path: Path) -> bool:
         os.close(descriptor)
 
 
+@functools.cache
+def _own_name(process: int) -> str:
+    """Of this process; a fork has another number, and so another name."""
+    return secrets.token_hex(8)
+
+
 def _process(path: Path) -> bytes:
-    """The number of the process that made a file; what is gone in between counts as one."""
+    """The name of the process that made a file; what is gone in between counts as one."""
     with suppress(OSError):
         return path.read_bytes()
     return b""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,6 +26,7 @@ Value = TypeVar("Value")
 
 _AT_ONCE = 500  # keys a query; the oldest SQLite takes 999
 _FETCHED = 4096  # rows in memory while a table is walked
+LONG_LOG_BYTES = 4 << 20
 
 
 class Tables:
@@ -45,6 +46,7 @@ class Tables:
         """
         self._path, self._closed = path, False
         self._lock = threading.RLock()
+        self._walks = 0
         self._is_borrowed = connection is not None
         self._unlocked: Unlocked | None = None
         if connection is not None:
@@ -70,12 +72,37 @@ class Tables:
         """Yields the rows of a statement, a bounded number in memory."""
         with self._reading():
             cursor = self._connection.execute(statement)
-        while True:
-            with self._reading():
-                found = cursor.fetchmany(_FETCHED)
-            if not found:
-                return
-            yield from found
+            self._walks += 1
+        try:
+            while True:
+                with self._reading():
+                    found = cursor.fetchmany(_FETCHED)
+                if not found:
+                    return
+                yield from found
+        finally:
+            with self._lock:
+                self._walks -= 1
+
+    def let_log_be_emptied(self) -> None:
+        """Copies the database's log back, if it is long, and reads the same rows without it.
+
+        A log stays, and grows with every change, for as long as somebody reads from it.
+        """
+        if self._is_borrowed or self._unlocked is not None:
+            return
+        if database.log_size(self._path) < LONG_LOG_BYTES or not database.copy_log(self._path):
+            return
+        with self._lock, suppress(StoreError):
+            fresh = database.open_to_read(self._path)
+            try:
+                with database.errors(self._path):
+                    fresh.execute("BEGIN")
+                    is_same = _facts(fresh) == _facts(self._connection)
+                if is_same and not self._walks and not self._closed:
+                    fresh, self._connection = self._connection, fresh
+            finally:
+                fresh.close()
 
     def by_key(
         self, table: str, column: str, keys: Sequence[int], read: Callable[[Any], Value]
@@ -160,3 +187,8 @@ class Tables:
             yield
             if self._unlocked is not None:
                 self._unlocked.check()
+
+
+def _facts(connection: database.Connection) -> list[Any]:
+    """Its version and state hash among them."""
+    return connection.execute("SELECT * FROM facts ORDER BY name").fetchall()

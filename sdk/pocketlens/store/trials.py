@@ -19,7 +19,7 @@ from pathlib import Path
 from pocketlens.errors import StoreError
 from pocketlens.formats.manifest import Manifest
 from pocketlens.store import installs, marks, starts
-from pocketlens.store.marks import Quarantine, Trial
+from pocketlens.store.marks import Trial
 from pocketlens.store.starts import MOST_DEATHS, Start
 
 logger = logging.getLogger(__name__)
@@ -58,9 +58,8 @@ def undo(directory: Path) -> None:
         return
     reason = f"{MOST_DEATHS} processes that opened it died before they answered a search."
     logger.warning("trial.failed version=%d former=%s", trial.version, trial.former)
-    marks.put(
-        directory, Quarantine(trial.manifest, trial.generation, trial.version, reason)
-    )  # before CURRENT moves: a sync in between must not take it again
+    # Before CURRENT moves: a sync in between must not take it again.
+    marks.put(directory, trial.failed(reason))
     installs.use(directory, trial.former)
 
 

@@ -68,7 +68,6 @@ class GrpcTransport:
 
     def poll(self, have: AtHand) -> None:
         """See `pocketlens.sync.transports.Transport`."""
-        self._have = have
         request = messages.PollRequest(
             catalogue=self._catalogue,
             generation=have.generation,
@@ -88,6 +87,7 @@ class GrpcTransport:
             raise self._failed(exc, timeout) from error_of(exc.code().name, exc.details())
         if answer is None:  # the call ended well, and its message was lost on the way
             raise TransportError(f"{self._address} has not sent its answer whole.")
+        self._have = have
         # What the device trusts is its own answer where the server sends nothing newer.
         self._files = {"metadata/timestamp.json": have.timestamp} if have.timestamp else {}
         self._files |= {file.name: file.data for file in answer.files}

@@ -8,7 +8,7 @@ The only module that imports urllib3.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, suppress
 from http import HTTPStatus
 from http.client import RemoteDisconnected
@@ -65,6 +65,7 @@ class HttpTransport:
         token = credentials.token
         self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
         self._line = _Line()
+        self._whole: _Whole | None = None
         self._pool = self._line.pool(
             timeout=urllib3.Timeout(
                 connect=self._deadlines.connect_seconds, read=self._deadlines.idle_seconds
@@ -77,6 +78,7 @@ class HttpTransport:
 
     def file(self, name: str) -> Iterator[bytes] | None:
         """See `pocketlens.sync.transports.Transport`."""
+        self._end_whole()
         return self._opened(f"{self._address}/{name}")
 
     def piece(self, blob: Blob, number: int) -> Iterator[bytes]:
@@ -84,14 +86,24 @@ class HttpTransport:
         first = number * PIECE_BYTES
         size = blob.piece_size(number)
         url = f"{self._address}/blobs/{blob.sha256.hex()}"
-        chunks = self._opened(url, None if size == blob.size else range(first, first + size))
+        part = range(first, first + size)
+        if self._whole is not None and self._whole.has(url, part):
+            return self._whole.read(part)
+        self._end_whole()
+        chunks = self._opened(url, None if size == blob.size else part)
         if chunks is None:
             raise TransportError(f"There is no {url}.")
         return chunks
 
     def close(self) -> None:
         """Closes connections; closing again is no error."""
+        self._end_whole()
         self._pool.clear()
+
+    def _end_whole(self) -> None:
+        if self._whole is not None:
+            self._whole.close()
+            self._whole = None
 
     def _opened(self, url: str, part: range | None = None) -> Iterator[bytes] | None:
         """A file, or a part of it; None where there is no such file."""
@@ -104,26 +116,24 @@ class HttpTransport:
             held.callback(self._line.done, response)
             if response.status in _ABSENT:
                 return None
-            # Not every server sends a part.
-            skipped = part.start if part is not None and response.status == HTTPStatus.OK else 0
-            return self._body(url, response, skipped, cutter, held.pop_all())
+            body = self._body(url, response, cutter, held.pop_all())
+            if part is None or response.status == HTTPStatus.PARTIAL_CONTENT:
+                return body
+            self._whole = _Whole(url, body)  # not every server sends parts
+            return self._whole.read(part)
 
     def _body(
         self,
         url: str,
         response: urllib3.BaseHTTPResponse,
-        skipped: int,
         cutter: Cutter,
         held: ExitStack,
     ) -> Iterator[bytes]:
-        """The body without its first `skipped` bytes; then what was held is let go."""
+        """The body; then what was held is let go."""
         with held:
             try:
                 while chunk := response.read1(CHUNK_BYTES, decode_content=False):
-                    passed = min(skipped, len(chunk))
-                    skipped -= passed
-                    if chunk[passed:]:
-                        yield chunk[passed:]
+                    yield chunk
             except (HTTPError, OSError) as exc:
                 raise self._failed(url, exc, cutter) from exc
 
@@ -196,6 +206,38 @@ class HttpTransport:
         if isinstance(exc, SSLError):
             return TransportError(f"{url} cannot be trusted: {exc}. Is --ca right, or needed?")
         return ServerUnavailable(f"{url} cannot be reached, or broke off: {exc}.")
+
+
+class _Whole:
+    """A file that came whole though a part was asked for; later parts are read on from there."""
+
+    def __init__(self, url: str, chunks: Iterator[bytes]) -> None:
+        self._url, self._chunks = url, chunks
+        self._at, self._left = 0, b""  # place of `_left`, which came and was not asked for yet
+
+    def has(self, url: str, part: range) -> bool:
+        """Whether a part of a file is still to come."""
+        return url == self._url and self._at <= part.start
+
+    def read(self, part: range) -> Iterator[bytes]:
+        """Yields a part."""
+        while self._at < part.stop:
+            if not self._left:
+                url, self._url = self._url, ""  # what ends, or breaks off, has nothing more
+                self._left = next(self._chunks, b"")
+                if not self._left:
+                    return
+                self._url = url
+            stop = part.stop if self._at >= part.start else part.start
+            chunk, self._left = self._left[: stop - self._at], self._left[stop - self._at :]
+            self._at += len(chunk)
+            if stop == part.stop:
+                yield chunk
+
+    def close(self) -> None:
+        """Lets the connection go."""
+        if isinstance(self._chunks, Generator):
+            self._chunks.close()
 
 
 class _Line:

@@ -31,9 +31,9 @@ class Offer:
         manifest: That a sync goes by.
         metadata: That says so, by name; see `trust.Verified`.
         is_recovery: See `trust.Verified`.
-        newest: The manifest that was asked for. Another than `manifest` where that one does not
-            work on this device and its store is of an earlier generation.
-        held_back: Why `newest` does not work here; None where that is not known.
+        newest: The manifest that was asked for: another than `manifest` where that one does not
+            work on this device, or cannot be had now, and its store is of an earlier generation.
+        held_back: What does not work here; None where that is not known.
     """
 
     manifest: Manifest
@@ -74,22 +74,32 @@ class Offer:
 
         found = asked(generation)
         newest = found.manifest
-        if quarantine is None or not quarantine.holds(newest):
-            quarantine = None
-        elif store is not None and generation is None:
+        if quarantine is None or found.is_recovery:  # the mark may be a thief's doing
+            return cls(newest, found.metadata, found.is_recovery, newest, None)
+        own = store.facts.generation if store else quarantine.former
+        is_other = own not in ("", newest.generation.hex())
+        if is_other and generation is None and quarantine.defers(newest):
             # Prices of what is sold do not wait for a model: its own generation has them too.
-            found = asked(bytes.fromhex(store.facts.generation))
-        return cls(found.manifest, found.metadata, found.is_recovery, newest, quarantine)
+            instead = asked(bytes.fromhex(own))
+            if instead.manifest.generation.hex() == own:
+                return cls(
+                    instead.manifest, instead.metadata, instead.is_recovery, newest, quarantine
+                )
+        # A device without a store trusts nothing yet: another's numbers say nothing to it.
+        is_held = quarantine.holds(newest) if store else quarantine.is_of(newest)
+        return cls(
+            newest, found.metadata, found.is_recovery, newest, quarantine if is_held else None
+        )
 
     @property
     def is_held_back(self) -> bool:
         """Whether there is nothing to go by but what does not work here."""
-        return self.held_back is not None and self.held_back.holds(self.manifest)
+        return self.held_back is not None and self.manifest == self.newest
 
     @property
-    def blobs_of_held(self) -> tuple[Blob, ...]:
-        """What most of the next version will be made of, which is tried when it comes."""
-        if self.held_back is None:
+    def blobs_of_newest(self) -> tuple[Blob, ...]:
+        """What most of a version that is tried later is made of; nothing where this is it."""
+        if self.manifest == self.newest:
             return ()
         return self.newest.bundle, self.newest.codebook, self.newest.snapshot.blob
 
@@ -131,7 +141,7 @@ def _at_hand(
     store: Observed | None, believed: Trusted, root: bytes, generation: bytes | None
 ) -> AtHand:
     """What the server is told; a root is always at hand, the app's."""
-    metadata = believed.metadata or {"root.json": root}
+    metadata = {**believed.metadata, "root.json": root}
     version = store.facts.version if store else 0
     offered = trust.offered_generation(believed.metadata, generation)
     if store and offered and store.facts.generation != offered.hex():

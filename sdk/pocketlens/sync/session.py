@@ -23,8 +23,10 @@ from pocketlens import golden_probe
 from pocketlens.durable_files import write_file
 from pocketlens.errors import (
     GoldenProbeFailed,
+    MeteredRefused,
     StateMismatch,
     StoreCorrupt,
+    StoreFull,
     SyncCancelled,
 )
 from pocketlens.formats import bundle as bundles
@@ -126,20 +128,46 @@ def sync(
         trials.undo(directory)
         installs.remove_unneeded(directory)
         store = Observed.of(directory, catalogue, now)
-        offer = Offer.of(
-            store,
-            marks.get(directory, Quarantine),
-            transport,
-            catalogue=catalogue,
-            root=root,
-            generation=generation,
-            now=now,
-        )
-        job = _Job(directory, transport, options, store, offer, now, cancelled, progress)
-        plan = job.plan(device)
+
+        def offered(wanted: bytes | None, quarantine: Quarantine | None) -> Offer:
+            return Offer.of(
+                store,
+                quarantine,
+                transport,
+                catalogue=catalogue,
+                root=root,
+                generation=wanted,
+                now=now,
+            )
+
+        def job(offer: Offer) -> _Job:
+            return _Job(directory, transport, options, store, offer, now, cancelled, progress)
+
+        offer = offered(generation, marks.get(directory, Quarantine))
+        first = job(offer)
+        plan = first.plan(device)
         if only_plan:
-            return job.report(plan, plan.manifest.version, plan.fetch_bytes)
-        report = job.carry_out(plan)
+            return first.planned(plan)
+        if offer.is_recovery:
+            marks.remove(directory, Quarantine)
+        try:
+            report = first.carry_out(plan)
+        except (GoldenProbeFailed, MeteredRefused, StoreFull) as exc:
+            # A new generation does not work, or cannot be had now: the one at hand goes on.
+            own = bytes.fromhex(store.facts.generation) if store and store.is_usable else None
+            if generation is not None or own in (None, offer.manifest.generation):
+                raise
+            has_failed = isinstance(exc, GoldenProbeFailed)
+            instead = replace(
+                offered(own, None),
+                newest=offer.manifest,
+                held_back=marks.get(directory, Quarantine) if has_failed else None,
+            )
+            second = job(instead)
+            plan = second.plan(device)
+            if instead.manifest.generation != own or not (has_failed or plan.changes):
+                raise
+            report = second.carry_out(plan)
         settled()
         return report
 
@@ -168,7 +196,7 @@ class _Job:
         """Plans; a store that is damaged is made anew."""
         store, manifest = self._store, self._offer.manifest
         held_back = self._offer.held_back
-        if store is None and held_back is not None:
+        if store is None and held_back is not None and self._offer.is_held_back:
             raise GoldenProbeFailed(
                 f"Version {manifest.version} does not work on this device, and there is no newer "
                 f"one: {held_back.reason}"
@@ -196,7 +224,7 @@ class _Job:
                     raise
                 logger.warning("sync.failed action=%s error=%s", plan.action.value, exc)
                 plan = self.plan("", whole=True)
-        return self.report(plan, facts.version, self._fetched)
+        return self._report(plan, facts.version, self._fetched)
 
     def _carry_out(self, plan: Plan) -> StoreFacts:
         store = self._store
@@ -208,13 +236,18 @@ class _Job:
             self._mend_bundle(store, plan)
             facts = self._change(store, plan) if plan.changes else self._remember(store)
         if plan.blobs:
-            self._pieces.keep(self._offer.blobs_of_held)
+            self._pieces.keep(self._offer.blobs_of_newest)
         if plan.changes and self._offer.held_back is None:
             marks.remove(self._directory, Quarantine)  # there is a newer version now
         return facts
 
-    def report(self, plan: Plan, version: int, fetched: int) -> SyncReport:
-        """What was done, or would be."""
+    def planned(self, plan: Plan) -> SyncReport:
+        """What would be done."""
+        before = self._store.facts.version if self._store else 0
+        version = plan.manifest.version if plan.changes else before
+        return self._report(plan, version, plan.fetch_bytes)
+
+    def _report(self, plan: Plan, version: int, fetched: int) -> SyncReport:
         before = self._store.facts.version if self._store else 0
         as_of, held_back = plan.manifest.as_of, self._offer.held_back
         return SyncReport(plan.action, version, before, fetched, as_of, held_back)
@@ -223,7 +256,7 @@ class _Job:
 
     def _fetch(self, plan: Plan) -> None:
         preflight.check(plan, self._options, self._directory)
-        self._pieces.keep([*plan.blobs, *self._offer.blobs_of_held])
+        self._pieces.keep([*plan.blobs, *self._offer.blobs_of_newest])
         at_hand = set(self._pieces.at_hand())
         done = 0
         self._progress("fetching", done, plan.fetch_bytes)
@@ -302,7 +335,8 @@ class _Job:
         try:
             probe()
         except GoldenProbeFailed as exc:
-            marks.put(self._directory, Quarantine.of(manifest, str(exc)))
+            former = self._store.facts.generation if self._store else ""
+            marks.put(self._directory, Quarantine.of(manifest, former, str(exc)))
             raise GoldenProbeFailed(
                 f"Version {manifest.version} was signed, and does not work on this device: {exc} "
                 "It is held back until there is a newer one."

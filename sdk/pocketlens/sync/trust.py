@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -30,7 +31,7 @@ from tuf.api.exceptions import (
 from tuf.api.metadata import Metadata, Root, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
-from pocketlens.errors import ClockSuspect, TransportError, TrustError
+from pocketlens.errors import ClockSuspect, StoreError, TransportError, TrustError
 from pocketlens.formats import manifest as manifests
 from pocketlens.formats.manifest import Manifest
 
@@ -91,11 +92,11 @@ def verified(
         TrustError: What came is not signed as it must be, is older than what was trusted, or has
             expired; the manifest names a bundle that no model key signed.
         ClockSuspect: It is later than the expiry of everything that is signed.
+        StoreError: The system's folder for temporary files cannot be written.
     """
     path = NEWEST if generation is None else f"manifest/{generation.hex()}"
     fetcher = _Fetcher(fetch)
-    with tempfile.TemporaryDirectory(prefix="pocketlens-") as name:
-        folder = Path(name)
+    with _scratch_folder() as folder:
         _write(folder, trusted)
         try:
             updater = Updater(
@@ -204,6 +205,19 @@ class _Fetcher(FetcherInterface):
             self._absent.add(url)
             raise DownloadHTTPError(f"There is no {url}", 404)
         return found
+
+
+@contextmanager
+def _scratch_folder() -> Iterator[Path]:
+    """Where python-tuf may write."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="pocketlens-") as name:
+            yield Path(name)
+    except OSError as exc:
+        raise StoreError(
+            f"The system's folder for temporary files cannot be written: {exc}. Free some space "
+            "there, or let TMPDIR name another."
+        ) from exc
 
 
 def _write(folder: Path, trusted: Mapping[str, bytes]) -> None:

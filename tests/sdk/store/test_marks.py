@@ -22,7 +22,7 @@ NOON = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
     [
         Trial.of(manifest(7), "former-1"),
         Verified(NOON.isoformat()),
-        Quarantine.of(manifest(7), "Größe: \u20ac"),
+        Quarantine.of(manifest(7), "ab" * 32, "Größe: \u20ac"),
     ],
     ids=lambda mark: type(mark).__name__,
 )
@@ -47,7 +47,7 @@ def test_a_mark_is_read_as_it_was_written_or_not_at_all(
 
 
 def test_a_version_is_held_back_until_there_is_a_newer_one() -> None:
-    held = Quarantine.of(manifest(7), "it does not answer")
+    held = Quarantine.of(manifest(7), "", "it does not answer")
     signed_again = replace(manifest(7), signed_at=manifest(9).signed_at)
 
     assert held.holds(manifest(7))
@@ -55,6 +55,17 @@ def test_a_version_is_held_back_until_there_is_a_newer_one() -> None:
     assert held.holds(manifest(6))
     assert not held.holds(manifest(8))
     assert not held.holds(manifest(7, generation=2))
+
+
+def test_a_newer_version_is_tried_a_day_later_where_there_is_something_else() -> None:
+    held = Quarantine.of(manifest(7), "ab" * 32, "it does not answer")
+    soon = replace(manifest(8), as_of=manifest(7).as_of + timedelta(hours=23))
+    later = replace(manifest(8), as_of=manifest(7).as_of + timedelta(hours=24))
+
+    assert held.defers(manifest(7))
+    assert held.defers(soon)
+    assert not held.defers(later)
+    assert not held.defers(replace(soon, generation=bytes(32)))
 
 
 def test_a_store_is_read_again_after_a_month_or_when_the_clock_went_back() -> None:

@@ -215,6 +215,39 @@ def test_answers_that_are_none_are_told(
     assert isinstance(failed.value, ServerUnavailable) is is_pushback
 
 
+def test_of_a_server_without_ranges_a_file_is_read_once() -> None:
+    blob, part = describe(LARGE), PIECE_BYTES
+    with liar() as server:
+        server.answer = 200, {"Content-Length": str(len(LARGE))}, LARGE
+        transport = HttpTransport(server.address)
+        for number in (0, 1, 2):
+            data = b"".join(transport.piece(blob, number))
+            assert data == LARGE[number * part : (number + 1) * part]
+        assert len(server.asked) == 1
+
+        assert b"".join(transport.piece(blob, 1)) == LARGE[part : 2 * part]  # again, and again
+        assert b"".join(transport.piece(blob, 1)) == LARGE[part : 2 * part]
+        next(transport.piece(blob, 2))
+        assert b"".join(transport.file("metadata/timestamp.json") or ()) == LARGE
+        assert b"".join(transport.piece(blob, 2)) == LARGE[2 * part :]
+        transport.close()
+
+
+def test_of_a_server_without_ranges_what_broke_off_is_asked_for_again() -> None:
+    blob, part = describe(LARGE), PIECE_BYTES
+    with liar() as server:
+        short = {"Content-Length": str(len(LARGE)), "Connection": "close"}
+        server.answer = 200, short, LARGE[: part + 1000]
+        transport = HttpTransport(server.address)
+        assert b"".join(transport.piece(blob, 0)) == LARGE[:part]
+        with pytest.raises(ServerUnavailable, match="broke off"):
+            b"".join(transport.piece(blob, 1))
+        server.answer = 200, {"Content-Length": str(len(LARGE))}, LARGE
+
+        assert b"".join(transport.piece(blob, 1)) == LARGE[part : 2 * part]
+        transport.close()
+
+
 def test_what_was_not_asked_for_in_that_form_is_not_inflated() -> None:
     with liar() as server:
         server.answer = (

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.making.repositories import BEGAN, BUNDLE, Repository, manifest
 
-from pocketlens.errors import ClockSuspect, ServerError, TransportError, TrustError
+from pocketlens.errors import ClockSuspect, ServerError, StoreError, TransportError, TrustError
 from pocketlens.sync.trust import Verified, verified
 from pocketlens_server.publishing import signing
 
@@ -62,6 +63,16 @@ def test_what_did_not_change_is_not_fetched_again(repository: Repository) -> Non
 
     fetched = [name for name in repository.asked if name.startswith("metadata/")]
     assert fetched == ["metadata/2.root.json", "metadata/timestamp.json"]
+
+
+def test_a_folder_for_temporary_files_that_is_gone_is_told(
+    repository: Repository, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    repository.publish(manifest(5))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+
+    with pytest.raises(StoreError, match="TMPDIR"):
+        follow(repository)
 
 
 def test_a_store_finds_its_own_generation_and_a_new_one_the_newest(repository: Repository) -> None:

@@ -5,14 +5,17 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import grpc
 import pytest
+from securesystemslib.signer import CryptoSigner
 from tests.making.certificates import make_certificates
 from tests.making.servers import Server
 from tests.making.serving import on_disk, serving
@@ -22,8 +25,10 @@ from tuf.api.metadata import Metadata, Root
 from pocketlens import Lens, install
 from pocketlens.errors import ServerError, TransportError
 from pocketlens.store.verification import verify
+from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.observed import Observed
 from pocketlens.sync.planner import Action
+from pocketlens.sync.retrying import RetryingTransport
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 from pocketlens_server.catalogue.operations import PatchOffer, apply
@@ -82,12 +87,7 @@ def test_a_device_that_was_away_for_many_roots_asks_again(
 ) -> None:
     store = tmp_path / "store"
     install(store, server=address, root=server.root, clock=lambda: server.now)
-    root = Metadata[Root].from_bytes(server.root)
-    for version in range(2, roots + 2):
-        root.signed.version = version
-        for number, signer in enumerate(server.signers["root"]):
-            root.sign(signer, append=number > 0)
-        root.to_file(str(server.public / f"metadata/{version}.root.json"))
+    more_roots(server, roots)
     server.publish()
 
     report = install(store, server=address, root=server.root, clock=lambda: server.now)
@@ -98,6 +98,69 @@ def test_a_device_that_was_away_for_many_roots_asks_again(
     observed = Observed.of(store, "main", server.now)
     assert observed is not None
     assert f"{roots + 1}.root.json" in observed.trusted.metadata
+
+
+def test_a_question_for_more_roots_that_fails_is_asked_again(
+    server: Server, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "store"
+    install(store, server=address, root=server.root, clock=lambda: server.now)
+    more_roots(server, 100)
+    server.publish()
+    transport = GrpcTransport(address, "main")
+    poll, asked = transport._stub.Poll, list[int]()
+
+    def unreliable(request: messages.PollRequest, **options: Any) -> messages.PollResponse:
+        asked.append(request.root)
+        if len(asked) == 2:
+            raise Busy
+        return poll(request, **options)
+
+    monkeypatch.setattr(transport._stub, "Poll", unreliable)
+    patient = RetryingTransport(transport, rng=random.Random(1), wait=lambda seconds: None)
+
+    install(store, server=address, transport=patient, root=server.root, clock=lambda: server.now)
+
+    observed = Observed.of(store, "main", server.now)
+    assert observed is not None
+    assert "101.root.json" in observed.trusted.metadata
+    assert asked == [1, 65, 65]
+
+
+class Busy(grpc.RpcError):
+    def code(self) -> grpc.StatusCode:
+        return grpc.StatusCode.UNAVAILABLE
+
+    def details(self) -> str:
+        return "busy"
+
+
+def test_the_root_of_a_newer_app_counts(server: Server, address: str, tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    install(store, server=address, root=server.root, clock=lambda: server.now)
+    more_roots(server, 100, other_timestamp_key=True)
+    server.publish()
+    newer = (server.public / "metadata/90.root.json").read_bytes()
+
+    report = install(store, server=address, root=newer, clock=lambda: server.now)
+
+    assert (report.before, report.version) == (1, 2)
+
+
+def more_roots(server: Server, count: int, *, other_timestamp_key: bool = False) -> None:
+    """Root versions that the same keys sign; the last may name another key for timestamps."""
+    root = Metadata[Root].from_bytes(server.root)
+    for version in range(2, count + 2):
+        root.signed.version = version
+        if other_timestamp_key and version == count + 1:
+            for key in list(root.signed.roles["timestamp"].keyids):
+                root.signed.revoke_key(key, "timestamp")
+            signer = CryptoSigner.generate_ed25519()
+            root.signed.add_key(signer.public_key, "timestamp")
+            server.signers["timestamp"] = [signer]
+        for number, signer in enumerate(server.signers["root"]):
+            root.sign(signer, append=number > 0)
+        root.to_file(str(server.public / f"metadata/{version}.root.json"))
 
 
 def test_what_has_not_changed_costs_next_to_nothing(

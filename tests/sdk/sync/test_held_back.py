@@ -1,0 +1,261 @@
+"""What was signed and does not work here is held back, and the store goes on with what does."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.making.scenes import ShopScene
+from tests.making.servers import Server
+from tests.making.serving import on_disk, serving
+from tests.making.shops import bare_bundle, make_shop
+
+from pocketlens import Lens, following
+from pocketlens.cli import main
+from pocketlens.cli.sync import _as_json, _summary
+from pocketlens.errors import GoldenProbeFailed, MeteredRefused
+from pocketlens.formats.manifest import Manifest
+from pocketlens.options import SyncOptions
+from pocketlens.store import installs, marks
+from pocketlens.store.marks import Quarantine
+from pocketlens.store.pieces import Pieces
+from pocketlens.store.reader import Reader
+from pocketlens.sync import session
+from pocketlens.sync.grpc_transport import GrpcTransport
+from pocketlens.sync.http_transport import HttpTransport
+from pocketlens.sync.planner import Action
+from pocketlens.sync.session import SyncReport
+from pocketlens.sync.transports import FolderTransport, Transport
+from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.publishing import keys, rekeying
+
+A_DAY = timedelta(days=1)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server.published(tmp_path)
+
+
+@pytest.fixture
+def store(server: Server, tmp_path: Path) -> Path:
+    """At version 1, and it has answered."""
+    directory = tmp_path / "store"
+    following.install(
+        directory, server=str(server.public), root=server.root, clock=lambda: server.now
+    )
+    assert answer(server, directory) == 1
+    return directory
+
+
+def sync(server: Server, store: Path, options: SyncOptions | None = None) -> SyncReport:
+    return following.update(store, options=options, clock=lambda: server.now)
+
+
+def answer(server: Server, store: Path) -> int:
+    """The version that answers a search by the model that it has."""
+    with Lens.open(store) as lens:
+        used = lens.facts.bundle_sha256
+        (number,) = [n for n, bundle in server.bundles.items() if bundle.sha256 == used]
+        found = lens.search_vector(np.roll(server.shop.embeddings[4], number - 1))
+    assert found.matches[0].product.id == "sku-4"
+    return found.version
+
+
+def new_model(server: Server, *, is_broken: bool = False) -> None:
+    name = f"model {len(server.bundles) + 1}"
+    server.add_model(bare_bundle(16, name=name, is_broken=is_broken))
+    server.publish()
+
+
+def new_stock(server: Server, stock: int) -> Manifest:
+    """The newest manifest."""
+    apply(server.catalogue.history, PatchOffer("sku-4", stock=stock))
+    return server.publish().manifests[-1]
+
+
+def test_a_model_that_does_not_compute_as_it_must_is_held_back(
+    server: Server, store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = installs.current(store)
+    new_model(server, is_broken=True)
+
+    report = sync(server, store)
+
+    assert (report.action, report.before, report.version) == (Action.DELTA, 1, 2)
+    assert report.held_back is not None
+    assert report.held_back.version == 2
+    assert "drifts" in report.held_back.reason
+    assert installs.current(store) == before
+    assert answer(server, store) == 2
+    assert main(["info", str(store)]) == 0
+    assert "held back    version 2: litert" in capsys.readouterr().out
+    main(["info", str(store), "--json"])
+    assert json.loads(capsys.readouterr().out)["held_back"]["version"] == 2
+
+    new_model(server)  # version 3, another generation
+
+    assert sync(server, store).action is Action.INSTALL
+    assert answer(server, store) == 3
+    assert sync(server, store).held_back is None
+    assert marks.get(store, Quarantine) is None
+
+
+def test_the_command_says_what_is_held_back(server: Server, store: Path) -> None:
+    new_model(server, is_broken=True)
+    report = sync(server, store)
+    quarantine = marks.get(store, Quarantine)
+    assert quarantine is not None
+
+    said_in_words = _summary(store, report, plan=False)
+
+    assert "from version 1, version 2; a delta took" in said_in_words
+    assert "version 2 of another model is held back until there is a newer one" in said_in_words
+    assert "which is the newest" not in _summary(store, sync(server, store), plan=False)
+    said = _as_json(report)["held_back"]
+    assert isinstance(said, dict)
+    assert said["reason"] == quarantine.reason
+
+
+@pytest.mark.parametrize("way", ["folder", "grpc", "http"])
+def test_meanwhile_the_versions_of_the_own_generation_come(
+    server: Server, store: Path, tmp_path: Path, way: str
+) -> None:
+    def transport() -> Transport:
+        match way:
+            case "grpc":
+                return GrpcTransport(address.grpc, "main")
+            case "http":
+                return HttpTransport(address.http)
+        return FolderTransport(server.public)
+
+    def sync() -> SyncReport:
+        return following.update(store, transport=transport(), clock=lambda: server.now)
+
+    with serving(on_disk(server, tmp_path / "disk")) as address:
+        new_model(server, is_broken=True)  # version 2
+        assert sync().version == 2
+        for _ in range(2):  # of both generations it has version 2, or has seen it
+            report = sync()
+            assert (report.action, report.version) == (Action.NOTHING, 2)
+            assert report.held_back is not None
+        for version in (3, 4):
+            new_stock(server, version)
+            report = sync()
+            assert (report.action, report.version) == (Action.DELTA, version)
+            assert report.held_back is not None
+            assert report.held_back.version == 2  # not tried again so soon
+        server.sign_again()
+        assert sync().action is Action.NOTHING
+        new_stock(server, 5)  # two days later
+        report = sync()
+        assert (report.action, report.version) == (Action.DELTA, 5)
+        assert report.held_back is not None
+        assert report.held_back.version == 5
+        new_model(server)  # version 6
+        report = sync()
+
+    assert (report.action, report.version, report.held_back) == (Action.INSTALL, 6, None)
+    assert answer(server, store) == 6
+    assert marks.get(store, Quarantine) is None
+    assert not (store / "pieces").exists()
+
+
+def test_a_model_that_is_held_back_is_fetched_once(server: Server, store: Path) -> None:
+    new_model(server, is_broken=True)
+    sync(server, store)
+    server.now += A_DAY
+    newest = new_stock(server, 7)
+    kept = Pieces(store / "pieces").at_hand()
+
+    assert kept == {
+        sha256
+        for blob in (newest.bundle, newest.codebook, newest.snapshot.blob)
+        for sha256 in blob.pieces
+    }
+    plan = following.update(store, only_plan=True, clock=lambda: server.now)
+    delta = newest.delta_from(newest.snapshot.head)
+    assert delta is not None
+    assert (plan.action, plan.version) == (Action.INSTALL, 3)
+    assert plan.fetched_bytes == delta.blob.size
+
+
+def test_a_store_that_rots_meanwhile_is_made_anew_with_the_model_that_works(
+    server: Server, store: Path
+) -> None:
+    new_model(server, is_broken=True)
+    sync(server, store)
+    (installs.current(store) / "store.sqlite").write_bytes(b"rot")
+
+    report = sync(server, store)
+
+    assert (report.action, report.version) == (Action.INSTALL, 2)
+    assert report.held_back is not None
+    assert answer(server, store) == 2
+
+
+def test_what_a_new_model_costs_keeps_no_price_away(server: Server, store: Path) -> None:
+    new_model(server)
+    new_stock(server, 3)
+    little = SyncOptions(max_bytes=2000)
+
+    report = sync(server, store, little)
+
+    assert (report.action, report.version, report.held_back) == (Action.DELTA, 3, None)
+    with pytest.raises(MeteredRefused):  # nothing else is left to do
+        sync(server, store, little)
+    assert sync(server, store).action is Action.INSTALL
+    assert answer(server, store) == 3
+
+
+@pytest.mark.parametrize("has_store", [True, False])
+def test_what_a_thief_let_fail_holds_nothing_of_the_owner_back(
+    tmp_path: Path, has_store: bool
+) -> None:
+    scene = ShopScene(tmp_path / "server", make_shop(tmp_path / "shop", products=8))
+    folder = tmp_path / "device"
+
+    def sync(scene: ShopScene) -> SyncReport:
+        transport = FolderTransport(scene.public)
+        return session.sync(folder, transport, catalogue="main", root=scene.root, now=scene.now)
+
+    scene.publish()
+    thief = scene.robbed(keys.ONLINE)
+    if has_store:
+        assert sync(scene).version == 1
+        thief.publish(7)
+        assert sync(thief).version == 8
+        thief = scene.robbed(keys.ONLINE)
+    spoil(thief, versions=7)
+    with pytest.raises(GoldenProbeFailed):
+        sync(thief)
+    assert marks.get(folder, Quarantine) is not None
+
+    rekeying.rotate(
+        scene.catalogue, keys.ONLINE, offline=[scene.catalogue.offline_keys], now=scene.now
+    )
+    for _ in range(2):
+        scene.publish()
+        sync(scene)
+
+    with Reader.open(folder) as reader:
+        assert reader.facts.version == 3
+
+
+def spoil(thief: ShopScene, versions: int) -> None:
+    """Versions of pictures that nothing finds."""
+    server = thief._server
+    server.signers = dict(thief.signers)
+    server.now = max(server.now, thief.now)
+    for number in range(8):
+        image = f"pictures/{number:05d}-0.jpg"
+        server.put_image(image, np.zeros(16, np.float32), [f"sku-{number}"])
+    for _ in range(versions):
+        published = server.publish()
+    for _ in range(9):  # newer than what the device saw of the thief's
+        server.sign(*published.manifests)
