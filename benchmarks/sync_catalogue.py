@@ -30,7 +30,7 @@ from pocketlens_server.catalogue.operations import (
     apply,
 )
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
-from pocketlens_server.publishing import releasing
+from pocketlens_server.publishing import models, releasing
 from pocketlens_server.publishing.gate_limits import Gate
 
 BLOCK = 4096  # images in memory
@@ -65,7 +65,7 @@ class ShopServer:
             path, offline_keys=path.with_name(f"{path.name}-offline"), now=datetime.now(UTC)
         )
         made = cls(path, server.catalogue("main"), embeddings, np.random.default_rng(rows))
-        releasing.add_model(made.folder, model, now=made.now)
+        models.add_model(made.folder, model, now=made.now)
         made.add(vectors.spread(embeddings.gallery, rows))
         made.publish()
         return made

@@ -67,6 +67,8 @@ def translated(exc: OSError, path: Path) -> OSError | StoreError:
         return StoreFull(f"No room to write {path}. Free some space and try again.")
     if exc.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return StoreReadOnly(f"Cannot write {path}: {exc.strerror}. Choose a writable folder.")
+    if exc.errno == errno.ENOTDIR:
+        return StoreReadOnly(f"Cannot write {path}: a file is in its way. Choose another folder.")
     if exc.errno == errno.EIO:
         return StoreError(f"The disk failed to write {path} ({exc.strerror}). {FAILED_DISK}")
     return exc

@@ -19,11 +19,11 @@ import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
-from pocketlens.durable_files import translated, write_file
+from pocketlens.durable_files import sync_folder, translated, write_file
 from pocketlens.errors import NotFound, ServerError, StoreFull
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.storage.history import History
@@ -100,7 +100,7 @@ class CatalogueFolder:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.OperationalError as exc:
+        except sqlite3.DatabaseError as exc:
             # Where SQLite has no room for a file beside the database, it says "disk I/O error".
             is_full = exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL or (
                 exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR
@@ -177,7 +177,11 @@ class ServerFolder:
         settings = {"format": FORMAT, "offline_keys": str(offline)}
         write_file(path / _SETTINGS, (json.dumps(settings, indent=2) + "\n").encode())
         made = cls(path)
-        made.add_catalogue(MAIN, now=now)
+        try:
+            made.add_catalogue(MAIN, now=now)
+        except BaseException:
+            shutil.rmtree(path, ignore_errors=True)  # it was new, or empty
+            raise
         return made
 
     def catalogues(self) -> list[str]:
@@ -199,18 +203,30 @@ class ServerFolder:
         made = self._folder(name)
         if made.folder.exists():
             raise ServerError(f"There is a catalogue {name!r} already.")
+        if keys.holds_keys(made.offline_keys):
+            raise ServerError(
+                f"{made.offline_keys} holds keys already. Move them away if no catalogue has them; "
+                "keys are never overwritten."
+            )
+        # It is there when all of it is: what was cut off before is made anew.
+        new = replace(made, folder=made.folder.with_name(f".{name}.new"))
         try:
-            (made.folder / "pictures").mkdir(parents=True)
-            (made.folder / "bundles").mkdir()
+            for left in (new.folder, made.public):
+                if left.exists():
+                    shutil.rmtree(left)
+            (new.folder / "pictures").mkdir(parents=True)
+            (new.folder / "bundles").mkdir()
+            signers = keys.create(new.online_keys, keys.ONLINE)
+            signers |= keys.create(made.offline_keys, keys.OFFLINE)
+            signing.create(made.public, signers, now=now)
+            with closing(sqlite3.connect(new.folder / "catalogue.sqlite")) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                History.create(connection)
+                Vectors.create(connection)
+            new.folder.rename(made.folder)
+            sync_folder(made.folder.parent)
         except OSError as exc:
             raise translated(exc, made.folder) from exc
-        signers = keys.create(made.online_keys, keys.ONLINE)
-        signers |= keys.create(made.offline_keys, keys.OFFLINE)
-        signing.create(made.public, signers, now=now)
-        with closing(sqlite3.connect(made.folder / "catalogue.sqlite")) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            History.create(connection)
-            Vectors.create(connection)
         return made
 
     def catalogue(self, name: str) -> CatalogueFolder:

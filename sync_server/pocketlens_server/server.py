@@ -31,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 5  # that calls have to end when the server stops
 REFRESH_SECONDS = 600
+MOST_CALLS, MOST_STREAMS = 1024, 32  # of all connections, of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +43,10 @@ class Settings:
         http_port: Of the public files over HTTP, on the same host; None for not at all.
         certificate, key: Files in PEM, for TLS on both; without, only the loopback is served.
         handshake_seconds: That a gRPC connection has to become one.
-        max_connection_age_seconds: Devices connect again after that, to another server maybe.
+        idle_seconds: After which a gRPC connection without a call is closed.
+        max_connection_age_seconds: Devices connect again after that, to another server maybe; a
+            call that runs has `call_seconds` more.
+        call_seconds: That the calls of a connection have after that.
     """
 
     host: str = "127.0.0.1"
@@ -51,7 +55,9 @@ class Settings:
     certificate: Path | None = None
     key: Path | None = None
     handshake_seconds: float = 4
+    idle_seconds: float = 60
     max_connection_age_seconds: int = 3600
+    call_seconds: int = 300
 
 
 async def serve(
@@ -103,7 +109,11 @@ async def serve(
 def _grpc_server(settings: Settings) -> grpc.aio.Server:
     return grpc.aio.server(
         interceptors=[RefusesMalformed()],
+        maximum_concurrent_rpcs=MOST_CALLS,
         options=[
+            ("grpc.max_concurrent_streams", MOST_STREAMS),
+            ("grpc.max_connection_idle_ms", int(settings.idle_seconds * 1000)),
+            ("grpc.max_connection_age_grace_ms", settings.call_seconds * 1000),
             ("grpc.max_receive_message_length", 64 << 10),
             ("grpc.server_handshake_timeout_ms", int(settings.handshake_seconds * 1000)),
             ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
@@ -143,10 +153,17 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
 async def _keep_fresh(folder: ServerFolder) -> None:
     """Signs timestamps again before they are old; a catalogue that fails does not stop others."""
     while True:
-        for name in folder.catalogues():
+        try:
+            names = folder.catalogues()
+        except OSError as exc:
+            logger.warning("server.refresh.failed error=%s", exc)
+            names = []
+        for name in names:
             try:
                 catalogue = folder.catalogue(name)
                 await asyncio.to_thread(releasing.refresh, catalogue, now=datetime.now(UTC))
             except PocketLensError as exc:
                 logger.warning("server.refresh.failed catalogue=%s error=%s", name, exc)
+            except Exception:  # a bug, or a system out of files: the next round may do better
+                logger.exception("server.refresh.failed catalogue=%s", name)
         await asyncio.sleep(REFRESH_SECONDS)

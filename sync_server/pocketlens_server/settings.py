@@ -23,6 +23,7 @@ from pocketlens_server.publishing.gate_limits import GateLimits
 from pocketlens_server.publishing.keeping import Keeping
 
 FILE_NAME = "settings.toml"
+MOST = 1_000_000
 
 Section = TypeVar("Section")
 
@@ -62,6 +63,8 @@ def read(folder: Path) -> Settings:
         if name not in sections:
             known = ", ".join(sections)
             raise ServerError(f"Expected one of {known} in {path}. Received [{name}].")
+        if not isinstance(found[name], dict):
+            raise ServerError(f"Expected a section [{name}] in {path}. Received {found[name]!r}.")
     return Settings(
         **{name: _section(default, found.get(name, {}), path) for name, default in sections.items()}
     )
@@ -73,10 +76,10 @@ def _section(default: Section, found: Mapping[str, Any], path: Path) -> Section:
     for name, value in found.items():
         if name not in known:
             raise ServerError(f"Expected one of {', '.join(known)} in {path}. Received {name}.")
-        wanted = type(known[name])
-        if type(value) not in (wanted, int) or not value >= 0:
+        wanted, most = type(known[name]), 1 if name.endswith("_share") else MOST
+        if type(value) not in (wanted, int) or not 0 <= value <= most:
             raise ServerError(
-                f"Expected {name} to be a number of 0 or more, {wanted.__name__}, in {path}. "
+                f"Expected {name} to be a number from 0 to {most:,}, {wanted.__name__}, in {path}. "
                 f"Received {value!r}."
             )
         known[name] = wanted(value)

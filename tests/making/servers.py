@@ -148,7 +148,7 @@ class Server:
                 rng=np.random.default_rng(0),
                 gates=gates,
                 kept=self.kept,
-                begin_again=begin_again,
+                begin_again=max(self.bundles) if begin_again else None,
             )
             self.connection.execute("COMMIT")
         finally:

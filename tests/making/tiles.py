@@ -16,7 +16,7 @@ from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.catalogue.pushing import push
 from pocketlens_server.folders import MAIN, CatalogueFolder, ServerFolder
-from pocketlens_server.publishing import releasing
+from pocketlens_server.publishing import models, releasing
 from pocketlens_server.publishing.publisher import Published
 from pocketlens_server.publishing.releasing import Terms
 from tests.making.colour_bundle import colour_bundle
@@ -55,7 +55,7 @@ class TileShop:
     def add_model(self, name: str) -> None:
         path = self.folder / f"{name}.tflite"
         path.write_bytes(colour_bundle(name=name))
-        releasing.add_model(self.catalogue, path, now=self.now)
+        models.add_model(self.catalogue, path, now=self.now)
 
     def push(self) -> None:
         """Puts what is sold; what is not goes."""

@@ -73,6 +73,8 @@ def current(directory: Path) -> Path:
     name = text.removesuffix(b"\n").decode("ascii", "replace")
     install = directory / "installs" / name
     if not text.endswith(b"\n") or not cleaning.INSTALL.fullmatch(name) or not install.is_dir():
+        if _reads_otherwise(directory / CURRENT, text):  # another took its place in between
+            return current(directory)
         raise StoreCorrupt(f"{directory / CURRENT} names no install of the store. {_MEND}")
     return install
 
@@ -311,6 +313,13 @@ def _is_current(directory: Path, name: str) -> bool:
     try:
         return current(directory).name == name
     except StoreError:
+        return False
+
+
+def _reads_otherwise(path: Path, text: bytes) -> bool:
+    try:
+        return path.read_bytes() != text
+    except OSError:
         return False
 
 

@@ -25,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
+from pocketlens.errors import StoreCorrupt
 from pocketlens.product_columns import ProductColumns
 from pocketlens.products import Image, Product
 from pocketlens.store import database, installs, rows
@@ -82,7 +83,13 @@ class Reader(Closing):
             StoreCorrupt: A file of it is damaged or missing.
             StoreTooNew: It was written by a newer PocketLens.
         """
-        return cls(directory, installs.current(directory))
+        install = installs.current(directory)
+        try:
+            return cls(directory, install)
+        except StoreCorrupt:
+            if installs.current(directory) == install:
+                raise
+        return cls.open(directory)  # another took its place in between, and it was removed
 
     def close(self) -> None:
         """Closes the database; closing again is no error."""

@@ -11,7 +11,9 @@ operations follow in one transaction.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -93,7 +95,7 @@ def push(
     with folder.changing() as tables:
         wanted = list(_operations(listed, good, kept))
         if replace:
-            wanted += _deletions(tables.history, listed, good)
+            wanted += _deletions(tables.history, image_lists.read(image_list, need_files=False))
         for number, operation in enumerate(wanted):
             changed += apply(tables.history, operation)
             if number % 1000 == 0:
@@ -138,6 +140,18 @@ def embed_missing(
     return done - len(unreadable), unreadable
 
 
+def unreadable_pictures(
+    folder: CatalogueFolder, unreadable: Mapping[bytes, PictureError]
+) -> ServerError:
+    """The error that pictures which images show cannot be embedded."""
+    picture, error = next(iter(unreadable.items()))
+    return ServerError(
+        f"{len(unreadable)} pictures of the catalogue cannot be embedded, such as "
+        f"{folder.picture(picture)}: {error} Push their images again, with pictures that can be "
+        "read, or delete them; then try again."
+    )
+
+
 def _keep(
     folder: CatalogueFolder, listed: ImageList, problems: list[Problem], progress: Progress
 ) -> Mapping[str, bytes]:
@@ -160,8 +174,8 @@ def _kept(folder: CatalogueFolder, picture: bytes) -> bytes:
     digest = hashlib.sha256(picture).digest()
     place = folder.picture(digest)
     try:
-        if place.exists():
-            place.touch()  # so that it is not collected before an image names it
+        with suppress(FileNotFoundError):
+            os.utime(place)  # so that it is not collected before an image names it
             return digest
         place.parent.mkdir(exist_ok=True)
     except OSError as exc:
@@ -179,9 +193,9 @@ def _operations(
         yield PutImage(entry.image, kept[entry.image.id], entry.product_ids)
 
 
-def _deletions(history: History, listed: ImageList, good: list[Entry]) -> Iterator[Operation]:
-    """Of what the list does not name."""
-    images, products = {entry.image.id for entry in good}, set(listed.products)
+def _deletions(history: History, named: ImageList) -> Iterator[Operation]:
+    """Of what the list does not name; a picture that is missing or damaged deletes nothing."""
+    images, products = {entry.image.id for entry in named.entries}, set(named.products)
     for id_ in history.ids(IMAGE):
         if id_ not in images:
             yield DeleteImage(id_)

@@ -82,6 +82,14 @@ def _publish(
         bool,
         typer.Option("--new-generation", help="Begin one with the newest model and another scale."),
     ] = False,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            "--model",
+            metavar="SHOP.tflite",
+            help="With --new-generation: a model that was added before, to go back to it.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a version of all that waits, and make it visible to devices.
@@ -90,6 +98,12 @@ def _publish(
     picture that answers everything or stands on everything, codes that are not found, answers that
     changed.
     """
+    if model is not None and not new_generation:
+        output.usage_error("--model", "--new-generation with --model", "none")
+    if model is not None and not model.is_file():
+        output.usage_error("--model", "a file", str(model))
+    import hashlib
+
     import numpy as np
 
     from pocketlens.formats.manifest import WHOLE_ROLLOUT
@@ -102,7 +116,12 @@ def _publish(
         folder,
         now=datetime.now(UTC),
         rng=np.random.default_rng(0),
-        terms=releasing.Terms(allow or (), rollout, new_generation),
+        terms=releasing.Terms(
+            allow or (),
+            rollout,
+            new_generation,
+            hashlib.sha256(model.read_bytes()).digest() if model else None,
+        ),
     )
     manifests = list(published.manifests) if published else releasing.newest(folder)
     if as_json:
@@ -176,6 +195,9 @@ def _rollback(
     changed = releasing.roll_back(ServerFolder(data).catalogue(catalog), version)
     if as_json:
         output.show_json({"catalogue": catalog, "version": version, "changed": changed})
+        return
+    if not changed:
+        output.show(f"everything is as at version {version} already")
         return
     output.show(f"{changed:,} parts as at version {version}; publish to make it so")
 

@@ -183,6 +183,8 @@ def _add(
 
     if (uri is None) != (public_key is None):
         output.usage_error("--uri", "--uri and --public-key together", str(uri))
+    if public_key is not None and not public_key.is_file():
+        output.usage_error("--public-key", "a file", str(public_key))
     folder, offline = opened(data, catalog, offline_keys)
     added = rekeying.add(
         folder,

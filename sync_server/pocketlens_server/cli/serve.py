@@ -22,11 +22,14 @@ def _serve(
     *,
     data: Data,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", help="0 for a free one.")] = 8443,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for a free one.")] = 8443,
     http_port: Annotated[
         int | None,
         typer.Option(
-            "--http-port", help="The public files over HTTP(S) there too; 0 for a free one."
+            "--http-port",
+            min=0,
+            max=65535,
+            help="The public files over HTTP(S) there too; 0 for a free one.",
         ),
     ] = None,
     tls_cert: Annotated[

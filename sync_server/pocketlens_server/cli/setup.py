@@ -88,11 +88,11 @@ def _add_model(
     Cut off, the same command goes on. The next publish begins a generation with it; stores that
     follow an older one go on with that.
     """
-    from pocketlens_server.publishing import releasing
+    from pocketlens_server.publishing import models
 
     folder, offline = opened(data, catalog, offline_keys)
     with output.progress() as progress:
-        sha256 = releasing.add_model(
+        sha256 = models.add_model(
             folder, bundle, offline=offline, now=datetime.now(UTC), progress=progress
         )
     if as_json:

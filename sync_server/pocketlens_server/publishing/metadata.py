@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from securesystemslib.exceptions import Error as SigningError
+from securesystemslib.exceptions import StorageError
 from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (
@@ -152,7 +153,7 @@ def read(path: Path, kind: type[AnySigned]) -> AnySigned:
     """
     try:
         signed = Metadata[kind].from_file(str(path)).signed  # type: ignore[valid-type]
-    except (OSError, RepositoryError) as exc:
+    except (OSError, RepositoryError, StorageError) as exc:
         raise ServerError(f"The metadata {path} cannot be read: {exc}.") from exc
     if not isinstance(signed, kind):
         raise ServerError(f"The metadata {path} is of another role.")

@@ -67,7 +67,7 @@ def publish(
     gates: Gates | None = None,
     kept: Keeping | None = None,
     rollout: int = WHOLE_ROLLOUT,
-    begin_again: bool = False,
+    begin_again: int | None = None,
 ) -> Published:
     """Makes a version of all that waits.
 
@@ -78,8 +78,8 @@ def publish(
         gates: That hold what looks wrong; None lets everything pass.
         kept: How long old versions and generations are; `Keeping()` if None.
         rollout: Of 65,536 devices, how many may take it.
-        begin_again: Whether the newest bundle begins another generation, with a scale that fits
-            what there is now.
+        begin_again: Number of a bundle that begins another generation, with a scale that fits what
+            there is now; None for none.
 
     Raises:
         CatalogError: There is no model, or no image yet, or the generation to begin is there.
@@ -93,8 +93,8 @@ def publish(
     if next(history.values(IMAGE), None) is None and history.head == 0:
         raise CatalogError("Expected images. Push some: pocketlens-server push LIST")
     to_begin, saturated = bundles_to_begin(catalogue), 0.0
-    if begin_again and history.head and not to_begin:
-        to_begin = [catalogue.bundles[vectors.generations()[-1].bundle]]
+    if begin_again is not None and all(each.number != begin_again for each in to_begin):
+        to_begin.append(catalogue.bundles[begin_again])
     inspection = None if gates is None else Inspection(catalogue, gates.limits)
     if gates and inspection:
         found = inspection.of_waiting(to_begin)

@@ -236,6 +236,7 @@ class _Step:
         """
         signers = keys.load(self._folders, keys.ROLES)
         change(self._public, changes, signers, now=self._now, renewed=renewed)
+        self._new.clear()  # they have signed: whatever comes now, nothing may remove them
         return [self._retired(role, holder) for role, holder in changes.items()]
 
     def discard(self) -> None:
@@ -249,7 +250,9 @@ class _Step:
         """Names keys that sign no more no more."""
         old, new = self.who[role].keyids, holder.keyids
         retired = tuple(keyid for keyid in old if keyid not in new)
-        left = [path for folder in self._folders for path in keys.forget(folder, retired)]
+        # A folder may hold none any more: all were named no more, or it was unplugged.
+        named = [folder for folder in self._folders if keys.holds_keys(folder)]
+        left = [path for folder in named for path in keys.forget(folder, retired)]
         added = tuple(keyid for keyid in new if keyid not in old)
         return Rekeyed(role, tuple(new), holder.threshold, added, retired, tuple(left))
 

@@ -1,6 +1,5 @@
-"""A catalogue on disk: models added to it, what waits published, signed and made visible.
+"""A catalogue on disk: what waits is published, signed and made visible.
 
-    add_model(folder, Path("shop.tflite"), now=clock())
     published = publish(folder, now=clock(), rng=rng)
 
 A version is a row of the database before it is signed: where signing was cut off, the next call
@@ -11,16 +10,14 @@ signs it again.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from pocketlens.durable_files import write_file
-from pocketlens.errors import BundleError, ServerError
+from pocketlens.errors import ServerError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.manifest import WHOLE_ROLLOUT, Manifest, decode, encode
 from pocketlens.store import database, installs, marks
@@ -28,7 +25,7 @@ from pocketlens.store.marks import Verified
 from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server import settings
-from pocketlens_server.catalogue.pushing import embed_missing
+from pocketlens_server.catalogue.pushing import embed_missing, unreadable_pictures
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import (
     collecting,
@@ -41,7 +38,6 @@ from pocketlens_server.publishing.collecting import Collected
 from pocketlens_server.publishing.gate_limits import Gate
 from pocketlens_server.publishing.gates import Gates
 from pocketlens_server.publishing.images import image_of, picture_of
-from pocketlens_server.publishing.keys import Signers
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.publishing.publisher import Published
 from pocketlens_server.storage.blobs import Blobs, describe
@@ -71,50 +67,6 @@ class Waiting:
         return not (self.products or self.offers or self.images or self.is_new_model)
 
 
-def add_model(
-    folder: CatalogueFolder,
-    path: Path,
-    *,
-    offline: Sequence[Path] = (),
-    now: datetime,
-    progress: Progress = lambda stage, done, total: None,
-) -> str:
-    """Adds a bundle and embeds every picture by it; cut off, the same call goes on.
-
-    Args:
-        folder: Of the catalogue.
-        path: The bundle.
-        offline: Folders of the offline keys that are at hand; where `init` put them if empty.
-        now: When it is signed.
-        progress: Called with "embedding", done and total.
-
-    Returns:
-        SHA-256 of the bundle, hex.
-
-    Raises:
-        BundleError: It is no bundle.
-        ServerError: The model key is missing.
-    """
-    try:
-        data = path.read_bytes()
-    except OSError as exc:
-        raise BundleError(f"The bundle {path} cannot be read: {exc.strerror}.") from exc
-    bundles.decode(data)
-    sha256 = hashlib.sha256(data).digest()
-    signers = keys.load(offline or [folder.offline_keys], [keys.MODELS])
-    signers |= keys.load([folder.online_keys], keys.ONLINE)
-    if not folder.bundle(sha256).exists():
-        write_file(folder.bundle(sha256), data)
-    blob = Blobs(folder.public / "blobs").put([data])
-    with folder.changing() as tables:
-        tables.vectors.bundle(sha256)
-        pictures = [picture_of(value) for _, value in tables.history.values(IMAGE)]
-    embed_missing(folder, pictures, progress=progress)
-    with folder.changing():  # one signs at a time
-        signing.add_model(folder.public, blob, signers, now=now)
-    return sha256.hex()
-
-
 @dataclass(frozen=True, slots=True)
 class Terms:
     """How a version is published.
@@ -124,11 +76,13 @@ class Terms:
         rollout: Share of devices that may take it, above 0 to 1; None for all of them, and for as
             many as before where nothing waits.
         begin_again: Whether the newest bundle begins another generation, whatever waits.
+        model: SHA-256 of the bundle that does so in place of the newest; None for that.
     """
 
     allowed: Collection[Gate] = ()
     rollout: float | None = None
     begin_again: bool = False
+    model: bytes | None = None
 
     def __post_init__(self) -> None:
         if self.rollout is not None and not 0 < self.rollout <= 1:
@@ -165,14 +119,17 @@ def publish(
     Raises:
         CatalogError: There is no model, or no image yet.
         PublishHeld: A gate holds it; nothing has changed.
-        ServerError: A key is missing, another process is writing, or fewer devices than before
-            would get what is published already.
+        ServerError: A key is missing, the root has expired, another process is writing, or fewer
+            devices than before would get what is published already.
     """
-    signers = keys.load([folder.online_keys], keys.ONLINE)
+    signing.check_root(folder.public, now)
     terms = terms or Terms()
     chosen = settings.read(folder.folder)
     published = None
+    _embed_waiting(folder, terms.model)
     with folder.changing() as tables:
+        if _not_embedded(tables):
+            raise ServerError("Pictures came in while others were embedded. Publish again.")
         collecting.collect(folder, tables, hours=chosen.keeping.file_hours, now=now)
         keeping.retire(tables.history, tables.vectors, now=now)
         opened = _catalogue(folder, tables)
@@ -185,11 +142,11 @@ def publish(
                 gates=Gates(chosen.gates, terms.allowed),
                 kept=chosen.keeping,
                 rollout=terms.rollout_devices or WHOLE_ROLLOUT,
-                begin_again=terms.begin_again,
+                begin_again=_bundle_of(tables, terms) if terms.begin_again else None,
             )
         elif terms.rollout_devices is not None:
             _widen(tables, terms.rollout_devices, now)
-    _sign(folder, signers, now)
+    _sign(folder, now)
     return published
 
 
@@ -204,12 +161,12 @@ def refresh(folder: CatalogueFolder, *, now: datetime) -> bool:
         Whether anything was signed.
 
     Raises:
-        ServerError: A key is missing, or another process is writing.
+        ServerError: A key is missing, the root has expired, or another process is writing.
     """
-    signers = keys.load([folder.online_keys], keys.ONLINE)
+    signing.check_root(folder.public, now)
     with folder.changing() as tables:
         keeping.retire(tables.history, tables.vectors, now=now)
-    return _sign(folder, signers, now)
+    return _sign(folder, now)
 
 
 def collect(folder: CatalogueFolder, *, now: datetime) -> Collected:
@@ -220,8 +177,10 @@ def collect(folder: CatalogueFolder, *, now: datetime) -> Collected:
         now: The clock.
 
     Raises:
-        ServerError: Another process is writing, or the public files are damaged.
+        ServerError: Another process is writing, the root has expired, or the public files are
+            damaged.
     """
+    signing.check_root(folder.public, now)
     hours = settings.read(folder.folder).keeping.file_hours
     with folder.changing() as tables:
         return collecting.collect(folder, tables, hours=hours, now=now, all_images=True)
@@ -243,9 +202,57 @@ def _widen(tables: Tables, rollout: int, now: datetime) -> None:
             tables.vectors.put_manifest(numbers[id_], encode(wider))
 
 
-def _sign(folder: CatalogueFolder, signers: Signers, now: datetime) -> bool:
+def _embed_waiting(folder: CatalogueFolder, model: bytes | None) -> None:
+    """Embeds what waits by every model that is served, and all pictures by one that begins again.
+
+    A push does, but not by a model that came beside it, nor a rollback to what an earlier one knew.
+
+    Raises:
+        ServerError: A picture cannot be read any more.
+    """
+    with folder.reading() as tables:
+        missing = _not_embedded(tables)
+        if model is not None:
+            missing += [picture_of(value) for _, value in tables.history.values(IMAGE)]
+    if not missing:
+        return
+    _, unreadable = embed_missing(folder, missing)
+    if unreadable:
+        raise unreadable_pictures(folder, unreadable)
+
+
+def _not_embedded(tables: Tables) -> list[bytes]:
+    """Pictures that wait, and that a model which is served has not embedded."""
+    history, vectors = tables.history, tables.vectors
+    waiting = [picture_of(value) for _, value in history.begun_since(IMAGE, history.head)]
+    served = {each.bundle for each in vectors.generations()}
+    return [picture for bundle in served for picture in vectors.without_embedding(bundle, waiting)]
+
+
+def _bundle_of(tables: Tables, terms: Terms) -> int | None:
+    """Number of the bundle that begins again; None before the first version.
+
+    Raises:
+        ServerError: It was not added, or is not served any more.
+    """
+    generations = tables.vectors.generations()
+    if not generations:
+        return None
+    if terms.model is None:
+        return generations[-1].bundle
+    numbers = {sha256: number for number, sha256 in tables.vectors.bundles().items()}
+    if terms.model not in numbers:
+        raise ServerError(
+            "Expected a model of the catalogue. Received another. Add it: "
+            "pocketlens-server model add SHOP.tflite"
+        )
+    return numbers[terms.model]
+
+
+def _sign(folder: CatalogueFolder, now: datetime) -> bool:
     """Makes visible what the tables say; whether anything was signed."""
     with folder.changing() as tables:  # one signs at a time
+        signers = keys.load([folder.online_keys], keys.ONLINE)
         manifests = tables.vectors.manifests()
         if not manifests or signing.visible(folder.public) == manifests:
             return signing.refresh(folder.public, signers, now=now)
@@ -330,7 +337,11 @@ def _waiting(opened: Catalogue) -> Waiting:
 def _catalogue(folder: CatalogueFolder, tables: Tables) -> Catalogue:
     blobs = Blobs(folder.public / "blobs")
     opened = {}
+    begun = {generation.bundle for generation in tables.vectors.generations()}
+    signed = signing.models(folder.public)
     for number, sha256 in tables.vectors.bundles().items():
+        if number not in begun and sha256 not in signed:
+            continue  # its `model add` has not ended, or too few keys were at hand
         data = folder.bundle(sha256).read_bytes()
         opened[number] = OpenBundle(number, sha256, bundles.decode(data), describe(data))
     return Catalogue(folder.name, tables.history, tables.vectors, blobs, opened)

@@ -145,6 +145,16 @@ def publish(
     _extend(folder, PUBLISHING, publishing, signers, now)
 
 
+def models(folder: Path) -> set[bytes]:
+    """SHA-256 of every bundle that devices trust now.
+
+    Raises:
+        ServerError: The metadata is damaged.
+    """
+    targets = newest(folder, MODELS, Targets).targets.values()
+    return {bytes.fromhex(target.hashes["sha256"]) for target in targets}
+
+
 def visible(folder: Path) -> dict[bytes, bytes]:
     """Encoded manifests that devices find now, by the id of their generation, oldest first."""
     found = {}
@@ -219,17 +229,20 @@ def refresh(folder: Path, signers: Signers, *, now: datetime) -> bool:
     timestamp = newest(folder, TIMESTAMP, Timestamp)
     if timestamp.expires - now > LIFETIMES[TIMESTAMP] * 2 / 3:
         return False
-    _check_root(folder, now)
+    check_root(folder, now)
     holder = metadata.holders(folder)[TIMESTAMP]
     sealed = _sealed_timestamp(timestamp, timestamp.snapshot_meta.version, holder, signers, now)
     metadata.write(folder, TIMESTAMP, timestamp.version, sealed)
     return True
 
 
-def _check_root(folder: Path, now: datetime) -> None:
+def check_root(folder: Path, now: datetime) -> None:
     """What no device would accept is not signed, nor what a clock says that is years ahead.
 
     Devices take the time of a version for the earliest that it can be.
+
+    Raises:
+        ServerError: The root has expired, or so says the clock.
     """
     until = metadata.newest_root(folder).expires
     if now >= until:
@@ -241,7 +254,7 @@ def _check_root(folder: Path, now: datetime) -> None:
 
 def _extend(folder: Path, role: str, signed: Targets, signers: Signers, now: datetime) -> None:
     """Writes a delegated role, then the snapshot that names it, then the timestamp."""
-    _check_root(folder, now)
+    check_root(folder, now)
     who = metadata.holders(folder)
     signed.version += 1
     signed.expires = expires(role, now)

@@ -63,9 +63,12 @@ class SyncService(stubs.SyncServiceServicer):
                 )
             blobs = self._folder(request.catalogue) / "blobs"
             for place, piece in enumerate(request.pieces):
-                data = await asyncio.to_thread(_piece, blobs, piece)
-                for start in range(0, len(data), CHUNK_BYTES):
-                    yield messages.PieceChunk(place=place, data=data[start : start + CHUNK_BYTES])
+                for start in range(0, PIECE_BYTES, CHUNK_BYTES):
+                    # No more than a chunk in memory for each who does not read on.
+                    data = await asyncio.to_thread(_chunk, blobs, piece, start)
+                    if not data:
+                        break
+                    yield messages.PieceChunk(place=place, data=data)
 
     def _folder(self, catalogue: str) -> Path:
         try:
@@ -74,16 +77,17 @@ class SyncService(stubs.SyncServiceServicer):
             raise NotFound(f"There is no catalogue {catalogue[:64]!r}.") from exc
 
 
-def _piece(blobs: Path, piece: messages.PieceRequest) -> bytes:
+def _chunk(blobs: Path, piece: messages.PieceRequest, start: int) -> bytes:
+    """What lies at a place of a piece; nothing beyond its end."""
     if len(piece.blob_sha256) != 32:
         raise NotFound("Expected the SHA-256 of a blob, 32 bytes.")
     name = piece.blob_sha256.hex()
     try:
         with (blobs / name).open("rb") as file:
-            file.seek(piece.number * PIECE_BYTES)
-            data = file.read(PIECE_BYTES)
+            file.seek(piece.number * PIECE_BYTES + start)
+            data = file.read(CHUNK_BYTES)
     except FileNotFoundError as exc:
         raise NotFound(f"There is no blob {name}.") from exc
-    if not data:
+    if not data and start == 0:
         raise NotFound(f"There is no piece {piece.number} of the blob {name}.")
     return data

@@ -28,7 +28,7 @@ from pocketlens.formats.manifest import encode
 from pocketlens.sync.trust import verified
 from pocketlens_server.cli import app, main
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
-from pocketlens_server.publishing import keys, signing
+from pocketlens_server.publishing import keys, metadata, rekeying, signing
 
 ROOT = Path(__file__).resolve().parents[3]
 COMMANDS = list(typer.main.get_command(app).commands["keys"].commands)  # type: ignore[attr-defined]
@@ -246,3 +246,38 @@ def test_status_warns_before_it_is_late_and_fails_after(
     assert run("rotate timestamp snapshot publishing", tmp_path) == 0
     found = signers_of(tmp_path, capsys)
     assert not any(each["urgent"] or each["expired"] for each in found.values())
+
+
+def test_a_safe_and_its_copy_keep_the_keys_that_signed(tmp_path: Path) -> None:
+    folder = made(tmp_path, NOW)
+    safe = folder.offline_keys
+    copy = tmp_path / "copy" / safe.name
+    shutil.copytree(safe, copy)
+
+    rekeying.rotate(folder, keys.ROLES, offline=[safe, copy], now=NOW)
+
+    for role, holder in metadata.holders(folder.public).items():
+        place = folder.online_keys if role in keys.ONLINE else safe
+        assert [(place / f"{role}-{each[:8]}.pem").exists() for each in holder.keyids] == [True]
+    rekeying.renew(folder, keys.OFFLINE, offline=[safe], now=NOW)
+
+
+def test_a_safe_that_is_unplugged_in_between_loses_no_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = made(tmp_path, NOW)
+    safe, other = folder.offline_keys, tmp_path / "other" / "main"
+    rekeying.add(folder, "root", offline=[safe], now=NOW, into=other)
+    former = metadata.holders(folder.public)["root"].keyids[0]
+    change = rekeying.change
+
+    def then_it_is_gone(*arguments: Any, **options: Any) -> None:
+        change(*arguments, **options)
+        other.parent.rename(tmp_path / "gone")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rekeying, "change", then_it_is_gone)
+        rekeying.rotate(folder, ["root"], offline=[safe, other], now=NOW, keyid=former)
+
+    assert former not in metadata.holders(folder.public)["root"].keyids
+    rekeying.renew(folder, ["root"], offline=[safe, tmp_path / "gone" / "main"], now=NOW)

@@ -5,18 +5,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.making.tiles import TileShop
+from tests.making.tiles import BEGAN, TileShop
 
-from pocketlens.errors import ServerError
+from pocketlens.errors import ServerError, StoreReadOnly
 from pocketlens.formats.manifest import WHOLE_ROLLOUT, decode
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
+from pocketlens_server.catalogue.pushing import push
+from pocketlens_server.folders import ServerFolder
 from pocketlens_server.publishing import releasing, signing
 from pocketlens_server.publishing.releasing import Terms
 
@@ -191,3 +194,101 @@ def make_older(folder: Path, *, days: int) -> None:
     for path in folder.rglob("*"):
         when = np.datetime64("2026-11-25T10:00") - np.timedelta64(days, "D")
         os.utime(path, (int(when.astype("datetime64[s]").astype(int)),) * 2)
+
+
+# --- what must not be -----------------------------------------------------------------------------
+
+
+def test_with_a_clock_that_is_years_ahead_nothing_changes(shop: TileShop) -> None:
+    shop.add_model("second")
+    shop.publish()
+    shop.stock[3] = 5
+    shop.push()
+    ahead = shop.now + timedelta(days=365 * 12)
+
+    with pytest.raises(ServerError, match="set the clock right"):
+        releasing.publish(shop.catalogue, now=ahead, rng=np.random.default_rng(0))
+    with pytest.raises(ServerError, match="set the clock right"):
+        releasing.refresh(shop.catalogue, now=ahead)
+    with pytest.raises(ServerError, match="set the clock right"):
+        releasing.collect(shop.catalogue, now=ahead)
+
+    assert [each.version for each in releasing.newest(shop.catalogue)] == [2, 2]
+    assert releasing.waiting(shop.catalogue).offers == 1
+    shop.publish()
+    assert shop.sync("device").version == 3
+
+
+def test_a_picture_that_is_missing_deletes_nothing_that_the_list_names(shop: TileShop) -> None:
+    (shop.folder / "7.png").unlink()
+    (shop.folder / "6.png").write_bytes(b"no picture")
+
+    report = push(shop.catalogue, shop.folder / "list.csv", replace=True)
+
+    assert len(report.problems) >= 2
+    assert releasing.waiting(shop.catalogue).is_nothing
+
+
+def test_a_picture_that_is_collected_while_it_comes_again_is_written_again(
+    shop: TileShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture = next((shop.catalogue.folder / "pictures").glob("*/*"))
+    data, utime = picture.read_bytes(), os.utime
+
+    def too_late(path: Path) -> None:
+        path.unlink()
+        utime(path)
+
+    monkeypatch.setattr(os, "utime", too_late)
+    shop.push()
+
+    assert picture.read_bytes() == data
+
+
+def test_half_a_picture_of_a_push_that_was_killed_is_collected(shop: TileShop) -> None:
+    folder = next((shop.catalogue.folder / "pictures").iterdir())
+    left = folder / f".{'a' * 64}.12345678.tmp"
+    left.write_bytes(b"ha")
+    os.utime(left, (0, 0))
+
+    releasing.collect(shop.catalogue, now=shop.now + timedelta(days=3))
+
+    assert not left.exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "gates = 5",
+        "[keeping]\nfile_hours = 100000000000",
+        "[keeping]\ngeneration_days = 10000000",
+        "[gates]\nlost_share = inf",
+        "[gates]\nlost_share = 5",
+        "[keeping]\nversions = 999999999999999999999999999999",
+    ],
+)
+def test_settings_that_cannot_be_are_told(shop: TileShop, text: str) -> None:
+    (shop.catalogue.folder / "settings.toml").write_text(text)
+
+    with pytest.raises(ServerError, match=r"settings\.toml"):
+        shop.publish()
+
+
+def test_a_catalogue_that_was_not_made_whole_is_made_again(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    server = ServerFolder.create(tmp_path / "server", offline_keys=keys, now=BEGAN)
+    shutil.rmtree(keys)
+    keys.write_text("in the way")
+    with pytest.raises(StoreReadOnly, match="a file is in its way"):
+        server.add_catalogue("other", now=BEGAN)
+    assert server.catalogues() == ["main"]
+    keys.unlink()
+
+    made = server.add_catalogue("other", now=BEGAN)
+    ServerFolder.create(tmp_path / "second", offline_keys=keys, now=BEGAN)
+    with pytest.raises(ServerError, match="holds keys already"):
+        ServerFolder.create(tmp_path / "third", offline_keys=keys, now=BEGAN)
+
+    assert signing.status(made.public)
+    assert server.catalogues() == ["main", "other"]
+    assert not (tmp_path / "third").exists()

@@ -8,9 +8,9 @@ import asyncio
 import random
 import socket
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any
 
 import grpc
@@ -24,6 +24,7 @@ from tuf.api.metadata import Metadata, Root
 
 from pocketlens import Lens, install
 from pocketlens.errors import ServerError, TransportError
+from pocketlens.formats.manifest import PIECE_BYTES
 from pocketlens.store.verification import verify
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.observed import Observed
@@ -32,7 +33,8 @@ from pocketlens.sync.retrying import RetryingTransport
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 from pocketlens_server.catalogue.operations import PatchOffer, apply
-from pocketlens_server.folders import ServerFolder
+from pocketlens_server.folders import CatalogueFolder, ServerFolder
+from pocketlens_server.publishing import releasing, signing
 from pocketlens_server.server import Settings, serve
 
 
@@ -262,6 +264,79 @@ def test_connections_that_say_nothing_are_closed(server: Server, tmp_path: Path)
             each.close()
 
     assert monotonic() - began < 2
+
+
+def test_connections_without_a_call_are_closed(server: Server, tmp_path: Path) -> None:
+    greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # SETTINGS
+    with (
+        serving(tmp_path / "server", Settings(idle_seconds=1)) as address,
+        socket.create_connection(("127.0.0.1", address.port)) as idle,
+    ):
+        idle.sendall(greeting)
+        idle.settimeout(20)
+        began = monotonic()
+        while idle.recv(1000):
+            pass
+
+    assert 0.5 < monotonic() - began < 15
+
+
+def test_who_does_not_read_on_holds_a_chunk_and_nobody_up(
+    server: Server, address: str, tmp_path: Path
+) -> None:
+    large = random.Random(1).randbytes(2 * PIECE_BYTES)
+    blob = server.catalogue.blobs.put([large])
+    wanted = [messages.PieceRequest(blob_sha256=blob.sha256, number=n % 2) for n in range(64)]
+    request = messages.GetPiecesRequest(catalogue="main", pieces=wanted)
+    channels = [grpc.insecure_channel(address, [("sep", n)]) for n in range(4)]
+    calls = [stubs.SyncServiceStub(channels[n % 4]).GetPieces(request) for n in range(80)]
+    for call in calls[:8]:
+        assert next(call).data == large[: 64 << 10]
+
+    install(tmp_path / "store", server=address, root=server.root, clock=lambda: server.now)
+
+    for call in calls:
+        call.cancel()
+    for channel in channels:
+        channel.close()
+
+
+@pytest.mark.parametrize("what", ["no timestamp", "no database", "files run out"])
+def test_a_catalogue_that_fails_stops_no_signing_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    now = datetime.now(UTC)
+    folder = ServerFolder.create(
+        tmp_path / "s", offline_keys=tmp_path / "k", now=now - timedelta(days=2)
+    )
+    folder.add_catalogue("another", now=now)
+    if what == "no timestamp":
+        (folder.path / "public/another/metadata/timestamp.json").unlink()
+    if what == "no database":
+        (folder.path / "catalogues/another/catalogue.sqlite").write_bytes(b"rot" * 9000)
+    refresh, failed = releasing.refresh, list[str]()
+
+    def without_files(catalogue: CatalogueFolder, *, now: datetime) -> bool:
+        if catalogue.name == "another" and what == "files run out":
+            raise OSError(24, "Too many open files")
+        try:
+            return refresh(catalogue, now=now)
+        except ServerError:
+            failed.append(catalogue.name)
+            raise
+
+    monkeypatch.setattr(releasing, "refresh", without_files)
+    with serving(folder.path):
+        public = folder.catalogue("main").public
+        ends = monotonic() + 20
+        while monotonic() < ends:
+            signed = {each.role: each.expires for each in signing.status(public)}
+            if signed["timestamp"] > now + timedelta(days=2):
+                break
+            sleep(0.05)
+
+    assert signed["timestamp"] > now + timedelta(days=2)
+    assert failed == (["another"] if what != "files run out" else [])
 
 
 def test_without_tls_only_the_loopback_is_served(server: Server, tmp_path: Path) -> None:

@@ -1,0 +1,188 @@
+"""Models that come, wait, fail and come again; pictures that some model has not embedded."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from tests.making.colour_bundle import colour_bundle, described_as
+from tests.making.tiles import TileShop
+
+from pocketlens.errors import BundleError, ServerError
+from pocketlens.formats import bundle as bundles
+from pocketlens_server.catalogue import pushing
+from pocketlens_server.publishing import models, rekeying, releasing
+from pocketlens_server.publishing.publisher import Published
+from pocketlens_server.publishing.releasing import Terms
+from pocketlens_server.storage.blobs import Blobs
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> TileShop:
+    made = TileShop(tmp_path / "shop", dict.fromkeys(range(8), 1))
+    made.publish()
+    return made
+
+
+def published(shop: TileShop, terms: Terms | None = None) -> Published | None:
+    """What waits, without another push."""
+    shop.now += timedelta(minutes=5)
+    rng = np.random.default_rng(0)
+    return releasing.publish(shop.catalogue, now=shop.now, rng=rng, terms=terms)
+
+
+def unlike_its_spec() -> bytes:
+    data = colour_bundle(name="wrong")
+    said = bundles.decode(data)
+    other = np.zeros((48, 48, 3), np.uint8)
+    examples = tuple(replace(each, tensor=other) for each in said.golden_examples)
+    return described_as(
+        data, replace(said, spec=replace(said.spec, width=48, height=48), golden_examples=examples)
+    )
+
+
+def test_a_model_that_no_runtime_takes_is_not_added(shop: TileShop) -> None:
+    path = shop.folder / "wrong.tflite"
+    path.write_bytes(unlike_its_spec())
+
+    with pytest.raises(BundleError):
+        models.add_model(shop.catalogue, path, now=shop.now)
+
+    shop.stock[20] = 1  # pushes and versions go on
+    assert shop.publish() is not None
+
+
+def test_a_model_that_was_not_signed_yet_begins_nothing(
+    shop: TileShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(models.signing, "add_model", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shop.add_model("second")
+    shop.stock[3] = 9
+    (manifest,) = shop.publish().manifests  # type: ignore[union-attr]
+    assert shop.sync("device").version == manifest.version
+
+    shop.add_model("second")  # the same command goes on
+
+    assert len(published(shop).manifests) == 2  # type: ignore[union-attr]
+    shop.sync("device")
+
+
+def test_a_model_with_too_few_keys_begins_nothing(shop: TileShop) -> None:
+    safe, other = shop.folder / "keys" / "main", shop.folder / "other" / "main"
+    rekeying.add(shop.catalogue, "models", offline=[safe], now=shop.now, into=other)
+    rekeying.set_threshold(shop.catalogue, "models", 2, offline=[safe, other], now=shop.now)
+    with pytest.raises(ServerError, match="Expected 2 of the keys"):
+        shop.add_model("second")
+    shop.stock[3] = 9
+
+    assert len(shop.publish().manifests) == 1  # type: ignore[union-attr]
+
+    assert shop.sync("new").version == 2
+
+
+def test_a_picture_that_is_damaged_is_named_before_a_model_is_signed(shop: TileShop) -> None:
+    picture = next((shop.catalogue.folder / "pictures").glob("*/*"))
+    whole = picture.read_bytes()
+    picture.write_bytes(b"")
+
+    with pytest.raises(ServerError, match=rf"1 pictures .* such as {picture}"):
+        shop.add_model("second")
+    picture.write_bytes(whole)
+    shop.add_model("second")
+
+    assert releasing.waiting(shop.catalogue).is_new_model
+
+
+def test_an_earlier_model_begins_again_when_that_is_said(shop: TileShop) -> None:
+    first = (shop.folder / "first.tflite").read_bytes()
+    shop.add_model("second")
+    shop.publish()
+    shop.stock[20] = 1
+    shop.publish()
+
+    with pytest.raises(ServerError, match=r"publish --new-generation --model .*first\.tflite"):
+        shop.add_model("first")
+    with pytest.raises(ServerError, match="model add"):
+        published(shop, Terms(begin_again=True, model=bytes(32)))
+    made = published(shop, Terms(begin_again=True, model=hashlib.sha256(first).digest()))
+
+    assert made is not None
+    assert [each.bundle.sha256 for each in made.manifests][-1] == hashlib.sha256(first).digest()
+    assert shop.sync("device").version == made.version
+
+
+def test_what_is_rolled_back_is_embedded_by_the_models_that_came_since(shop: TileShop) -> None:
+    del shop.stock[7]
+    shop.publish()
+    shop.add_model("second")
+    assert published(shop) is not None
+
+    releasing.roll_back(shop.catalogue, 1)
+
+    assert published(shop).manifests[-1].products == 8  # type: ignore[union-attr]
+    assert shop.sync("device").version == 4
+
+
+def test_what_is_pushed_beside_a_new_model_is_embedded_by_it(
+    shop: TileShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed = pushing.embed_missing
+
+    def then_a_model_comes(*arguments: Any, **options: Any) -> object:
+        found = embed(*arguments, **options)
+        monkeypatch.setattr(pushing, "embed_missing", embed)
+        shop.add_model("second")
+        published(shop)
+        return found
+
+    monkeypatch.setattr(pushing, "embed_missing", then_a_model_comes)
+    shop.stock[20] = 1
+    shop.push()
+
+    assert [each.products for each in published(shop).manifests] == [9, 9]  # type: ignore[union-attr]
+
+
+def test_a_model_that_comes_again_keeps_its_files_beside_a_collection(
+    shop: TileShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shop.add_model("second")
+    shop.publish()
+    shop.now += timedelta(days=31)
+    shop.stock[3] = 9
+    shop.publish()
+    shop.stock[3] = 10
+    shop.now += timedelta(hours=1)
+    shop.publish()  # the first is noted as needed no more
+    for path in (shop.catalogue.folder / "bundles").iterdir():
+        os.utime(path, ((shop.now - timedelta(days=1)).timestamp(),) * 2)
+    shop.now += timedelta(hours=25)
+    put = Blobs.put
+
+    def then_files_are_collected(self: Blobs, chunks: Any) -> object:
+        found = put(self, chunks)
+        monkeypatch.setattr(Blobs, "put", put)
+        with pytest.raises(ServerError, match="database is locked"):
+            releasing.collect(shop.catalogue, now=shop.now)
+        return found
+
+    monkeypatch.setattr(Blobs, "put", then_files_are_collected)
+    monkeypatch.setattr("pocketlens_server.folders._BUSY_SECONDS", 0.1)
+    shop.add_model("first")
+    releasing.collect(shop.catalogue, now=shop.now)
+
+    manifest = published(shop).manifests[-1]  # type: ignore[union-attr]
+    assert (shop.public / "blobs" / manifest.bundle.sha256.hex()).exists()
+    assert shop.sync("device").version == manifest.version
