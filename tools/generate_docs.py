@@ -43,7 +43,8 @@ def commands_page() -> Iterator[str]:
     """Lines of docs/commands.md: the help of every program and command."""
     yield f"{MARK}\n\n# Commands\n"
     yield "Results go to stdout, talk to stderr. The exit code is 0, 1 after an error (one line on"
-    yield "stderr; [errors.md](errors.md) has them all), 2 for wrong usage, 130 after Ctrl-C."
+    yield "stderr; [errors.md](errors.md) has them all), 2 for wrong usage, 130 after Ctrl-C (0"
+    yield "of a server that serves)."
     for program, app in PROGRAMS.items():
         yield f"\n## {program}\n"
         yield fenced(help_text(program, app))

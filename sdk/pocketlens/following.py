@@ -125,12 +125,7 @@ def update(
         StoreError: The folder cannot be written.
     """
     path = Path(directory)
-    wanted = followed.read(path)
-    if wanted is None:
-        raise SyncError(
-            f"The store {path} follows no server. Name one: pocketlens sync {path} --server "
-            "ADDRESS --root root.json"
-        )
+    wanted = _followed(path)
 
     def remember() -> None:
         followed.write(path, _known(path) or wanted)  # it may have been named anew meanwhile
@@ -163,8 +158,10 @@ def watch(
         clock: The device's clock, in UTC.
 
     Raises:
+        SyncError: The store follows no server.
         StoreError: The folder holds something else, or may not be written.
     """
+    _followed(Path(directory))  # what cannot get better is told at once
     rng = rng or random.Random()  # noqa: S311 # it spreads load, no more
     failures = 0
     while True:
@@ -182,6 +179,21 @@ def watch(
 def _slept(seconds: float) -> bool:
     time.sleep(seconds)
     return False
+
+
+def _followed(path: Path) -> Followed:
+    """What the store follows.
+
+    Raises:
+        SyncError: Nothing, or that is damaged.
+    """
+    found = followed.read(path)
+    if found is None:
+        raise SyncError(
+            f"The store {path} follows no server. Name one: pocketlens sync {path} --server "
+            "ADDRESS --root root.json"
+        )
+    return found
 
 
 def _known(path: Path) -> Followed | None:

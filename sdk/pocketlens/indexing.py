@@ -25,7 +25,7 @@ import numpy as np
 
 from pocketlens import image_lists
 from pocketlens.embedding_files import EmbeddingRows, open_vectors
-from pocketlens.errors import BundleError, ImageListError, StoreCorrupt
+from pocketlens.errors import BundleError, ImageListError, StoreCorrupt, StoreError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
 from pocketlens.gathering import Gathered, Gatherer, gather_pictures
@@ -105,12 +105,17 @@ def index(
         BundleError: The bundle is.
         StoreLocked, StoreFull, StoreReadOnly: `out` cannot be written.
         StoreCorrupt: What was written does not answer as it must.
+        StoreError: The store in `out` follows a server.
     """
     started = time.monotonic()
     path, directory = Path(image_list), Path(out)
     model_bytes = _read(Path(model))
     bundle = bundles.decode(model_bytes)
     job = _Job(path, bundle, progress or _silent, rng or np.random.default_rng(0))
+    if any((directory / name).exists() for name in installs.FOLLOWED):
+        raise StoreError(
+            f"The store {directory} follows a server, which would be lost. Choose another folder."
+        )
     logger.info("index.started list=%s out=%s", path, directory)
     with installs.writing(directory), installs.new_install(directory, model_bytes) as new:
         scratch = new.folder / "scratch"

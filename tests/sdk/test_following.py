@@ -18,7 +18,14 @@ from tests.making.servers import Server
 
 from pocketlens import Lens, followed, following, install
 from pocketlens.cli import main
-from pocketlens.errors import StoreLocked, SyncError, TransportError
+from pocketlens.errors import (
+    StoreError,
+    StoreLocked,
+    StoreReadOnly,
+    SyncError,
+    TransportError,
+    TrustError,
+)
 from pocketlens.indexing import index
 from pocketlens.store import database, installs, tables
 from pocketlens.store.installs import FOLLOWED
@@ -197,6 +204,58 @@ def test_watching_waits_while_another_writes(store: Path, server: Server) -> Non
         )
 
     assert [type(each) for each in told] == [StoreLocked, StoreLocked]
+
+
+def test_what_follows_nothing_is_not_watched(tmp_path: Path) -> None:
+    with pytest.raises(SyncError, match="follows no server"):
+        following.watch(tmp_path / "nothing", wait=lambda seconds: False)
+
+
+def test_what_follows_a_server_is_not_indexed(store: Path, server: Server) -> None:
+    with pytest.raises(StoreError, match="follows a server"):
+        index(server.shop.list, vectors=server.shop.vectors, model=server.shop.bundle, out=store)
+
+    assert following.update(store, clock=lambda: server.now).action is Action.NOTHING
+
+
+@pytest.mark.parametrize("data", [b"# Read me\n", b"{}", b"[]", b"\xff"])
+def test_a_root_that_is_none_is_told(server: Server, tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(TrustError, match="Expected the root that the app came with"):
+        install(tmp_path / "new", server=str(server.public), root=data)
+
+
+def test_metadata_that_is_no_root_is_told(server: Server, tmp_path: Path) -> None:
+    root = (server.public / "metadata" / "timestamp.json").read_bytes()
+
+    with pytest.raises(TrustError, match="Expected the root that the app came with"):
+        install(tmp_path / "new", server=str(server.public), root=root)
+
+
+def test_a_root_of_another_catalogue_is_asked_about(server: Server, tmp_path: Path) -> None:
+    other = Server.published(tmp_path / "other", products=2)
+
+    with pytest.raises(TrustError, match="Is the root that of this catalogue"):
+        install(
+            tmp_path / "new",
+            server=str(server.public),
+            root=other.root,
+            clock=lambda: server.now,
+        )
+
+
+def test_a_file_in_the_place_of_a_store_is_told(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+
+    with pytest.raises(StoreReadOnly, match="a file is in its way"):
+        install(tmp_path / "file", server=str(server.public), root=server.root)
+
+
+@pytest.mark.parametrize("option", ["--catalog", "--ca", "--token-file"])
+def test_what_is_said_of_no_server_is_wrong_usage(
+    store: Path, option: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sync", str(store), option, "name"]) == 2
+    assert f"--server and --root with {option}" in capsys.readouterr().err
 
 
 def test_without_the_extra_the_install_line_is_named(store: Path) -> None:

@@ -49,9 +49,9 @@ def _sync(
             "Remembered.",
         ),
     ] = "",
-    catalog: Annotated[str, typer.Option("--catalog", metavar="NAME", help="Of the server.")] = (
-        "main"
-    ),
+    catalog: Annotated[
+        str | None, typer.Option("--catalog", metavar="NAME", help="Of the server; main if left.")
+    ] = None,
     root: Annotated[
         Path | None,
         typer.Option("--root", metavar="root.json", help="Whom to trust; remembered."),
@@ -75,7 +75,7 @@ def _sync(
         bool, typer.Option("--metered", help="Fetch no more than a mebibyte.")
     ] = False,
     max_bytes: Annotated[
-        int | None, typer.Option("--max-bytes", help="Fetch no more than this.")
+        int | None, typer.Option("--max-bytes", min=0, help="Fetch no more than this.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -90,8 +90,9 @@ def _sync(
     options = SyncOptions(is_metered=metered, max_bytes=max_bytes)
     if bool(server) != (root is not None):
         output.usage_error("--server", "--server and --root together, or neither", server)
-    if root is None and (ca or token_file):
-        output.usage_error("--ca", "--server and --root with --ca or --token-file", "neither")
+    for name, given in (("--ca", ca), ("--token-file", token_file), ("--catalog", catalog)):
+        if root is None and given:
+            output.usage_error(name, f"--server and --root with {name}", "neither")
     with output.progress() as progress:
         if root is None:
             report = following.update(directory, options=options, only_plan=plan, progress=progress)
@@ -100,7 +101,7 @@ def _sync(
                 directory,
                 server=server,
                 root=root,
-                catalog=catalog,
+                catalog=catalog or "main",
                 ca=ca,
                 token_file=token_file,
                 options=options,

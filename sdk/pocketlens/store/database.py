@@ -255,7 +255,7 @@ def errors(path: Path) -> Iterator[None]:
         raise translated(exc, path) from exc
 
 
-MEND = "Copy the store again, or make it again: pocketlens index"
+MEND = "Sync it if it follows a server; copy it, or make it again, otherwise: pocketlens index"
 
 
 def _check_format(connection: Connection, path: Path) -> None:

@@ -45,7 +45,7 @@ LOCK = "lock"
 FOLLOWED = ("sync.json", "sync-copy.json")  # see `pocketlens.followed`
 PIECES = "pieces"
 
-_MEND = "Make the store again: pocketlens index"
+_MEND = database.MEND
 
 
 def current(directory: Path) -> Path:

@@ -74,5 +74,6 @@ def _read(path: Path, option: str) -> bytes:
         return path.read_bytes()
     except OSError as exc:
         raise SyncError(
-            f"{path} cannot be read: {exc.strerror}. Put it back, or name another: {option}"
+            f"{path} cannot be read: {exc.strerror}. Put it back, or name another, with --server "
+            f"and --root: {option}"
         ) from exc

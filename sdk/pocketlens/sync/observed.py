@@ -132,7 +132,8 @@ def _is_whole(directory: Path, install: Path, now: datetime) -> bool:
     except StoreError as exc:
         wrong = [str(exc)]
     if wrong:
-        logger.warning("sync.store.damaged findings=%d first=%s", len(wrong), wrong[0])
+        first = wrong[0].partition("\n")[0][:200]
+        logger.warning("sync.store.damaged findings=%d first=%s", len(wrong), first)
         return False
     marks.put(install, Verified(now.isoformat()))
     return True

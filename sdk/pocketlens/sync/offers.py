@@ -68,6 +68,7 @@ class Offer:
         Raises:
             TransportError, TrustError, ClockSuspect, UpdateRequired: As `sync`.
         """
+        trust.check_root(root)
 
         def asked(wanted: bytes | None) -> trust.Verified:
             return _verified(store, transport, wanted, catalogue=catalogue, root=root, now=now)

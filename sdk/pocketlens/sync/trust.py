@@ -118,8 +118,26 @@ def verified(
         except DownloadError as exc:
             raise _transport(exc) from exc
         except (RepositoryError, ValueError) as exc:
-            raise TrustError(f"What the server sent cannot be trusted: {exc}.") from exc
+            hint = "" if trusted else " Is the root that of this catalogue?"
+            raise TrustError(f"What the server sent cannot be trusted: {exc}.{hint}") from exc
         return Verified(manifest, _read(folder), is_recovery)
+
+
+def check_root(root: bytes) -> None:
+    """Says whether signed metadata of the app's can be a root at all.
+
+    Raises:
+        TrustError: It is none.
+    """
+    try:
+        Metadata[Root].from_bytes(root)
+        is_root = json.loads(root)["signed"]["_type"] == Root.type
+    except (RepositoryError, ValueError, KeyError, TypeError):
+        is_root = False
+    if not is_root:
+        raise TrustError(
+            "Expected the root that the app came with, such as 1.root.json. Received another file."
+        )
 
 
 def versions(metadata: Mapping[str, bytes]) -> dict[str, int]:

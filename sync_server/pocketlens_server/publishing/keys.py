@@ -205,7 +205,10 @@ def _index(folder: Path) -> dict[str, list[_Entry]]:
             for role, entries in index.items()
         }
     except OSError as exc:
-        raise ServerError(f"{folder} holds no keys: {path.name} cannot be read.") from exc
+        raise ServerError(
+            f"{folder} holds no keys: {path.name} cannot be read. Bring the folder, or name where "
+            "it is: --offline-keys"
+        ) from exc
     except (AttributeError, KeyError, TypeError, ValueError) as exc:
         raise ServerError(f"{path} is damaged ({exc}). Copy it from where it was kept.") from exc
 

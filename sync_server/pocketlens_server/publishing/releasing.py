@@ -87,6 +87,11 @@ class Terms:
     def __post_init__(self) -> None:
         if self.rollout is not None and not 0 < self.rollout <= 1:
             raise ServerError(f"Expected a share above 0, 1 at most. Received {self.rollout}.")
+        if Gate.VECTORS in self.allowed:
+            raise ServerError(
+                "What the gate 'vectors' holds cannot be placed, and so not be allowed. Push other "
+                "pictures, or delete the images."
+            )
 
     @property
     def rollout_devices(self) -> int | None:

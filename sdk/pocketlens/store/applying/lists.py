@@ -96,6 +96,8 @@ class Lists:
         place, dim = row[0], self._facts.dim
         rows.check_chunk(place, row, dim)
         keys, codes = row[1], row[2]
+        if not keys and place > _place(number, 0):
+            return False  # its codes have gone, and chunks before it may have larger keys
         if keys and int.from_bytes(keys[-4:], "little") >= entering[0][0]:
             return False
         keys += struct.pack(f"<{len(entering)}I", *(key for key, _ in entering))

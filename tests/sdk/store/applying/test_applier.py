@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.making.histories import History, write_store
 
@@ -39,6 +39,7 @@ def applied(path: Path, header: Header, *blocks: Block) -> StoreFacts:
         return applier.facts
 
 
+@example(seed=57222611, size=21, versions=5)  # a list whose last chunk was emptied before
 @settings(
     max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
