@@ -16,6 +16,7 @@ TORN = "tests/faults/test_torn_store.py"
 SESSION = "tests/sdk/sync/test_session.py"
 SWAP = "tests/sdk/sync/test_swap.py"
 TRUST = "tests/sdk/sync/test_trust.py"
+SIGNED = "tests/faults/test_signed_metadata.py"
 DELTA = "tests/sdk/formats/test_delta.py"
 APPLIER = "tests/sdk/store/applying/test_applier.py"
 DATABASE = "tests/sdk/store/test_database.py"
@@ -215,7 +216,7 @@ DEFECTS = (
         "a manifest's hash is not compared",
         12,
         _of("sync/trust.py", "    target.verify_length_and_hashes(data)\n", ""),
-        (TRUST,),
+        (SIGNED,),
     ),
     Planted(
         "more is inflated than was signed",
