@@ -132,13 +132,17 @@ def _watch(
     from pocketlens.errors import PocketLensError
     from pocketlens.options import SyncOptions
 
+    has_failed = False
+
     def told(what: SyncReport | PocketLensError) -> None:
+        nonlocal has_failed
         if isinstance(what, PocketLensError):
             output.say(f"warning: {what}")
         elif as_json:
             output.show(json.dumps(_as_json(what)))
-        elif what.action.value != "nothing":
+        elif what.action.value != "nothing" or has_failed:  # that it is well again, too
             output.show(_summary(directory, what, plan=False))
+        has_failed = isinstance(what, PocketLensError)
 
     options = SyncOptions(is_metered=metered)
     following.watch(directory, interval_seconds=interval, options=options, told=told)

@@ -54,11 +54,14 @@ class GrpcTransport:
             ("grpc.enable_retries", 0),  # `RetryingTransport` has a budget for them
             ("grpc.min_reconnect_backoff_ms", connect_ms),  # what one attempt may take, too
         ]
-        if is_loopback(address.rpartition(":")[0]) and credentials.ca is None:
-            self._channel = grpc.insecure_channel(address, options)
-        else:
+        self._is_encrypted = credentials.ca is not None or not is_loopback(
+            address.rpartition(":")[0]
+        )
+        if self._is_encrypted:
             trusted = grpc.ssl_channel_credentials(credentials.ca)
             self._channel = grpc.secure_channel(address, trusted, options)
+        else:
+            self._channel = grpc.insecure_channel(address, options)
         token = credentials.token
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._stub = stubs.SyncServiceStub(self._channel)
@@ -137,7 +140,9 @@ class GrpcTransport:
         if status == "DEADLINE_EXCEEDED":
             return TransportError(f"{self._address} has not answered within {seconds:g} s.")
         if status in PUSHBACK:
-            return ServerUnavailable(f"{self._address} cannot be reached: {details}.")
+            is_plain = not self._is_encrypted and "Socket closed" in (details or "")
+            hint = " If the server has TLS, name its authority: --ca." if is_plain else ""
+            return ServerUnavailable(f"{self._address} cannot be reached: {details}.{hint}")
         return TransportError(
             f"{self._address} does not send {self._catalogue!r}: {details} ({status.lower()})."
         )

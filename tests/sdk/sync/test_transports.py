@@ -141,6 +141,18 @@ def test_a_server_of_another_authority_is_not_trusted(
         grpc.close()
 
 
+def test_who_asks_a_server_with_tls_in_the_clear_is_told_how(
+    server: Server, certificates: Certificates
+) -> None:
+    disk = server.public.parent.parent / "disk"
+    tls = Settings(certificate=certificates.certificate, key=certificates.key)
+    with serving(disk, tls) as encrypted:
+        transport = GrpcTransport(encrypted.grpc, "main")
+        with pytest.raises(ServerUnavailable, match="--ca"):
+            transport.poll(NEW)
+        transport.close()
+
+
 # --- answers that no honest server gives ---------------------------------------------------------
 
 
