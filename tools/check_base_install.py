@@ -19,6 +19,7 @@ EXTRAS = {"tensorflow", "tensorflow-cpu", "keras", "matplotlib", "grpcio", "tuf"
 OF_EXTRAS = {
     "pocketlens.sync.grpc_transport": "grpc",
     "pocketlens.sync.http_transport": "urllib3",
+    "pocketlens.sync.offers": "tuf",
     "pocketlens.sync.session": "tuf",
     "pocketlens.sync.trust": "tuf",
     "pocketlens.testing.memory_server": "securesystemslib",
