@@ -8,7 +8,7 @@ lists, for the probes. Codes are kept in a file, so that memory is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,6 +78,7 @@ def make_generation(
     scratch: Path,
     rng: np.random.Generator,
     progress: Progress,
+    taken: Collection[bytes] = (),
 ) -> Generation:
     """Makes a generation of the embeddings of a catalogue.
 
@@ -88,6 +89,7 @@ def make_generation(
         scratch: File to make for the codes; the caller removes it when they are not used any more.
         rng: Draws the sample, the first centroids, and queries where the bundle has none.
         progress: Stages "clustering" and "encoding".
+        taken: Ids that this one may not have: the scale then differs by the least that it can.
 
     Raises:
         CatalogError: An embedding is zero or not finite.
@@ -98,6 +100,8 @@ def make_generation(
     if len(bundle.representative):
         max_abs = np.maximum(max_abs, np.abs(bundle.representative).max(axis=0))
     scale = codes.scale_of(max_abs)
+    while codes.generation_id(bundle_sha256, scale) in taken:
+        scale = np.nextafter(scale, np.float32(np.inf))
     feedback = codes.feedback_of(scale, bundle.representative, bundle.queries)
     centroids = clustering.centroids(sample, k, rng)
     codebook = Codebook(centroids)

@@ -211,9 +211,15 @@ class ServerFolder:
         # It is there when all of it is: what was cut off before is made anew.
         new = replace(made, folder=made.folder.with_name(f".{name}.new"))
         try:
-            for left in (new.folder, made.public):
-                if left.exists():
-                    shutil.rmtree(left)
+            if new.folder.exists():
+                for left in (made.public, new.folder):  # that says that the other is no one's
+                    if left.exists():
+                        shutil.rmtree(left)
+            elif made.public.exists():
+                raise ServerError(
+                    f"{made.public} exists already, and devices may follow it. Bring "
+                    f"{made.folder} back, or move it away."
+                )
             (new.folder / "pictures").mkdir(parents=True)
             (new.folder / "bundles").mkdir()
             signers = keys.create(new.online_keys, keys.ONLINE)

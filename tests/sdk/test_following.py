@@ -4,11 +4,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import random
 import shutil
 import subprocess
 import sys
+import tempfile
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from pocketlens import Lens, followed, following, install
 from pocketlens.cli import main
 from pocketlens.errors import (
     StoreError,
+    StoreFull,
     StoreLocked,
     StoreReadOnly,
     SyncError,
@@ -169,6 +172,40 @@ def test_a_store_that_came_with_the_app_follows_while_it_is_open(
         report = install(device, clock=lambda: server.now, **named)
 
     assert (report.action, report.version) == (Action.DELTA, 2)
+
+
+def test_a_damaged_store_that_came_with_the_app_is_made_anew(
+    store: Path, server: Server, tmp_path: Path
+) -> None:
+    (installs.current(store) / database.FILE_NAME).write_bytes(b"")
+
+    report = install(
+        tmp_path / "device",
+        server=str(server.public),
+        root=server.root,
+        start_from=store,
+        clock=lambda: server.now,
+    )
+
+    assert (report.action, report.version) == (Action.INSTALL, 1)
+
+
+def test_watching_waits_while_there_is_no_room_for_temporary_files(
+    store: Path, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, told = tempfile.TemporaryDirectory, list[object]()
+
+    def full(*arguments: Any, **options: Any) -> Any:
+        if not told:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return folder(*arguments, **options)
+
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", full)
+    following.watch(
+        store, told=told.append, wait=lambda seconds: len(told) == 2, clock=lambda: server.now
+    )
+
+    assert [type(each) for each in told] == [StoreFull, SyncReport]
 
 
 def test_the_log_of_a_store_that_stays_open_is_emptied_when_it_is_long(

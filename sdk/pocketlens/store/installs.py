@@ -102,7 +102,8 @@ def copy(source: Path, directory: Path) -> None:
             for path in install.glob(f"{database.FILE_NAME}*"):
                 write_file(new / path.name, path.read_bytes())
             # It will follow a server: in the journal mode that lets it while somebody reads.
-            with database.changing(new / database.FILE_NAME):
+            # A damaged one is made anew by the sync.
+            with suppress(StoreCorrupt), database.changing(new / database.FILE_NAME):
                 pass
             new.rename(place)
             sync_folder(place.parent)

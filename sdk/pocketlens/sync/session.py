@@ -164,6 +164,7 @@ def sync(
                 held_back=marks.get(directory, Quarantine) if has_failed else None,
             )
             second = job(instead)
+            second.fetched = first.fetched
             plan = second.plan(device)
             if instead.manifest.generation != own or not (has_failed or plan.changes):
                 raise
@@ -173,7 +174,11 @@ def sync(
 
 
 class _Job:
-    """One sync, under the store's lock."""
+    """One way of a sync, under the store's lock.
+
+    Attributes:
+        fetched: Bytes of pieces, of this way and of one before it that failed.
+    """
 
     def __init__(
         self,
@@ -190,7 +195,7 @@ class _Job:
         self._store, self._offer, self._now = store, offer, now
         self._cancelled, self._progress = cancelled, progress
         self._pieces = Pieces(directory / installs.PIECES)
-        self._fetched = 0
+        self.fetched = 0
 
     def plan(self, device: str, *, whole: bool = False) -> Plan:
         """Plans; a store that is damaged is made anew."""
@@ -224,7 +229,7 @@ class _Job:
                     raise
                 logger.warning("sync.failed action=%s error=%s", plan.action.value, exc)
                 plan = self.plan("", whole=True)
-        return self._report(plan, facts.version, self._fetched)
+        return self._report(plan, facts.version, self.fetched)
 
     def _carry_out(self, plan: Plan) -> StoreFacts:
         store = self._store
@@ -271,7 +276,7 @@ class _Job:
                 at_hand.add(sha256)
                 done += size
                 self._progress("fetching", done, plan.fetch_bytes)
-        self._fetched += done
+        self.fetched += done
 
     def _change(self, store: Observed, plan: Plan) -> StoreFacts:
         """Changes rows of the install in use."""
@@ -352,7 +357,8 @@ class _Job:
         """Only what is trusted changes, if anything does."""
         manifest = self._offer.manifest
         believed = replace(store.trusted, metadata=self._offer.metadata)
-        if manifest.version == store.facts.version:  # otherwise it is not for this device yet
+        of_store = store.facts.generation, store.facts.version
+        if (manifest.generation.hex(), manifest.version) == of_store:  # or it is not for it yet
             believed = replace(believed, manifest=manifests.encode(manifest))
         if believed != store.trusted:
             with database.changing(store.path) as connection:

@@ -12,6 +12,7 @@ Nothing is trusted of a call that fails.
 
 from __future__ import annotations
 
+import errno
 import json
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -31,6 +32,7 @@ from tuf.api.exceptions import (
 from tuf.api.metadata import Metadata, Root, Timestamp
 from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
+from pocketlens.durable_files import translated
 from pocketlens.errors import ClockSuspect, StoreError, TransportError, TrustError
 from pocketlens.formats import manifest as manifests
 from pocketlens.formats.manifest import Manifest
@@ -92,7 +94,7 @@ def verified(
         TrustError: What came is not signed as it must be, is older than what was trusted, or has
             expired; the manifest names a bundle that no model key signed.
         ClockSuspect: It is later than the expiry of everything that is signed.
-        StoreError: The system's folder for temporary files cannot be written.
+        StoreFull, StoreError: The system's folder for temporary files cannot be written.
     """
     path = NEWEST if generation is None else f"manifest/{generation.hex()}"
     fetcher = _Fetcher(fetch)
@@ -232,6 +234,8 @@ def _scratch_folder() -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="pocketlens-") as name:
             yield Path(name)
     except OSError as exc:
+        if exc.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise translated(exc, Path(tempfile.gettempdir())) from exc
         raise StoreError(
             f"The system's folder for temporary files cannot be written: {exc}. Free some space "
             "there, or let TMPDIR name another."

@@ -78,6 +78,7 @@ def push(
         StoreFull: The disk has no room; the same push goes on when it has.
     """
     listed = image_lists.read(image_list)
+    named = image_lists.read(image_list, need_files=False) if replace else listed
     problems = list(listed.problems)
     kept = _keep(folder, listed, problems, progress)
     new, unreadable = embed_missing(folder, kept.values(), progress=progress)
@@ -95,7 +96,7 @@ def push(
     with folder.changing() as tables:
         wanted = list(_operations(listed, good, kept))
         if replace:
-            wanted += _deletions(tables.history, image_lists.read(image_list, need_files=False))
+            wanted += _deletions(tables.history, named)
         for number, operation in enumerate(wanted):
             changed += apply(tables.history, operation)
             if number % 1000 == 0:

@@ -72,6 +72,7 @@ def begin(
             scratch=coded,
             rng=rng,
             progress=progress,
+            taken={each.id for each in vectors.generations()[:-1]},
         )
         if any(each.id == made.id for each in vectors.generations()):
             raise CatalogError(

@@ -1,6 +1,6 @@
 """A version that is about to be published -> what the gates find in it.
 
-    inspection = Inspection(catalogue, gates.limits)
+    inspection = Inspection(catalogue, gates.limits, begins=False)
     found = inspection.of_waiting(to_begin)              # before it is coded and placed
     found += inspection.of_generation(generation, rng)   # after
 
@@ -52,12 +52,13 @@ _CODED = 0.9  # cosine, at least, of a code with its embedding
 class Inspection:
     """Of one version; every image is read once."""
 
-    def __init__(self, catalogue: Catalogue, limits: GateLimits) -> None:
+    def __init__(self, catalogue: Catalogue, limits: GateLimits, *, begins: bool) -> None:
         """Takes a catalogue of whose waiting version nothing is placed yet.
 
         Args:
             catalogue: Its tables are read, not changed.
             limits: From where on what is found is told.
+            begins: Whether a generation begins with the version.
         """
         self._catalogue, self._limits = catalogue, limits
         history = catalogue.history
@@ -65,7 +66,7 @@ class Inspection:
         self._after: dict[int, ImagePart] = {}
         self._before: dict[int, ImagePart] = {}
         self._saturated: dict[int, float] = {}
-        if history.waiting(IMAGE) or len(catalogue.bundles) > len(catalogue.vectors.generations()):
+        if history.waiting(IMAGE) or begins:
             self._after = {key: image_of(value) for key, value in history.values(IMAGE)}
             self._before = _before(history, self._after)
 

@@ -62,7 +62,7 @@ def add_model(
     with folder.changing() as tables:
         known = tables.vectors.bundles()
         later = [number for number, each in known.items() if each == sha256][:1]
-        if later and later[0] != max(known):
+        if later and later[0] != max(known) and sha256 in signing.models(folder.public):
             raise ServerError(
                 f"This bundle is model {later[0]} of the catalogue already, and {max(known)} came "
                 "after it. To go back to it: pocketlens-server publish --new-generation --model "

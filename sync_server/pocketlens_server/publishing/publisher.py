@@ -93,9 +93,12 @@ def publish(
     if next(history.values(IMAGE), None) is None and history.head == 0:
         raise CatalogError("Expected images. Push some: pocketlens-server push LIST")
     to_begin, saturated = bundles_to_begin(catalogue), 0.0
-    if begin_again is not None and all(each.number != begin_again for each in to_begin):
+    if begin_again is not None:  # the last that begins is the newest
+        to_begin = [each for each in to_begin if each.number != begin_again]
         to_begin.append(catalogue.bundles[begin_again])
-    inspection = None if gates is None else Inspection(catalogue, gates.limits)
+    inspection = (
+        None if gates is None else Inspection(catalogue, gates.limits, begins=bool(to_begin))
+    )
     if gates and inspection:
         found = inspection.of_waiting(to_begin)
         if any(each.gate is Gate.VECTORS for each in found):  # it cannot be placed

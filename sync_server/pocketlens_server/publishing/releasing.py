@@ -128,12 +128,13 @@ def publish(
             devices than before would get what is published already.
     """
     signing.check_root(folder.public, now)
+    keys.load([folder.online_keys], keys.ONLINE)  # before anything changes
     terms = terms or Terms()
     chosen = settings.read(folder.folder)
     published = None
     _embed_waiting(folder, terms.model)
     with folder.changing() as tables:
-        if _not_embedded(tables):
+        if _not_embedded(folder, tables):
             raise ServerError("Pictures came in while others were embedded. Publish again.")
         collecting.collect(folder, tables, hours=chosen.keeping.file_hours, now=now)
         keeping.retire(tables.history, tables.vectors, now=now)
@@ -147,7 +148,7 @@ def publish(
                 gates=Gates(chosen.gates, terms.allowed),
                 kept=chosen.keeping,
                 rollout=terms.rollout_devices or WHOLE_ROLLOUT,
-                begin_again=_bundle_of(tables, terms) if terms.begin_again else None,
+                begin_again=_bundle_of(opened, terms) if terms.begin_again else None,
             )
         elif terms.rollout_devices is not None:
             _widen(tables, terms.rollout_devices, now)
@@ -216,7 +217,7 @@ def _embed_waiting(folder: CatalogueFolder, model: bytes | None) -> None:
         ServerError: A picture cannot be read any more.
     """
     with folder.reading() as tables:
-        missing = _not_embedded(tables)
+        missing = _not_embedded(folder, tables)
         if model is not None:
             missing += [picture_of(value) for _, value in tables.history.values(IMAGE)]
     if not missing:
@@ -226,26 +227,29 @@ def _embed_waiting(folder: CatalogueFolder, model: bytes | None) -> None:
         raise unreadable_pictures(folder, unreadable)
 
 
-def _not_embedded(tables: Tables) -> list[bytes]:
-    """Pictures that wait, and that a model which is served has not embedded."""
+def _not_embedded(folder: CatalogueFolder, tables: Tables) -> list[bytes]:
+    """Pictures that wait, and that a model which is served, or begins, has not embedded."""
     history, vectors = tables.history, tables.vectors
+    if not vectors.generations():
+        return []
     waiting = [picture_of(value) for _, value in history.begun_since(IMAGE, history.head)]
+    signed = signing.models(folder.public)
     served = {each.bundle for each in vectors.generations()}
+    served |= {number for number, sha256 in vectors.bundles().items() if sha256 in signed}
     return [picture for bundle in served for picture in vectors.without_embedding(bundle, waiting)]
 
 
-def _bundle_of(tables: Tables, terms: Terms) -> int | None:
-    """Number of the bundle that begins again; None before the first version.
+def _bundle_of(opened: Catalogue, terms: Terms) -> int | None:
+    """Number of the bundle that begins again; None where one begins anyway.
 
     Raises:
         ServerError: It was not added, or is not served any more.
     """
-    generations = tables.vectors.generations()
-    if not generations:
-        return None
     if terms.model is None:
-        return generations[-1].bundle
-    numbers = {sha256: number for number, sha256 in tables.vectors.bundles().items()}
+        generations = opened.vectors.generations()
+        begins_anyway = not generations or publisher.bundles_to_begin(opened)
+        return None if begins_anyway else generations[-1].bundle
+    numbers = {each.sha256: number for number, each in opened.bundles.items()}
     if terms.model not in numbers:
         raise ServerError(
             "Expected a model of the catalogue. Received another. Add it: "

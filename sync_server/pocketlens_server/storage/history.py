@@ -183,7 +183,7 @@ class History:
     def begun_since(self, kind: int, base: int) -> Iterator[tuple[int, bytes]]:
         """Yields what began to hold after version `base` and holds now, by ascending key."""
         # Left alone, SQLite walks every version of every key, in the order that is asked for.
-        index = "history_begun" if self.head - base <= _RECENT else "history_ended"
+        index = "history_begun" if base > 0 and self.head - base <= _RECENT else "history_ended"
         yield from self._connection.execute(
             f"SELECT key, value FROM history INDEXED BY {index} WHERE kind = ?"  # noqa: S608 # ours
             " AND valid_from > ? AND valid_to = ? ORDER BY key",

@@ -104,7 +104,7 @@ class Vectors:
     def without_embedding(self, bundle: int, pictures: Iterable[bytes]) -> list[bytes]:
         """Those of the pictures that the bundle has not embedded, each once, in their order."""
         wanted = list(dict.fromkeys(pictures))
-        known = self._blobs("embeddings", "bundle", bundle, wanted, "embedding")
+        known = self._blobs("embeddings", "bundle", bundle, wanted, "1")
         return [picture for picture in wanted if picture not in known]
 
     def put_embeddings(

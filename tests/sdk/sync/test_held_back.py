@@ -19,7 +19,7 @@ from pocketlens import Lens, following
 from pocketlens.cli import main
 from pocketlens.cli.sync import _as_json, _summary
 from pocketlens.errors import GoldenProbeFailed, MeteredRefused
-from pocketlens.formats.manifest import Manifest
+from pocketlens.formats.manifest import Manifest, decode
 from pocketlens.options import SyncOptions
 from pocketlens.store import installs, marks
 from pocketlens.store.marks import Quarantine
@@ -28,11 +28,12 @@ from pocketlens.store.reader import Reader
 from pocketlens.sync import session
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.http_transport import HttpTransport
+from pocketlens.sync.observed import Observed
 from pocketlens.sync.planner import Action
 from pocketlens.sync.session import SyncReport
 from pocketlens.sync.transports import FolderTransport, Transport
 from pocketlens_server.catalogue.operations import PatchOffer, apply
-from pocketlens_server.publishing import keys, rekeying
+from pocketlens_server.publishing import keeping, keys, rekeying
 
 A_DAY = timedelta(days=1)
 
@@ -183,6 +184,30 @@ def test_a_model_that_is_held_back_is_fetched_once(server: Server, store: Path) 
     assert delta is not None
     assert (plan.action, plan.version) == (Action.INSTALL, 3)
     assert plan.fetched_bytes == delta.blob.size
+
+
+def test_the_bytes_of_what_failed_are_told(server: Server, store: Path) -> None:
+    new_model(server, is_broken=True)
+    plan = following.update(store, only_plan=True, clock=lambda: server.now)
+
+    assert sync(server, store).fetched_bytes >= plan.fetched_bytes > 0
+
+
+def test_a_generation_that_retired_leaves_its_store_its_own_manifest(
+    server: Server, store: Path
+) -> None:
+    new_model(server, is_broken=True)
+    assert sync(server, store).version == 2
+    server.now += 31 * A_DAY
+    keeping.retire(server.catalogue.history, server.catalogue.vectors, now=server.now)
+    server.sign(*map(decode, server.catalogue.vectors.manifests().values()))
+
+    assert sync(server, store).action is Action.WAIT
+
+    found = Observed.of(store, "main", server.now)
+    assert found is not None
+    assert found.manifest is not None
+    assert found.manifest.generation.hex() == found.facts.generation
 
 
 def test_a_store_that_rots_meanwhile_is_made_anew_with_the_model_that_works(

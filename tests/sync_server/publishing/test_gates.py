@@ -6,11 +6,15 @@ from __future__ import annotations
 
 import logging
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.making.embeddings import clustered, unit
 from tests.making.publishes import BAD, GATES, GOOD, make_server
+from tests.making.servers import Server
+from tests.making.shops import bare_bundle, make_shop
 
 from pocketlens.errors import PublishHeld
 from pocketlens_server.publishing import gates, signing
@@ -121,3 +125,29 @@ def test_each_length_beside_one_is_told() -> None:
     (found,) = gates.bad_vectors(range(6), rows, "a model")
 
     assert "4 embeddings by a model" in found.text
+
+
+@pytest.mark.parametrize("begun_again", [False, True])
+def test_a_new_model_is_looked_at_however_many_generations_there_were(
+    tmp_path: Path, begun_again: bool
+) -> None:
+    shop = make_shop(tmp_path / "shop", products=30)
+    flat = shop.embeddings.copy()
+    flat[:, 8:] *= 0.05
+    server = Server.of_shop(replace(shop, embeddings=unit(flat)), tmp_path)
+    server.publish()
+    for row, embedding in enumerate(clustered(np.random.default_rng(3), 12, 16)):
+        server.put_image(f"new-{row}", embedding, ["sku-1"])
+    lenient = Gates(GateLimits(found_share=0))
+    server.publish(lenient)
+    if begun_again:
+        server.publish(lenient, begin_again=True)
+    server.add_model(bare_bundle(16, name="broken"))
+    rng = np.random.default_rng(0)
+    hub = unit(rng.normal(size=(1, 16)).astype(np.float32))[0]
+    for picture in server.pictures:  # by a damaged model all pictures are nearly the same
+        noise = rng.normal(size=16).astype(np.float32) * 1e-4
+        server.catalogue.vectors.put_embeddings(2, {picture: unit((hub + noise)[None])[0]})
+
+    with pytest.raises(PublishHeld):
+        server.publish(Gates(GateLimits()))

@@ -39,6 +39,16 @@ def published(shop: TileShop, terms: Terms | None = None) -> Published | None:
     return releasing.publish(shop.catalogue, now=shop.now, rng=rng, terms=terms)
 
 
+def sha256(shop: TileShop, name: str) -> bytes:
+    return hashlib.sha256((shop.folder / f"{name}.tflite").read_bytes()).digest()
+
+
+def newest_of(made: Published | None) -> bytes:
+    """SHA-256 of the bundle that new devices get."""
+    assert made is not None
+    return made.manifests[-1].bundle.sha256
+
+
 def unlike_its_spec() -> bytes:
     data = colour_bundle(name="wrong")
     said = bundles.decode(data)
@@ -107,21 +117,77 @@ def test_a_picture_that_is_damaged_is_named_before_a_model_is_signed(shop: TileS
 
 
 def test_an_earlier_model_begins_again_when_that_is_said(shop: TileShop) -> None:
-    first = (shop.folder / "first.tflite").read_bytes()
     shop.add_model("second")
-    shop.publish()
-    shop.stock[20] = 1
-    shop.publish()
+    published(shop)
 
     with pytest.raises(ServerError, match=r"publish --new-generation --model .*first\.tflite"):
         shop.add_model("first")
     with pytest.raises(ServerError, match="model add"):
         published(shop, Terms(begin_again=True, model=bytes(32)))
-    made = published(shop, Terms(begin_again=True, model=hashlib.sha256(first).digest()))
+    made = published(shop, Terms(begin_again=True, model=sha256(shop, "first")))
 
-    assert made is not None
-    assert [each.bundle.sha256 for each in made.manifests][-1] == hashlib.sha256(first).digest()
-    assert shop.sync("device").version == made.version
+    assert newest_of(made) == sha256(shop, "first")
+    assert shop.sync("device").version == 3
+
+
+@pytest.mark.parametrize("changes", [False, True])
+def test_a_new_model_is_the_one_that_begins(shop: TileShop, changes: bool) -> None:
+    shop.add_model("second")
+    if changes:
+        shop.stock[20] = 1
+        shop.push()
+
+    made = published(shop, Terms(begin_again=True))
+
+    assert newest_of(made) == sha256(shop, "second")
+
+
+def test_of_two_models_that_wait_the_one_that_is_named_is_the_newest(shop: TileShop) -> None:
+    shop.add_model("second")
+    shop.add_model("third")
+
+    made = published(shop, Terms(begin_again=True, model=sha256(shop, "second")))
+
+    assert newest_of(made) == sha256(shop, "second")
+
+
+def test_of_two_models_the_first_version_is_of_the_one_that_is_named(tmp_path: Path) -> None:
+    shop = TileShop(tmp_path / "shop", dict.fromkeys(range(8), 1))
+    shop.add_model("second")
+    shop.push()
+
+    made = published(shop, Terms(begin_again=True, model=sha256(shop, "first")))
+
+    assert newest_of(made) == sha256(shop, "first")
+
+
+def test_a_model_whose_signing_was_cut_off_comes_after_a_later_one(
+    shop: TileShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(models.signing, "add_model", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shop.add_model("second")
+    shop.add_model("third")
+    published(shop)
+    with pytest.raises(ServerError, match="model add"):
+        published(shop, Terms(begin_again=True, model=sha256(shop, "second")))
+
+    shop.add_model("second")
+
+    assert newest_of(published(shop)) == sha256(shop, "second")
+
+
+def test_a_model_that_lacks_what_was_rolled_back_begins_all_the_same(shop: TileShop) -> None:
+    del shop.stock[7]
+    shop.publish()
+    shop.add_model("second")
+    releasing.roll_back(shop.catalogue, 1)
+
+    assert newest_of(published(shop)) == sha256(shop, "second")
 
 
 def test_what_is_rolled_back_is_embedded_by_the_models_that_came_since(shop: TileShop) -> None:

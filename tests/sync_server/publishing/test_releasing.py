@@ -8,6 +8,7 @@ import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,10 +19,12 @@ from pocketlens.formats.manifest import WHOLE_ROLLOUT, decode
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
+from pocketlens_server.catalogue import pushing
 from pocketlens_server.catalogue.pushing import push
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.publishing import releasing, signing
 from pocketlens_server.publishing.releasing import Terms
+from pocketlens_server.storage.history import PRODUCT
 
 DEVICES = [f"device-{number}" for number in range(12)]
 
@@ -227,6 +230,46 @@ def test_a_picture_that_is_missing_deletes_nothing_that_the_list_names(shop: Til
 
     assert len(report.problems) >= 2
     assert releasing.waiting(shop.catalogue).is_nothing
+
+
+def test_a_list_that_is_written_anew_meanwhile_deletes_nothing(
+    shop: TileShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    embed, path = pushing.embed_missing, shop.folder / "list.csv"
+
+    def then_it_is_half_written(*arguments: Any, **options: Any) -> object:
+        found = embed(*arguments, **options)
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
+        return found
+
+    monkeypatch.setattr(pushing, "embed_missing", then_it_is_half_written)
+    shop.stock[20] = 1
+    shop.push()
+
+    with shop.catalogue.reading() as tables:
+        assert len(tables.history.ids(PRODUCT)) == 9
+
+
+def test_without_its_keys_a_server_changes_nothing(shop: TileShop) -> None:
+    (shop.catalogue.online_keys / "keys.json").rename(shop.folder / "keys.json")
+    shop.stock[3] = 7
+    shop.push()
+    with pytest.raises(ServerError, match="holds no keys"):
+        releasing.publish(shop.catalogue, now=shop.now, rng=np.random.default_rng(0))
+
+    assert releasing.waiting(shop.catalogue).offers == 1
+
+
+def test_what_devices_follow_is_not_made_anew(shop: TileShop) -> None:
+    server = ServerFolder(shop.folder / "server")
+    (shop.folder / "keys").rename(shop.folder / "safe")
+    shop.catalogue.folder.rename(shop.folder / "moved")
+
+    with pytest.raises(ServerError, match="devices may follow it"):
+        server.add_catalogue("main", now=shop.now)
+
+    (shop.folder / "moved").rename(shop.catalogue.folder)
+    assert shop.sync("device").version == 1
 
 
 def test_a_picture_that_is_collected_while_it_comes_again_is_written_again(
