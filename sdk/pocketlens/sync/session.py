@@ -155,9 +155,11 @@ def sync(
         except (GoldenProbeFailed, MeteredRefused, StoreFull) as exc:
             # A new generation does not work, or cannot be had now: the one at hand goes on.
             own = bytes.fromhex(store.facts.generation) if store and store.is_usable else None
+            has_failed = isinstance(exc, GoldenProbeFailed)
             if generation is not None or own in (None, offer.manifest.generation):
                 raise
-            has_failed = isinstance(exc, GoldenProbeFailed)
+            if first.has_begun and not has_failed:  # the disk filled up in the middle
+                raise
             instead = replace(
                 offered(own, None),
                 newest=offer.manifest,
@@ -178,6 +180,7 @@ class _Job:
 
     Attributes:
         fetched: Bytes of pieces, of this way and of one before it that failed.
+        has_begun: Whether it may cost what it costs, and has begun to.
     """
 
     def __init__(
@@ -195,7 +198,7 @@ class _Job:
         self._store, self._offer, self._now = store, offer, now
         self._cancelled, self._progress = cancelled, progress
         self._pieces = Pieces(directory / installs.PIECES)
-        self.fetched = 0
+        self.fetched, self.has_begun = 0, False
 
     def plan(self, device: str, *, whole: bool = False) -> Plan:
         """Plans; a store that is damaged is made anew."""
@@ -261,6 +264,7 @@ class _Job:
 
     def _fetch(self, plan: Plan) -> None:
         preflight.check(plan, self._options, self._directory)
+        self.has_begun = True
         self._pieces.keep([*plan.blobs, *self._offer.blobs_of_newest])
         at_hand = set(self._pieces.at_hand())
         done = 0

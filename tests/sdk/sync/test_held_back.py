@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,14 +19,14 @@ from tests.making.shops import bare_bundle, make_shop
 from pocketlens import Lens, following
 from pocketlens.cli import main
 from pocketlens.cli.sync import _as_json, _summary
-from pocketlens.errors import GoldenProbeFailed, MeteredRefused
+from pocketlens.errors import GoldenProbeFailed, MeteredRefused, StoreFull
 from pocketlens.formats.manifest import Manifest, decode
 from pocketlens.options import SyncOptions
 from pocketlens.store import installs, marks
 from pocketlens.store.marks import Quarantine
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.reader import Reader
-from pocketlens.sync import session
+from pocketlens.sync import preflight, session
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.http_transport import HttpTransport
 from pocketlens.sync.observed import Observed
@@ -236,6 +237,24 @@ def test_what_a_new_model_costs_keeps_no_price_away(server: Server, store: Path)
         sync(server, store, little)
     assert sync(server, store).action is Action.INSTALL
     assert answer(server, store) == 3
+
+
+def test_a_model_that_there_is_no_room_for_keeps_no_price_away(
+    server: Server, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    new_model(server)
+    new_stock(server, 3)
+    usage = shutil.disk_usage(store)
+    little = preflight._SPARE_BYTES + 700
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=little))
+
+    report = sync(server, store)
+
+    assert (report.action, report.version, report.held_back) == (Action.DELTA, 3, None)
+    with pytest.raises(StoreFull):  # nothing else is left to do
+        sync(server, store)
+    monkeypatch.undo()
+    assert sync(server, store).action is Action.INSTALL
 
 
 @pytest.mark.parametrize("has_store", [True, False])
