@@ -334,7 +334,9 @@ def _store_error(exc: sqlite3.Error, path: Path) -> StoreError:
 def _unopenable(path: Path) -> StoreError:
     if not path.parent.is_dir():
         return StoreNotFound(f"There is no folder {path.parent}.")
-    if path.exists() and not os.access(path, os.R_OK):
+    if not path.exists():  # it was there a moment ago: its install was replaced
+        return StoreCorrupt(f"The store's database {path} is missing. {MEND}")
+    if not os.access(path, os.R_OK):
         return StoreReadOnly(f"Cannot read {path}: permission denied. Change its permissions.")
     if not os.access(path.parent, os.W_OK):
         return StoreReadOnly(f"Cannot write {path}. Choose a writable folder.")

@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
-from pocketlens.errors import StoreCorrupt
+from pocketlens.errors import StoreCorrupt, StoreNotFound
 from pocketlens.product_columns import ProductColumns
 from pocketlens.products import Image, Product
 from pocketlens.store import database, installs, rows
@@ -86,7 +86,7 @@ class Reader(Closing):
         install = installs.current(directory)
         try:
             return cls(directory, install)
-        except StoreCorrupt:
+        except (StoreCorrupt, StoreNotFound):
             if installs.current(directory) == install:
                 raise
         return cls.open(directory)  # another took its place in between, and it was removed
