@@ -128,7 +128,7 @@ class HttpTransport:
         response: urllib3.BaseHTTPResponse,
         cutter: Cutter,
         held: ExitStack,
-    ) -> Iterator[bytes]:
+    ) -> Generator[bytes, None, None]:
         """The body; then what was held is let go."""
         with held:
             try:
@@ -211,7 +211,7 @@ class HttpTransport:
 class _Whole:
     """A file that came whole though a part was asked for; later parts are read on from there."""
 
-    def __init__(self, url: str, chunks: Iterator[bytes]) -> None:
+    def __init__(self, url: str, chunks: Generator[bytes, None, None]) -> None:
         self._url, self._chunks = url, chunks
         self._at, self._left = 0, b""  # place of `_left`, which came and was not asked for yet
 
@@ -236,8 +236,7 @@ class _Whole:
 
     def close(self) -> None:
         """Lets the connection go."""
-        if isinstance(self._chunks, Generator):
-            self._chunks.close()
+        self._chunks.close()
 
 
 class _Line:

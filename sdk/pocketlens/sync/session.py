@@ -116,7 +116,8 @@ def sync(
         ClockSuspect: The device's clock may be wrong.
         UpdateRequired: The server's formats are newer than this PocketLens.
         StateMismatch: What was signed does not lead to the state that was signed.
-        GoldenProbeFailed: What was signed does not answer on this device; it is held back.
+        GoldenProbeFailed: What was signed does not answer on this device, which has nothing else to
+            go on with; it is held back.
         MeteredRefused: It would cost more than the options allow.
         SyncCancelled: `cancelled` said so.
         StoreLocked, StoreFull, StoreReadOnly: The folder cannot be written.

@@ -39,6 +39,16 @@ def published(shop: TileShop, terms: Terms | None = None) -> Published | None:
     return releasing.publish(shop.catalogue, now=shop.now, rng=rng, terms=terms)
 
 
+def add_cut_off_before_signing(shop: TileShop, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(models.signing, "add_model", killed)
+        with pytest.raises(KeyboardInterrupt):
+            shop.add_model(name)
+
+
 def sha256(shop: TileShop, name: str) -> bytes:
     return hashlib.sha256((shop.folder / f"{name}.tflite").read_bytes()).digest()
 
@@ -73,13 +83,7 @@ def test_a_model_that_no_runtime_takes_is_not_added(shop: TileShop) -> None:
 def test_a_model_that_was_not_signed_yet_begins_nothing(
     shop: TileShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(models.signing, "add_model", killed)
-        with pytest.raises(KeyboardInterrupt):
-            shop.add_model("second")
+    add_cut_off_before_signing(shop, "second", monkeypatch)
     shop.stock[3] = 9
     (manifest,) = shop.publish().manifests  # type: ignore[union-attr]
     assert shop.sync("device").version == manifest.version
@@ -164,13 +168,7 @@ def test_of_two_models_the_first_version_is_of_the_one_that_is_named(tmp_path: P
 def test_a_model_whose_signing_was_cut_off_comes_after_a_later_one(
     shop: TileShop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def killed(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(models.signing, "add_model", killed)
-        with pytest.raises(KeyboardInterrupt):
-            shop.add_model("second")
+    add_cut_off_before_signing(shop, "second", monkeypatch)
     shop.add_model("third")
     published(shop)
     with pytest.raises(ServerError, match="model add"):
