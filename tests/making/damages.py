@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from pocketlens import Lens, SearchOptions, following
+from pocketlens import Lens, SearchOptions
 from pocketlens.errors import BundleError, StoreError, SyncError
 from pocketlens.store import installs
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens_server.catalogue.operations import PatchOffer, apply
+from tests.making import followers
 from tests.making.servers import Server
 from tests.making.shops import make_shop
 
@@ -137,12 +138,7 @@ class Clinic:
         behind, newest = folder / "behind", folder / "newest"
         made.server.publish()
         for store in (behind, newest):
-            following.install(
-                store,
-                server=str(made.server.public),
-                root=made.server.root,
-                clock=lambda: made.server.now,
-            )
+            followers.install(made.server, store)
             made._warm(store)
         made.answers[1] = made._answers(behind)
         for number in range(_PRODUCTS):
@@ -197,7 +193,7 @@ class Clinic:
         return next((path for path in found if path.exists()), None)
 
     def _sync(self, store: Path) -> None:
-        following.update(store, clock=lambda: self.server.now)
+        followers.sync(self.server, store)
 
     def _is_right(self, store: Path) -> bool:
         """Whether it answers; fails where it answers otherwise than a whole one."""

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.making.followers import answer, sync
 from tests.making.scenes import ShopScene
 from tests.making.servers import Server
 from tests.making.serving import on_disk, serving
 from tests.making.shops import bare_bundle, make_shop
 
-from pocketlens import Lens, following
 from pocketlens.cli import main
 from pocketlens.cli.sync import _as_json, _summary
 from pocketlens.errors import GoldenProbeFailed, MeteredRefused, StoreFull
@@ -40,33 +40,10 @@ A_DAY = timedelta(days=1)
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return Server.published(tmp_path)
-
-
-@pytest.fixture
-def store(server: Server, tmp_path: Path) -> Path:
-    """At version 1, and it has answered."""
-    directory = tmp_path / "store"
-    following.install(
-        directory, server=str(server.public), root=server.root, clock=lambda: server.now
-    )
-    assert answer(server, directory) == 1
-    return directory
-
-
-def sync(server: Server, store: Path, options: SyncOptions | None = None) -> SyncReport:
-    return following.update(store, options=options, clock=lambda: server.now)
-
-
-def answer(server: Server, store: Path) -> int:
-    """The version that answers a search by the model that it has."""
-    with Lens.open(store) as lens:
-        used = lens.facts.bundle_sha256
-        (number,) = [n for n, bundle in server.bundles.items() if bundle.sha256 == used]
-        found = lens.search_vector(np.roll(server.shop.embeddings[4], number - 1))
-    assert found.matches[0].product.id == "sku-4"
-    return found.version
+def store(server: Server, store: Path) -> Path:
+    """It has answered at version 1."""
+    assert answer(server, store) == 1
+    return store
 
 
 def new_model(server: Server, *, is_broken: bool = False) -> None:
@@ -136,31 +113,31 @@ def test_meanwhile_the_versions_of_the_own_generation_come(
                 return HttpTransport(address.http)
         return FolderTransport(server.public)
 
-    def sync() -> SyncReport:
-        return following.update(store, transport=transport(), clock=lambda: server.now)
+    def follow() -> SyncReport:
+        return sync(server, store, transport=transport())
 
     with serving(on_disk(server, tmp_path / "disk")) as address:
         new_model(server, is_broken=True)  # version 2
-        assert sync().version == 2
+        assert follow().version == 2
         for _ in range(2):  # of both generations it has version 2, or has seen it
-            report = sync()
+            report = follow()
             assert (report.action, report.version) == (Action.NOTHING, 2)
             assert report.held_back is not None
         for version in (3, 4):
             new_stock(server, version)
-            report = sync()
+            report = follow()
             assert (report.action, report.version) == (Action.DELTA, version)
             assert report.held_back is not None
             assert report.held_back.version == 2  # not tried again so soon
         server.sign_again()
-        assert sync().action is Action.NOTHING
+        assert follow().action is Action.NOTHING
         new_stock(server, 5)  # two days later
-        report = sync()
+        report = follow()
         assert (report.action, report.version) == (Action.DELTA, 5)
         assert report.held_back is not None
         assert report.held_back.version == 5
         new_model(server)  # version 6
-        report = sync()
+        report = follow()
 
     assert (report.action, report.version, report.held_back) == (Action.INSTALL, 6, None)
     assert answer(server, store) == 6
@@ -180,7 +157,7 @@ def test_a_model_that_is_held_back_is_fetched_once(server: Server, store: Path) 
         for blob in (newest.bundle, newest.codebook, newest.snapshot.blob)
         for sha256 in blob.pieces
     }
-    plan = following.update(store, only_plan=True, clock=lambda: server.now)
+    plan = sync(server, store, only_plan=True)
     delta = newest.delta_from(newest.snapshot.head)
     assert delta is not None
     assert (plan.action, plan.version) == (Action.INSTALL, 3)
@@ -189,7 +166,7 @@ def test_a_model_that_is_held_back_is_fetched_once(server: Server, store: Path) 
 
 def test_the_bytes_of_what_failed_are_told(server: Server, store: Path) -> None:
     new_model(server, is_broken=True)
-    plan = following.update(store, only_plan=True, clock=lambda: server.now)
+    plan = sync(server, store, only_plan=True)
 
     assert sync(server, store).fetched_bytes >= plan.fetched_bytes > 0
 
@@ -230,11 +207,11 @@ def test_what_a_new_model_costs_keeps_no_price_away(server: Server, store: Path)
     new_stock(server, 3)
     little = SyncOptions(max_bytes=2000)
 
-    report = sync(server, store, little)
+    report = sync(server, store, options=little)
 
     assert (report.action, report.version, report.held_back) == (Action.DELTA, 3, None)
     with pytest.raises(MeteredRefused):  # nothing else is left to do
-        sync(server, store, little)
+        sync(server, store, options=little)
     assert sync(server, store).action is Action.INSTALL
     assert answer(server, store) == 3
 
@@ -264,20 +241,20 @@ def test_what_a_thief_let_fail_holds_nothing_of_the_owner_back(
     scene = ShopScene(tmp_path / "server", make_shop(tmp_path / "shop", products=8))
     folder = tmp_path / "device"
 
-    def sync(scene: ShopScene) -> SyncReport:
+    def follow(scene: ShopScene) -> SyncReport:
         transport = FolderTransport(scene.public)
         return session.sync(folder, transport, catalogue="main", root=scene.root, now=scene.now)
 
     scene.publish()
     thief = scene.robbed(keys.ONLINE)
     if has_store:
-        assert sync(scene).version == 1
+        assert follow(scene).version == 1
         thief.publish(7)
-        assert sync(thief).version == 8
+        assert follow(thief).version == 8
         thief = scene.robbed(keys.ONLINE)
     spoil(thief, versions=7)
     with pytest.raises(GoldenProbeFailed):
-        sync(thief)
+        follow(thief)
     assert marks.get(folder, Quarantine) is not None
 
     rekeying.rotate(
@@ -285,7 +262,7 @@ def test_what_a_thief_let_fail_holds_nothing_of_the_owner_back(
     )
     for _ in range(2):
         scene.publish()
-        sync(scene)
+        follow(scene)
 
     with Reader.open(folder) as reader:
         assert reader.facts.version == 3

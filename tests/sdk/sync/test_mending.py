@@ -10,35 +10,17 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tests.making.followers import install, sync
 from tests.making.servers import Server
 
-from pocketlens import Lens, following
+from pocketlens import Lens
 from pocketlens.cli import main
 from pocketlens.errors import StoreCorrupt
 from pocketlens.store import installs, marks
 from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens.sync.session import SyncReport
 from pocketlens_server.catalogue.operations import PatchOffer, apply
-
-
-@pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return Server.published(tmp_path)
-
-
-@pytest.fixture
-def store(server: Server, tmp_path: Path) -> Path:
-    directory = tmp_path / "store"
-    following.install(
-        directory, server=str(server.public), root=server.root, clock=lambda: server.now
-    )
-    return directory
-
-
-def sync(server: Server, store: Path, **choices: bool) -> SyncReport:
-    return following.update(store, clock=lambda: server.now, **choices)
 
 
 def spoil(store: Path) -> None:
@@ -154,13 +136,7 @@ def test_an_install_that_was_written_badly_is_made_again_and_not_held_back(
             path.write_bytes(path.read_bytes().replace(b"Thing number 7", b"Thong number 7"))
             spoiled.append(path)
 
-    following.install(
-        directory,
-        server=str(server.public),
-        root=server.root,
-        clock=lambda: server.now,
-        progress=progress,
-    )
+    install(server, directory, progress=progress)
 
     assert spoiled
     assert verify(directory).is_whole

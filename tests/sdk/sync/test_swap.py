@@ -11,48 +11,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.making.followers import answer, install, sync
 from tests.making.servers import Server
 from tests.making.shops import bare_bundle
 
-from pocketlens import Lens, following
+from pocketlens import Lens
 from pocketlens.errors import GoldenProbeFailed, StoreLocked
 from pocketlens.store import installs, marks
 from pocketlens.store.marks import Trial
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens.sync.session import SyncReport
 from pocketlens_server.catalogue.operations import PatchOffer, apply
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Server:
-    return Server.published(tmp_path)
-
-
-@pytest.fixture
-def store(server: Server, tmp_path: Path) -> Path:
-    """At version 1, and it has answered."""
-    directory = tmp_path / "store"
-    following.install(
-        directory, server=str(server.public), root=server.root, clock=lambda: server.now
-    )
-    answer(server, directory)
-    return directory
-
-
-def sync(server: Server, store: Path) -> SyncReport:
-    return following.update(store, clock=lambda: server.now)
-
-
-def answer(server: Server, store: Path) -> int:
-    """Searches in a Lens of its own; the version that answered."""
-    with Lens.open(store) as lens:
-        used = lens.facts.bundle_sha256
-        (number,) = [n for n, bundle in server.bundles.items() if bundle.sha256 == used]
-        found = lens.search_vector(np.roll(server.shop.embeddings[4], number - 1))
-    assert found.matches[0].product.id == "sku-4"
-    return found.version
+def store(server: Server, store: Path) -> Path:
+    """It has answered at version 1."""
+    assert answer(server, store) == 1
+    return store
 
 
 def names(store: Path) -> list[str]:
@@ -77,16 +54,12 @@ def test_a_first_version_that_is_bad_leaves_no_store(server: Server, tmp_path: P
     directory = tmp_path / "new"
     for _ in range(2):  # the second time it is not even tried
         with pytest.raises(GoldenProbeFailed, match="does not work on this device"):
-            following.install(
-                directory, server=str(server.public), root=server.root, clock=lambda: server.now
-            )
+            install(server, directory)
     assert not (directory / "CURRENT").exists()
 
     new_model(server, good("mended"))
 
-    following.install(
-        directory, server=str(server.public), root=server.root, clock=lambda: server.now
-    )
+    install(server, directory)
     assert answer(server, directory) == 3
 
 
