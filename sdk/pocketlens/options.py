@@ -94,4 +94,5 @@ class SyncOptions:
         """What one sync may fetch on the network at hand."""
         if not self.is_metered:
             return self.max_bytes
-        return min(self.metered_bytes, self.max_bytes or self.metered_bytes)
+        allowed = self.metered_bytes if self.max_bytes is None else self.max_bytes
+        return min(self.metered_bytes, allowed)

@@ -13,7 +13,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'pocketlens_protos/v1/sync_service.proto\x12\rpocketlens.v1\"\xad\x01\n\x0bPollRequest\x12\x11\n\tcatalogue\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x0c\n\x04root\x18\x04 \x01(\x04\x12\x11\n\ttimestamp\x18\x05 \x01(\x04\x12\x10\n\x08snapshot\x18\x06 \x01(\x04\x12\x0f\n\x07targets\x18\x07 \x01(\x04\x12\x0e\n\x06models\x18\x08 \x01(\x04\x12\x12\n\npublishing\x18\t \x01(\x04\"A\n\x0cPollResponse\x12\"\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x13.pocketlens.v1.File\x12\r\n\x05\x64\x65lta\x18\x02 \x01(\x0c\"\"\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"R\n\x10GetPiecesRequest\x12\x11\n\tcatalogue\x18\x01 \x01(\t\x12+\n\x06pieces\x18\x02 \x03(\x0b\x32\x1b.pocketlens.v1.PieceRequest\"3\n\x0cPieceRequest\x12\x13\n\x0b\x62lob_sha256\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\r\")\n\nPieceChunk\x12\r\n\x05place\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\x99\x01\n\x0bSyncService\x12?\n\x04Poll\x12\x1a.pocketlens.v1.PollRequest\x1a\x1b.pocketlens.v1.PollResponse\x12I\n\tGetPieces\x12\x1f.pocketlens.v1.GetPiecesRequest\x1a\x19.pocketlens.v1.PieceChunk0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'pocketlens_protos/v1/sync_service.proto\x12\rpocketlens.v1\"\xc4\x01\n\x0bPollRequest\x12\x11\n\tcatalogue\x18\x01 \x01(\t\x12\x12\n\ngeneration\x18\x02 \x01(\x0c\x12\x0f\n\x07version\x18\x03 \x01(\x04\x12\x0c\n\x04root\x18\x04 \x01(\x04\x12\x11\n\ttimestamp\x18\x05 \x01(\x04\x12\x10\n\x08snapshot\x18\x06 \x01(\x04\x12\x0f\n\x07targets\x18\x07 \x01(\x04\x12\x0e\n\x06models\x18\x08 \x01(\x04\x12\x12\n\npublishing\x18\t \x01(\x04\x12\x15\n\rwithout_delta\x18\n \x01(\x08\"A\n\x0cPollResponse\x12\"\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x13.pocketlens.v1.File\x12\r\n\x05\x64\x65lta\x18\x02 \x01(\x0c\"\"\n\x04\x46ile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\"R\n\x10GetPiecesRequest\x12\x11\n\tcatalogue\x18\x01 \x01(\t\x12+\n\x06pieces\x18\x02 \x03(\x0b\x32\x1b.pocketlens.v1.PieceRequest\"3\n\x0cPieceRequest\x12\x13\n\x0b\x62lob_sha256\x18\x01 \x01(\x0c\x12\x0e\n\x06number\x18\x02 \x01(\r\")\n\nPieceChunk\x12\r\n\x05place\x18\x01 \x01(\r\x12\x0c\n\x04\x64\x61ta\x18\x02 \x01(\x0c\x32\x99\x01\n\x0bSyncService\x12?\n\x04Poll\x12\x1a.pocketlens.v1.PollRequest\x1a\x1b.pocketlens.v1.PollResponse\x12I\n\tGetPieces\x12\x1f.pocketlens.v1.GetPiecesRequest\x1a\x19.pocketlens.v1.PieceChunk0\x01\x62\x06proto3')
 
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, globals())
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'pocketlens_protos.v1.sync_service_pb2', globals())
@@ -21,17 +21,17 @@ if _descriptor._USE_C_DESCRIPTORS == False:
 
   DESCRIPTOR._options = None
   _POLLREQUEST._serialized_start=59
-  _POLLREQUEST._serialized_end=232
-  _POLLRESPONSE._serialized_start=234
-  _POLLRESPONSE._serialized_end=299
-  _FILE._serialized_start=301
-  _FILE._serialized_end=335
-  _GETPIECESREQUEST._serialized_start=337
-  _GETPIECESREQUEST._serialized_end=419
-  _PIECEREQUEST._serialized_start=421
-  _PIECEREQUEST._serialized_end=472
-  _PIECECHUNK._serialized_start=474
-  _PIECECHUNK._serialized_end=515
-  _SYNCSERVICE._serialized_start=518
-  _SYNCSERVICE._serialized_end=671
+  _POLLREQUEST._serialized_end=255
+  _POLLRESPONSE._serialized_start=257
+  _POLLRESPONSE._serialized_end=322
+  _FILE._serialized_start=324
+  _FILE._serialized_end=358
+  _GETPIECESREQUEST._serialized_start=360
+  _GETPIECESREQUEST._serialized_end=442
+  _PIECEREQUEST._serialized_start=444
+  _PIECEREQUEST._serialized_end=495
+  _PIECECHUNK._serialized_start=497
+  _PIECECHUNK._serialized_end=538
+  _SYNCSERVICE._serialized_start=541
+  _SYNCSERVICE._serialized_end=694
 # @@protoc_insertion_point(module_scope)

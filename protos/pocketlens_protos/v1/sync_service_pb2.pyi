@@ -38,7 +38,7 @@ class PieceRequest(_message.Message):
     def __init__(self, blob_sha256: _Optional[bytes] = ..., number: _Optional[int] = ...) -> None: ...
 
 class PollRequest(_message.Message):
-    __slots__ = ["catalogue", "generation", "models", "publishing", "root", "snapshot", "targets", "timestamp", "version"]
+    __slots__ = ["catalogue", "generation", "models", "publishing", "root", "snapshot", "targets", "timestamp", "version", "without_delta"]
     CATALOGUE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     MODELS_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class PollRequest(_message.Message):
     TARGETS_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
+    WITHOUT_DELTA_FIELD_NUMBER: _ClassVar[int]
     catalogue: str
     generation: bytes
     models: int
@@ -57,7 +58,8 @@ class PollRequest(_message.Message):
     targets: int
     timestamp: int
     version: int
-    def __init__(self, catalogue: _Optional[str] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., root: _Optional[int] = ..., timestamp: _Optional[int] = ..., snapshot: _Optional[int] = ..., targets: _Optional[int] = ..., models: _Optional[int] = ..., publishing: _Optional[int] = ...) -> None: ...
+    without_delta: bool
+    def __init__(self, catalogue: _Optional[str] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., root: _Optional[int] = ..., timestamp: _Optional[int] = ..., snapshot: _Optional[int] = ..., targets: _Optional[int] = ..., models: _Optional[int] = ..., publishing: _Optional[int] = ..., without_delta: bool = ...) -> None: ...
 
 class PollResponse(_message.Message):
     __slots__ = ["delta", "files"]

@@ -75,6 +75,7 @@ class GrpcTransport:
             catalogue=self._catalogue,
             generation=have.generation,
             version=have.version,
+            without_delta=have.without_delta,
             **have.versions,
         )
         # The answer is one message: that none of it has come is all that can be seen.

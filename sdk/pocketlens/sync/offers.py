@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pocketlens.errors import TrustError
@@ -53,6 +53,7 @@ class Offer:
         root: bytes,
         generation: bytes | None,
         now: datetime,
+        without_delta: bool,
     ) -> Offer:
         """Asks the server; once more where what it offers is held back.
 
@@ -64,6 +65,7 @@ class Offer:
             root: Signed metadata that the app came with.
             generation: Id of the one to follow; None for the newest.
             now: The device's clock.
+            without_delta: See `AtHand`.
 
         Raises:
             TransportError, TrustError, ClockSuspect, UpdateRequired: As `sync`.
@@ -71,7 +73,15 @@ class Offer:
         trust.check_root(root)
 
         def asked(wanted: bytes | None) -> trust.Verified:
-            return _verified(store, transport, wanted, catalogue=catalogue, root=root, now=now)
+            return _verified(
+                store,
+                transport,
+                wanted,
+                catalogue=catalogue,
+                root=root,
+                now=now,
+                without_delta=without_delta,
+            )
 
         found = asked(generation)
         newest = found.manifest
@@ -113,9 +123,11 @@ def _verified(
     catalogue: str,
     root: bytes,
     now: datetime,
+    without_delta: bool,
 ) -> trust.Verified:
     believed = store.trusted if store else trusted.NOTHING
-    transport.poll(_at_hand(store, believed, root, generation))
+    have = _at_hand(store, believed, root, generation)
+    transport.poll(replace(have, without_delta=without_delta))
 
     def fetch(name: str) -> Iterator[bytes] | None:
         digest = hashlib.sha256(believed.manifest).hexdigest()

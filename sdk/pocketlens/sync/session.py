@@ -47,7 +47,7 @@ from pocketlens.sync.observed import Observed
 from pocketlens.sync.offers import Offer
 from pocketlens.sync.planner import Action, Plan, make_plan
 from pocketlens.sync.signed_facts import codebook_of, origin_of
-from pocketlens.sync.transports import Transport
+from pocketlens.sync.transports import INLINE_BYTES, Transport
 
 logger = logging.getLogger(__name__)
 
@@ -125,6 +125,7 @@ def sync(
         SyncError: The store there is of another catalogue.
     """
     options = options or SyncOptions()
+    limit = options.limit_bytes
     with installs.writing(directory):
         trials.undo(directory)
         installs.remove_unneeded(directory)
@@ -139,6 +140,7 @@ def sync(
                 root=root,
                 generation=wanted,
                 now=now,
+                without_delta=only_plan or (limit is not None and limit < INLINE_BYTES),
             )
 
         def job(offer: Offer) -> _Job:

@@ -13,6 +13,7 @@ from pocketlens.errors import TransportError
 from pocketlens.formats.manifest import PIECE_BYTES, Blob
 
 CHUNK_BYTES = 64 << 10
+INLINE_BYTES = 64 << 10  # of a delta that comes with an answer, at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +26,14 @@ class AtHand:
         versions: Of the signed metadata that it trusts, by role: root, timestamp, snapshot,
             targets, models, publishing.
         timestamp: Signed metadata of that role; empty where it has none.
+        without_delta: Whether a delta is not to come unasked, since it may cost too much.
     """
 
     generation: bytes
     version: int
     versions: Mapping[str, int]
     timestamp: bytes
+    without_delta: bool = False
 
 
 class Transport(Protocol):

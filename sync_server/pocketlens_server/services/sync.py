@@ -44,6 +44,7 @@ class SyncService(stubs.SyncServiceServicer):
                 bytes(request.generation),
                 request.version,
                 {role: getattr(request, role) for role in _ROLES},
+                request.without_delta,
             )
             folder = self._folder(request.catalogue)
             answer = await asyncio.to_thread(answers.newer, folder, asked)

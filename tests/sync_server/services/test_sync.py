@@ -24,7 +24,9 @@ from tuf.api.metadata import Metadata, Root
 
 from pocketlens import Lens, install
 from pocketlens.errors import ServerError, TransportError
+from pocketlens.following import update
 from pocketlens.formats.manifest import PIECE_BYTES
+from pocketlens.options import SyncOptions
 from pocketlens.store.verification import verify
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.observed import Observed
@@ -202,6 +204,39 @@ def test_what_has_not_changed_costs_next_to_nothing(
     ]
     assert len(changed.delta) > 0
     assert changed.ByteSize() < 4096
+    request = messages.PollRequest(catalogue="main", version=1, without_delta=True, **versions)
+    assert service.Poll(request).files == changed.files
+    assert service.Poll(request).delta == b""
+
+
+@pytest.mark.parametrize("allowed", [None, 3000, 64 << 10])
+def test_a_delta_comes_unasked_only_where_it_may_be_fetched(
+    server: Server, address: str, tmp_path: Path, allowed: int | None
+) -> None:
+    store = tmp_path / "store"
+    install(store, server=address, root=server.root, clock=lambda: server.now)
+    for number in range(30):
+        apply(server.catalogue.history, PatchOffer(f"sku-{number}", stock=number + 50))
+    server.publish()
+    options = SyncOptions(max_bytes=allowed)
+
+    def follow(*, only_plan: bool) -> tuple[int, bytes]:
+        transport = GrpcTransport(address, "main")
+        report = update(
+            store,
+            transport=transport,
+            options=options,
+            only_plan=only_plan,
+            clock=lambda: server.now,
+        )
+        return report.fetched_bytes, transport._delta
+
+    planned, came_with_the_plan = follow(only_plan=True)
+    fetched, came = follow(only_plan=False)
+
+    assert came_with_the_plan == b""
+    assert fetched == planned > 0
+    assert (came == b"") == (allowed == 3000)
 
 
 @pytest.mark.parametrize(
