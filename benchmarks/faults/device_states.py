@@ -12,17 +12,16 @@ for and what came of it must be the same both times.
 
 from __future__ import annotations
 
-import hashlib
 import sys
 import traceback
 from time import perf_counter
 
 import goals
-from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from tests.making import replays
 from tests.making.device_states import DeviceStates
 
-STEPS, STEPS_OF_A_SEED = 50, 10  # of one history
+STEPS = 50  # of one history
 SEEDS = 500
 
 
@@ -34,9 +33,11 @@ def main() -> int:
     if arguments.quick:
         arguments.steps, arguments.seeds = 500, 5
     began = perf_counter()
-    taken, differences = any_order(arguments.steps)
+    taken, differences = taken_in_any_order(arguments.steps)
     seconds = perf_counter() - began
-    differing = sum(logged(number) != logged(number) for number in range(arguments.seeds))
+    differing = sum(
+        replays.replayed(number) != replays.replayed(number) for number in range(arguments.seeds)
+    )
     figures = {
         "steps": taken,
         "steps_a_second": round(taken / seconds, 1),
@@ -47,7 +48,7 @@ def main() -> int:
     return goals.told(arguments, figures, zero=("differences", "seeds_differing"))
 
 
-def any_order(steps: int) -> tuple[int, int]:
+def taken_in_any_order(steps: int) -> tuple[int, int]:
     """Steps that were taken, as many as asked for or some more, and 1 if one of them differed."""
     taken = 0
 
@@ -60,36 +61,11 @@ def any_order(steps: int) -> tuple[int, int]:
     try:
         while taken < steps:  # histories may end before their last step
             histories = (steps - taken) // STEPS + 1
-            run_state_machine_as_test(Counted, settings=_settings(histories, STEPS))
+            run_state_machine_as_test(Counted, settings=replays.any_order(histories, STEPS))
     except Exception:
         traceback.print_exc()
         return taken, 1
     return taken, 0
-
-
-def logged(number: int) -> str:
-    """SHA-256 of all that one seed made a device ask for and come to."""
-    logs: list[str] = []
-
-    @seed(number)
-    class Logged(DeviceStates):
-        def teardown(self) -> None:
-            logs.extend(self.log)
-            super().teardown()
-
-    run_state_machine_as_test(Logged, settings=_settings(2, STEPS_OF_A_SEED))
-    return hashlib.sha256("\n".join(logs).encode()).hexdigest()
-
-
-def _settings(examples: int, steps: int) -> settings:
-    return settings(
-        max_examples=examples,
-        stateful_step_count=steps,
-        deadline=None,
-        database=None,
-        phases=[Phase.generate, Phase.shrink],
-        suppress_health_check=list(HealthCheck),
-    )
 
 
 if __name__ == "__main__":

@@ -50,10 +50,11 @@ from pocketlens_server.catalogue.operations import (
     apply,
 )
 from pocketlens_server.publishing import signing
+from pocketlens_server.publishing.keeping import Keeping
 from tests.making.servers import Server
 from tests.making.shops import Shop, bare_bundle, make_shop
 
-DIM, MODELS = 16, 3
+DIM, MODELS, KEPT = 16, 3, 6
 IDS = st.integers(0, 14)
 LIFE = timedelta(days=4)  # longer than a timestamp is valid
 DONE, FAILED, REFUSED, WAITED, ENDED = 0, 1, 2, 3, 9  # of a process that syncs
@@ -113,13 +114,12 @@ class DeviceStates(RuleBasedStateMachine):
     def begin(self) -> None:
         self.work = Path(tempfile.mkdtemp(prefix="pocketlens-states-"))
         self.server = Server.empty(_shop(), self.work / "server")
-        self.now = Catalogue()
-        self.versions = [Catalogue()]
+        self.server.kept = Keeping(versions=KEPT, generation_days=2 * LIFE.days)
+        self.now, self.versions = Catalogue(), [Catalogue()]
         self.lens: Lens | None = None
         self.at = 0  # the version of the store; 0 where there is none
         self.clock: datetime = self.server.now
-        self.broken: set[int] = set()  # models that do not compute as they must
-        self.newest_is_broken = False
+        self.broken, self.newest_is_broken = set[int](), False  # models that do not compute
         self.served: set[str] = set()  # generations
         self.old: Path | None = None
         self.log: list[str] = []
@@ -180,7 +180,7 @@ class DeviceStates(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def roll_back(self, data: st.DataObject) -> None:
-        version = data.draw(st.integers(1, self.head))
+        version = data.draw(st.integers(max(1, self.head - KEPT), self.head))
         self.server.roll_back(version)
         self.now = self.versions[version].copy()
 

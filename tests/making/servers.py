@@ -26,7 +26,7 @@ from pocketlens_server.catalogue.operations import (
     PutProduct,
     apply,
 )
-from pocketlens_server.publishing import keys, signing
+from pocketlens_server.publishing import keeping, keys, signing
 from pocketlens_server.publishing.gates import Gates
 from pocketlens_server.publishing.images import image_of
 from pocketlens_server.publishing.keeping import Keeping
@@ -47,7 +47,7 @@ class Server:
     Attributes:
         public: Folder that devices are served from.
         root: Signed metadata that apps come with.
-        bundles: By number.
+        bundles: By number, also those whose generations have retired.
         pictures: What the first model makes of each, by hash.
         kept: How long it keeps what it no longer needs.
     """
@@ -108,7 +108,7 @@ class Server:
         )
         signing.add_model(self.public, bundle.blob, self.signers, now=self.now)
         self.bundles[number] = bundle
-        self.catalogue = replace(self.catalogue, bundles=self.bundles)
+        self.catalogue = replace(self.catalogue, bundles={**self.catalogue.bundles, number: bundle})
         self.catalogue.vectors.bundle(bundle.sha256)
         for picture, embedding in self.pictures.items():
             self._embed(number, picture, embedding)
@@ -120,7 +120,7 @@ class Server:
     def put_image(self, id_: str, embedding: np.ndarray, products: list[str]) -> None:
         picture = hashlib.sha256(embedding.tobytes()).digest()
         self.pictures[picture] = embedding
-        for number in self.bundles:
+        for number in self.catalogue.bundles:
             self._embed(number, picture, embedding)
         apply(self.catalogue.history, PutImage(Image(id_), picture, products))
 
@@ -142,6 +142,7 @@ class Server:
         self.now += timedelta(minutes=5)
         self.connection.execute("BEGIN")
         try:
+            self._retire()
             published = publish(
                 self.catalogue,
                 now=self.now,
@@ -156,6 +157,14 @@ class Server:
                 self.connection.rollback()
         self.sign(*published.manifests)
         return published
+
+    def _retire(self) -> None:
+        """Forgets generations whose day has come, with their models."""
+        vectors = self.catalogue.vectors
+        retired = keeping.retire(self.catalogue.history, vectors, now=self.now)
+        gone = {each.bundle for each in retired} - {each.bundle for each in vectors.generations()}
+        left = {n: each for n, each in self.catalogue.bundles.items() if n not in gone}
+        self.catalogue = replace(self.catalogue, bundles=left)
 
     def sign(self, *manifests: Manifest) -> None:
         encoded = {each.generation: encode(each) for each in manifests}

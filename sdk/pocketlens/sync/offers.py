@@ -105,14 +105,20 @@ class Offer:
     @property
     def is_held_back(self) -> bool:
         """Whether there is nothing to go by but what does not work here."""
-        return self.held_back is not None and self.manifest == self.newest
+        return self.held_back is not None and self._is_newest
 
     @property
     def blobs_of_newest(self) -> tuple[Blob, ...]:
         """What most of a version that is tried later is made of; nothing where this is it."""
-        if self.manifest == self.newest:
+        if self._is_newest:
             return ()
         return self.newest.bundle, self.newest.codebook, self.newest.snapshot.blob
+
+    @property
+    def _is_newest(self) -> bool:
+        """Also where it came twice, since the generation that was asked for has retired."""
+        same = (self.manifest.generation, self.manifest.version, self.manifest.state_hash)
+        return same == (self.newest.generation, self.newest.version, self.newest.state_hash)
 
 
 def _verified(

@@ -280,3 +280,20 @@ def spoil(thief: ShopScene, versions: int) -> None:
         published = server.publish()
     for _ in range(9):  # newer than what the device saw of the thief's
         server.sign(*published.manifests)
+
+
+def test_a_store_whose_generation_has_retired_waits_for_a_model_that_works(
+    server: Server, store: Path
+) -> None:
+    server.kept = keeping.Keeping(generation_days=0)
+    new_model(server, is_broken=True)
+    server.publish()  # version 3 is of the new generation alone
+
+    with pytest.raises(GoldenProbeFailed):
+        sync(server, store)
+    assert answer(server, store) == 1
+    assert sync(server, store).action is Action.WAIT
+
+    new_model(server)
+    assert sync(server, store).action is Action.INSTALL
+    assert answer(server, store) == 4
