@@ -26,6 +26,7 @@ SUM_BYTES = 64
 
 _MODULUS = 1 << (8 * SUM_BYTES)
 _BLOCK = 4096  # digests summed at once, by column: a third of the time of big integers
+_FEW = 32  # of which big integers are quicker
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,9 @@ def _sum_of(parts: Iterable[bytes]) -> int:
     while digests := [
         sha512(part, usedforsecurity=False).digest() for part in islice(left, _BLOCK)
     ]:
+        if len(digests) <= _FEW:
+            total += sum(int.from_bytes(each, "little") for each in digests)
+            continue
         words = np.frombuffer(b"".join(digests), "<u4").reshape(-1, SUM_BYTES // 4)
         columns = words.sum(axis=0, dtype=np.uint64)  # 4,096 x 2**32 fits
         total += sum(int(column) << (32 * place) for place, column in enumerate(columns))
