@@ -85,6 +85,10 @@ class Pieces:
             path.unlink()
         return None
 
+    def have(self, blobs: Iterable[Blob]) -> bool:
+        """Whether all pieces of some blobs are at hand."""
+        return {sha256 for blob in blobs for sha256 in blob.pieces} <= set(self.at_hand())
+
     def keep(self, blobs: Iterable[Blob]) -> None:
         """Drops all but those of some blobs, and what a writer that was cut off left there."""
         kept = {sha256.hex() for blob in blobs for sha256 in blob.pieces}

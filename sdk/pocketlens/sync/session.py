@@ -144,11 +144,12 @@ def sync(
             )
 
         def job(offer: Offer) -> _Job:
-            return _Job(directory, transport, options, store, offer, now, cancelled, progress)
+            given = options, store, offer, device, now, cancelled, progress
+            return _Job(directory, transport, *given)
 
         offer = offered(generation, marks.get(directory, Quarantine))
         first = job(offer)
-        plan = first.plan(device)
+        plan = first.plan()
         if only_plan:
             return first.planned(plan)
         if offer.is_recovery:
@@ -170,7 +171,7 @@ def sync(
             )
             second = job(instead)
             second.fetched = first.fetched
-            plan = second.plan(device)
+            plan = second.plan()
             if instead.manifest.generation != own or not (has_failed or plan.changes):
                 raise
             report = second.carry_out(plan)
@@ -193,17 +194,18 @@ class _Job:
         options: SyncOptions,
         store: Observed | None,
         offer: Offer,
+        device: str,
         now: datetime,
         cancelled: Callable[[], bool],
         progress: Progress,
     ) -> None:
         self._directory, self._transport, self._options = directory, transport, options
-        self._store, self._offer, self._now = store, offer, now
+        self._store, self._offer, self._device, self._now = store, offer, device, now
         self._cancelled, self._progress = cancelled, progress
         self._pieces = Pieces(directory / installs.PIECES)
         self.fetched, self.has_begun = 0, False
 
-    def plan(self, device: str, *, whole: bool = False) -> Plan:
+    def plan(self, *, whole: bool = False) -> Plan:
         """Plans; a store that is damaged is made anew."""
         store, manifest = self._store, self._offer.manifest
         held_back = self._offer.held_back
@@ -216,7 +218,7 @@ class _Job:
             store.have if store else None,
             manifest,
             at_hand=self._pieces.at_hand(),
-            device=device,
+            device=self._device,
             whole=whole or (store is not None and not store.is_whole),
             held_back=self._offer.is_held_back,
             is_recovery=self._offer.is_recovery,
@@ -234,7 +236,7 @@ class _Job:
                 if is_new or not attempts_left:  # what was signed will not fit next time either
                     raise
                 logger.warning("sync.failed action=%s error=%s", plan.action.value, exc)
-                plan = self.plan("", whole=True)
+                plan = self.plan(whole=self._pieces.have(plan.blobs))  # or one of them rotted
         return self._report(plan, facts.version, self.fetched)
 
     def _carry_out(self, plan: Plan) -> StoreFacts:
