@@ -1,7 +1,7 @@
 # Two commands set everything up from a fresh clone: `make demo` and `make test`.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: env check test demo docs stubs lint types base tflite-runtime mediapipe benchmarks dist clean
+.PHONY: env check test demo docs stubs lint types base tflite-runtime mediapipe benchmarks faults dist clean
 
 # The first Python that runs and is 3.11 to 3.13 (TensorFlow has no wheels beyond); or PYTHON=...
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
@@ -81,9 +81,18 @@ mediapipe: env .venv-mediapipe/ready
 demo: env
 	$(BIN)/python examples/demo.py
 
-# Every benchmark in its short form; CONTRIBUTING.md names the long ones.
+# Short forms of those that need no model; CONTRIBUTING.md names the long ones.
 benchmarks: .venv-bench/ready
-	for each in search photo training import_cost; do .venv-bench/bin/python benchmarks/$$each.py --quick || exit 1; done
+	for each in search photo training import_cost sync; do .venv-bench/bin/python benchmarks/$$each.py --quick || exit 1; done
+
+# What docs/reliability.md tells of, in its long forms, which takes hours. One that misses a goal ends no other.
+FAULTS ?= $(shell grep -oh 'benchmarks/faults/[a-z_]*\.py' docs/reliability.md | sort -u)
+faults: env
+	@mkdir -p runs/faults; missed=; for each in $(FAULTS); do \
+		name=$$(basename $$each .py); echo "== $$name"; \
+		few=; test $$name != network_cuts || few="--every 50"; \
+		$(BIN)/python $$each $$few --json runs/faults/$$name.json || missed="$$missed $$name"; \
+	done; test -z "$$missed" || { echo "These missed a goal:$$missed" >&2; exit 1; }
 
 # What is released: wheel, sdist, and a CycloneDX bill of materials of each install.
 dist: .venv-release/ready

@@ -18,6 +18,8 @@ from pocketlens.durable_files import write_file
 from pocketlens.errors import SyncError
 from pocketlens.store import installs
 
+_NEEDED = frozenset({"server", "catalogue", "device", "root"})
+
 
 @dataclass(frozen=True, slots=True)
 class Followed:
@@ -79,8 +81,8 @@ def read(directory: Path) -> Followed | None:
                 found["catalogue"],
                 found["root"].encode(),
                 found["device"],
-                found["ca"],
-                found["token_file"],
+                found.get("ca", ""),
+                found.get("token_file", ""),
             )
     if not any(path.exists() for path in paths):
         return None
@@ -97,7 +99,8 @@ def _settings(path: Path) -> dict[str, str]:
         seal = found["sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return {}
-    return found if seal == _seal(found) else {}
+    is_whole = seal == _seal(found) and found.keys() >= _NEEDED
+    return found if is_whole and all(isinstance(text, str) for text in found.values()) else {}
 
 
 def _seal(settings: dict[str, str]) -> str:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
@@ -17,6 +18,7 @@ ImageKey = NewType("ImageKey", int)
 Version = NewType("Version", int)
 
 MAX_ID_BYTES = 200  # of UTF-8; ids are keys of tables on phones
+_CATALOGUE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # names folders, and stands in addresses
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
 _MINOR_DIGITS = {
@@ -26,6 +28,14 @@ _MINOR_DIGITS = {
     **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
     **dict.fromkeys("CLF UYW".split(), 4),
 }
+
+
+def is_catalogue_name(text: str) -> bool:
+    """Whether a catalogue may be called that.
+
+    Names have 1 to 63 small letters, digits, - and _, and begin with a letter or digit.
+    """
+    return _CATALOGUE_NAME.fullmatch(text) is not None
 
 
 def checked_id(value: str, what: str) -> str:

@@ -14,7 +14,6 @@ OFFLINE/NAME/                              keys that sign models and say whom to
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sqlite3
 from collections.abc import Iterator
@@ -25,6 +24,7 @@ from pathlib import Path
 
 from pocketlens.durable_files import sync_folder, translated, write_file
 from pocketlens.errors import NotFound, ServerError, StoreFull
+from pocketlens.products import is_catalogue_name
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.storage.history import History
 from pocketlens_server.storage.vectors import Vectors
@@ -32,7 +32,6 @@ from pocketlens_server.storage.vectors import Vectors
 FORMAT = 1
 MAIN = "main"  # the catalogue that `init` makes
 _SETTINGS = "server.json"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
 _BUSY_SECONDS = 10
 _NO_ROOM_BYTES = 64 << 10
 
@@ -187,7 +186,7 @@ class ServerFolder:
     def catalogues(self) -> list[str]:
         """Names of the catalogues, sorted."""
         folder = self.path / "catalogues"
-        return sorted(each.name for each in folder.iterdir() if _NAME.fullmatch(each.name))
+        return sorted(each.name for each in folder.iterdir() if is_catalogue_name(each.name))
 
     def add_catalogue(self, name: str, *, now: datetime) -> CatalogueFolder:
         """Makes a catalogue with keys of its own.
@@ -195,7 +194,7 @@ class ServerFolder:
         Raises:
             ServerError: The name cannot be one, or there is such a catalogue.
         """
-        if not _NAME.fullmatch(name):
+        if not is_catalogue_name(name):
             raise ServerError(
                 "Expected a name of 1 to 63 small letters, digits, - and _, beginning with a "
                 f"letter or digit. Received {name!r}."
@@ -242,7 +241,7 @@ class ServerFolder:
             NotFound: There is none of that name.
         """
         found = self._folder(name)
-        if not _NAME.fullmatch(name) or not found.folder.is_dir():
+        if not is_catalogue_name(name) or not found.folder.is_dir():
             known = ", ".join(self.catalogues())
             raise NotFound(f"There is no catalogue {name!r}. There are: {known}.")
         return found

@@ -145,6 +145,8 @@ _ACCEPTED: dict[str, Change] = {
 _REFUSED: dict[str, Change] = {
     "format_0": _set("format", 0),
     "format_2": _set("format", 2),
+    "no_name": _without("catalogue"),
+    "name_of_64_letters": _set("catalogue", "n" * 64),
     "generation_of_31_bytes": _set("generation", bytes(31)),
     "state_hash_of_33_bytes": _set("state_hash", bytes(33)),
     "no_state_hash": _without("state_hash"),

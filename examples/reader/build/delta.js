@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A delta stream as values: what is deleted, and final states of what changed. */
-import { Refused, require, requireFormat, requireTime } from "./errors.js";
+import { Refused, require, requireFormat, requireName, requireTime } from "./errors.js";
 import { messagesOf } from "./inflate.js";
 import { Message } from "./protobuf.js";
 const HASH_BYTES = 32;
@@ -45,6 +45,7 @@ function header(message) {
         asOf: message.int64(7),
         dim: message.uint32(8),
     };
+    requireName(read.catalogue);
     require(read.generation.length === HASH_BYTES, "The id of the generation has not 32 bytes.");
     require(read.codebookSha256.length === HASH_BYTES, "The codebook hash has not 32 bytes.");
     require(read.base < read.head && read.head <= MAX_VERSION, `There is no way from version ${read.base} to ${read.head}.`);

@@ -28,5 +28,9 @@ export function requireFormat(what, format) {
 export function requireTime(microseconds) {
     require(FIRST_TIME <= microseconds && microseconds <= LAST_TIME, `There is no time ${microseconds}.`);
 }
+/** Refuses what cannot be the name of a catalogue. */
+export function requireName(name) {
+    require(/^[a-z0-9][a-z0-9_-]{0,62}$/.test(name), `No catalogue is called ${JSON.stringify(name)}.`);
+}
 const FIRST_TIME = -62135596800000000n;
 const LAST_TIME = 253402300800000000n - 1n;

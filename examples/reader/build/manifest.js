@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What was signed of a generation's newest version (docs/formats.md, "Manifest"). */
-import { require, requireFormat, requireTime } from "./errors.js";
+import { require, requireFormat, requireName, requireTime } from "./errors.js";
 import { Message } from "./protobuf.js";
 const HASH_BYTES = 32;
 const MANIFEST_BYTES = 256 * 1024;
@@ -33,6 +33,7 @@ export function readManifest(bytes) {
         snapshot: changes(message.message(17)),
         deltas: message.messages(18).map(changes),
     };
+    requireName(read.catalogue);
     const { version, probes, snapshot } = read;
     require(1n <= version && version <= MAX_VERSION, `The version is ${version}.`);
     require(1 <= probes && probes <= Number(MAX_LISTS), `A search cannot score ${probes} lists.`);

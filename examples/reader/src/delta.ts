@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** A delta stream as values: what is deleted, and final states of what changed. */
 
-import { Refused, require, requireFormat, requireTime } from "./errors.ts";
+import { Refused, require, requireFormat, requireName, requireTime } from "./errors.ts";
 import { messagesOf } from "./inflate.ts";
 import type { Image, Offer, Product } from "./parts.ts";
 import { Message } from "./protobuf.ts";
@@ -68,6 +68,7 @@ function header(message: Message): Header {
     asOf: message.int64(7),
     dim: message.uint32(8),
   };
+  requireName(read.catalogue);
   require(read.generation.length === HASH_BYTES, "The id of the generation has not 32 bytes.");
   require(read.codebookSha256.length === HASH_BYTES, "The codebook hash has not 32 bytes.");
   require(read.base < read.head && read.head <= MAX_VERSION,

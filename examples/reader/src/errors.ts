@@ -34,5 +34,10 @@ export function requireTime(microseconds: bigint): void {
   require(FIRST_TIME <= microseconds && microseconds <= LAST_TIME, `There is no time ${microseconds}.`);
 }
 
+/** Refuses what cannot be the name of a catalogue. */
+export function requireName(name: string): void {
+  require(/^[a-z0-9][a-z0-9_-]{0,62}$/.test(name), `No catalogue is called ${JSON.stringify(name)}.`);
+}
+
 const FIRST_TIME = -62_135_596_800_000_000n;
 const LAST_TIME = 253_402_300_800_000_000n - 1n;

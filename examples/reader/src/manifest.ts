@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 /** What was signed of a generation's newest version (docs/formats.md, "Manifest"). */
 
-import { require, requireFormat, requireTime } from "./errors.ts";
+import { require, requireFormat, requireName, requireTime } from "./errors.ts";
 import { Message } from "./protobuf.ts";
 
 const HASH_BYTES = 32;
@@ -54,6 +54,7 @@ export function readManifest(bytes: Uint8Array): Manifest {
     snapshot: changes(message.message(17)),
     deltas: message.messages(18).map(changes),
   };
+  requireName(read.catalogue);
   const { version, probes, snapshot } = read;
   require(1n <= version && version <= MAX_VERSION, `The version is ${version}.`);
   require(1 <= probes && probes <= Number(MAX_LISTS), `A search cannot score ${probes} lists.`);

@@ -30,6 +30,7 @@ from pocketlens.formats.delta_blocks import (
     encode_block,
     parsed,
 )
+from pocketlens.products import is_catalogue_name
 from pocketlens_protos.v1 import delta_pb2
 
 FORMAT = 1
@@ -40,7 +41,7 @@ class Header:
     """What the parts that follow do, and to what.
 
     Attributes:
-        catalogue: Its name.
+        catalogue: Its name; see `is_catalogue_name`.
         generation: Id, 32 bytes.
         codebook_sha256: Of the codebook that lists are numbered by, 32 bytes.
         base: Any version from here to `head` - 1 is brought to `head`; 0 for a snapshot.
@@ -193,6 +194,7 @@ def _read_header(data: bytes) -> Header:
             f"Expected a delta of format {FORMAT}. Received {message.format}. Update PocketLens."
         )
     check(message.format == FORMAT, "a format")
+    check(is_catalogue_name(message.catalogue), "name of a catalogue")
     check(len(message.generation) == len(message.codebook_sha256) == 32, "hashes of 32 bytes")
     check(message.base < message.head <= _MAX_VERSION, "versions")
     check(2 <= message.dim <= 4096, "dim")

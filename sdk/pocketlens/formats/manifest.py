@@ -21,6 +21,7 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError
 
 from pocketlens.errors import TrustError, UpdateRequired
+from pocketlens.products import is_catalogue_name
 from pocketlens_protos.v1 import manifest_pb2
 
 FORMAT = 1
@@ -81,7 +82,7 @@ class Manifest:
     """What was signed of a generation's newest version.
 
     Attributes:
-        catalogue: Its name.
+        catalogue: Its name; see `is_catalogue_name`.
         generation: Id, 32 bytes.
         version: That all below leads to.
         as_of, signed_at: When it was published and signed, UTC.
@@ -171,6 +172,7 @@ def decode(data: bytes) -> Manifest:
             f"Expected a manifest of format {FORMAT}. Received {message.format}. Update PocketLens."
         )
     _check(message.format == FORMAT, "format")
+    _check(is_catalogue_name(message.catalogue), "name of a catalogue")
     _check(len(message.generation) == len(message.state_hash) == 32, "hashes")
     _check(1 <= message.version < 1 << 63, "version")
     _check(2 <= message.dim <= 4096 and len(message.scale) == 4 * message.dim, "scale")

@@ -22,7 +22,7 @@ from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 
 MAX_MESSAGE_BYTES = 4 << 20
-_MOST_ROOTS = 64
+_TIMESTAMP = "metadata/timestamp.json"
 
 
 class GrpcTransport:
@@ -52,6 +52,7 @@ class GrpcTransport:
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.use_local_subchannel_pool", 1),  # what failed for another is tried anew
             ("grpc.enable_retries", 0),  # `RetryingTransport` has a budget for them
+            ("grpc.enable_http_proxy", 0),  # only who is named is asked, as over HTTP
             ("grpc.min_reconnect_backoff_ms", connect_ms),  # what one attempt may take, too
         ]
         self._is_encrypted = credentials.ca is not None or not is_loopback(
@@ -67,6 +68,7 @@ class GrpcTransport:
         self._stub = stubs.SyncServiceStub(self._channel)
         self._have = AtHand(b"", 0, {}, b"")
         self._files: dict[str, bytes] = {}
+        self._cut_at: int | None = None  # root after which to ask again
         self._delta = b""
 
     def poll(self, have: AtHand) -> None:
@@ -92,15 +94,20 @@ class GrpcTransport:
         if answer is None:  # the call ended well, and its message was lost on the way
             raise TransportError(f"{self._address} has not sent its answer whole.")
         self._have = have
+        files = {file.name: file.data for file in answer.files}
         # What the device trusts is its own answer where the server sends nothing newer.
-        self._files = {"metadata/timestamp.json": have.timestamp} if have.timestamp else {}
-        self._files |= {file.name: file.data for file in answer.files}
+        self._files = {_TIMESTAMP: have.timestamp} if have.timestamp else {}
+        self._files |= files
+        # Roots come alone where there are more of them than one answer takes.
+        roots = sum(name.endswith(".root.json") for name in files)
+        is_cut = roots > 0 and _TIMESTAMP not in files
+        self._cut_at = have.versions.get("root", 0) + roots if is_cut else None
         self._delta = answer.delta
 
     def file(self, name: str) -> Iterator[bytes] | None:
         """See `pocketlens.sync.transports.Transport`."""
-        last = self._have.versions.get("root", 0) + _MOST_ROOTS  # that one answer can bring
-        if name == f"metadata/{last + 1}.root.json" and f"metadata/{last}.root.json" in self._files:
+        last = self._cut_at
+        if last is not None and name == f"metadata/{last + 1}.root.json":
             self.poll(replace(self._have, versions={**self._have.versions, "root": last}))
         return iter([self._files[name]]) if name in self._files else None
 
@@ -120,8 +127,9 @@ class GrpcTransport:
         try:
             with cutter:
                 for chunk in call:
-                    cutter.postpone()
-                    yield chunk.data
+                    if chunk.data:
+                        cutter.postpone()
+                        yield chunk.data
         except grpc.RpcError as exc:
             if cutter.is_late:
                 raise TransportError(

@@ -13,16 +13,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import ServerError
 from pocketlens.formats import manifest as manifests
+from pocketlens.sync.transports import INLINE_BYTES
 from pocketlens_server.publishing.keys import MODELS, PUBLISHING, TARGETS
 from pocketlens_server.publishing.signing import NEWEST
 
-INLINE_BYTES = 64 << 10  # of a delta that comes with the answer
 MAX_ROOTS = 64  # in one answer; a device that is further behind asks again
+MAX_ROOTS_BYTES = 512_000  # of them together: as much as a device takes of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +35,13 @@ class Asked:
         generation: Id of the one that its store follows, 32 bytes; empty for the newest.
         version: Of the store; 0 where there is none.
         metadata: Version of each role's metadata that it trusts; 0 where it has none.
+        without_delta: Whether no delta is to come with the answer.
     """
 
     generation: bytes
     version: int
     metadata: Mapping[str, int]
+    without_delta: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,7 @@ class Answer:
 
     Attributes:
         files: By their names below the catalogue's folder.
-        delta: Blob of the delta that it will want; empty where that is large, or none.
+        delta: Blob of the delta that it will want; empty where that is large, unwanted, or none.
     """
 
     files: Mapping[str, bytes]
@@ -66,13 +70,10 @@ def newer(folder: Path, asked: Asked) -> Answer:
 
 
 def _newer(folder: Path, asked: Asked) -> Answer:
-    files: dict[str, bytes] = {}
-    have, root = asked.metadata, asked.metadata.get("root", 0)
-    for number in range(root + 1, root + 1 + MAX_ROOTS):
-        path = folder / f"metadata/{number}.root.json"
-        if not path.exists():
-            break
-        files[f"metadata/{number}.root.json"] = path.read_bytes()
+    have = asked.metadata
+    files, are_all = _roots(folder, have.get("root", 0))
+    if not are_all:  # they go alone, by which the device knows that there are more
+        return Answer(files)
     data = (folder / "metadata/timestamp.json").read_bytes()
     timestamp = json.loads(data)["signed"]
     if files:
@@ -100,9 +101,25 @@ def _newer(folder: Path, asked: Asked) -> Answer:
         return Answer(files)
     files[name] = data
     delta = manifest.delta_from(asked.version)
-    if delta is None or delta.blob.size > INLINE_BYTES:
+    if delta is None or delta.blob.size > INLINE_BYTES or asked.without_delta:
         return Answer(files)
     return Answer(files, (folder / "blobs" / delta.blob.sha256.hex()).read_bytes())
+
+
+def _roots(folder: Path, known: int) -> tuple[dict[str, bytes], bool]:
+    """Roots after the one that a device knows, the first at least, and whether these are all."""
+    files: dict[str, bytes] = {}
+    size = 0
+    for number in count(known + 1):
+        name = f"metadata/{number}.root.json"
+        if not (folder / name).exists():
+            break
+        data = (folder / name).read_bytes()
+        size += len(data)
+        if files and (len(files) == MAX_ROOTS or size > MAX_ROOTS_BYTES):
+            return files, False
+        files[name] = data
+    return files, True
 
 
 def _metadata(

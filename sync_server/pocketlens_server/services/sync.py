@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -82,11 +83,12 @@ def _chunk(blobs: Path, piece: messages.PieceRequest, start: int) -> bytes:
     """What lies at a place of a piece; nothing beyond its end."""
     if len(piece.blob_sha256) != 32:
         raise NotFound("Expected the SHA-256 of a blob, 32 bytes.")
-    name = piece.blob_sha256.hex()
+    name, at, data = piece.blob_sha256.hex(), piece.number * PIECE_BYTES + start, b""
     try:
         with (blobs / name).open("rb") as file:
-            file.seek(piece.number * PIECE_BYTES + start)
-            data = file.read(CHUNK_BYTES)
+            if at < os.fstat(file.fileno()).st_size:  # no place that the file system cannot have
+                file.seek(at)
+                data = file.read(CHUNK_BYTES)
     except FileNotFoundError as exc:
         raise NotFound(f"There is no blob {name}.") from exc
     if not data and start == 0:

@@ -145,6 +145,9 @@ def test_parts_that_cannot_be_are_refused(block: Block) -> None:
 @pytest.mark.parametrize(
     ("changes", "error"),
     [
+        ({"catalogue": ""}, StateMismatch),
+        ({"catalogue": "s" * 64}, StateMismatch),
+        ({"catalogue": "../shop"}, StateMismatch),
         ({"generation": bytes(31)}, StateMismatch),
         ({"base": 4, "head": 4}, StateMismatch),
         ({"head": 2**63}, StateMismatch),

@@ -79,6 +79,9 @@ def test_a_store_takes_the_nearest_delta_at_or_before_its_version() -> None:
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
+        ({"catalogue": ""}, "name of a catalogue"),
+        ({"catalogue": "m" * 64}, "name of a catalogue"),
+        ({"catalogue": "Main"}, "name of a catalogue"),
         ({"generation": bytes(31)}, "hashes"),
         ({"state_hash": b""}, "hashes"),
         ({"version": 0}, "version"),

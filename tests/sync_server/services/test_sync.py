@@ -85,19 +85,44 @@ def test_a_device_follows_a_server(server: Server, address: str, tmp_path: Path)
         assert (found.version, found.best.product.stock) == (6, 54)
 
 
-@pytest.mark.parametrize("roots", [64, 65, 66, 200])
-def test_a_device_that_was_away_for_many_roots_asks_again(
-    server: Server, address: str, tmp_path: Path, roots: int
+@pytest.mark.parametrize(
+    ("roots", "padding", "expected"),
+    [
+        (64, 0, [1]),
+        (65, 0, [1, 65]),
+        (200, 0, [1, 65, 129, 193]),
+        (9, 200_000, [1, 3, 5, 7, 9]),
+    ],
+)
+def test_a_device_that_was_away_for_many_roots_asks_as_often_as_it_must(
+    server: Server,
+    address: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    roots: int,
+    padding: int,
+    expected: list[int],
 ) -> None:
     store = tmp_path / "store"
     install(store, server=address, root=server.root, clock=lambda: server.now)
-    more_roots(server, roots)
+    more_roots(server, roots, padding=padding)
     server.publish()
+    transport = GrpcTransport(address, "main")
+    poll, asked = transport._stub.Poll, list[int]()
 
-    report = install(store, server=address, root=server.root, clock=lambda: server.now)
+    def counted(request: messages.PollRequest, **options: Any) -> messages.PollResponse:
+        asked.append(request.root)
+        return poll(request, **options)
+
+    monkeypatch.setattr(transport._stub, "Poll", counted)
+
+    report = install(
+        store, server=address, transport=transport, root=server.root, clock=lambda: server.now
+    )
     new = install(tmp_path / "new", server=address, root=server.root, clock=lambda: server.now)
 
     assert (report.before, report.version) == (1, 2)
+    assert asked == expected
     assert new.version == 2
     observed = Observed.of(store, "main", server.now)
     assert observed is not None
@@ -151,7 +176,9 @@ def test_the_root_of_a_newer_app_counts(server: Server, address: str, tmp_path: 
     assert (report.before, report.version) == (1, 2)
 
 
-def more_roots(server: Server, count: int, *, other_timestamp_key: bool = False) -> None:
+def more_roots(
+    server: Server, count: int, *, other_timestamp_key: bool = False, padding: int = 0
+) -> None:
     """Root versions that the same keys sign; the last may name another key for timestamps."""
     root = Metadata[Root].from_bytes(server.root)
     for version in range(2, count + 2):
@@ -164,7 +191,8 @@ def more_roots(server: Server, count: int, *, other_timestamp_key: bool = False)
             server.signers["timestamp"] = [signer]
         for number, signer in enumerate(server.signers["root"]):
             root.sign(signer, append=number > 0)
-        root.to_file(str(server.public / f"metadata/{version}.root.json"))
+        path = server.public / f"metadata/{version}.root.json"
+        path.write_bytes(root.to_bytes() + b" " * padding)
 
 
 def test_what_has_not_changed_costs_next_to_nothing(
@@ -280,6 +308,19 @@ def test_pieces_that_are_not_there(
         list(stub(address).GetPieces(messages.GetPiecesRequest(catalogue="main", pieces=wanted)))
 
     assert failed.value.code() is code  # type: ignore[attr-defined] # of a call it has one
+
+
+@pytest.mark.parametrize("number", [1, 2**20, 2**32 - 1])
+def test_there_is_no_piece_beyond_the_end_of_a_blob(
+    server: Server, address: str, number: int
+) -> None:
+    blob = server.catalogue.blobs.put([b"a small one"])
+    piece = messages.PieceRequest(blob_sha256=blob.sha256, number=number)
+
+    with pytest.raises(grpc.RpcError) as failed:
+        list(stub(address).GetPieces(messages.GetPiecesRequest(catalogue="main", pieces=[piece])))
+
+    assert failed.value.code() is grpc.StatusCode.NOT_FOUND  # type: ignore[attr-defined]
 
 
 def test_a_server_that_is_gone_is_told(server: Server, tmp_path: Path) -> None:
