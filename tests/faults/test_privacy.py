@@ -1,4 +1,7 @@
-"""Photos stay on the device: no search asks a network, no sync and no log tells of one."""
+"""Photos stay on the device: no search asks a network, no sync and no log tells of one.
+
+A sync asks the server that was named, and nobody else.
+"""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -13,8 +16,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.making import fault_shim
 from tests.making.canaries import canary_photo, found_in, traces_of
 from tests.making.colour_bundle import colour_bundle
+from tests.making.contacts import contacts, noting
 from tests.making.fault_proxy import FaultProxy, Toxic
 from tests.making.serving import Address, serving
 from tests.making.shop_servers import ShopServer
@@ -56,6 +61,29 @@ def test_searches_ask_no_network(store: Path) -> None:
     assert (found["answered"], found["refused"]) == (SEARCHES, SEARCHES)
     assert found["events"] == []
     assert found["loaded"] == []  # gRPC connects without Python
+
+
+@pytest.mark.skipif(bool(fault_shim.missing()), reason=fault_shim.missing())
+@pytest.mark.parametrize("kind", ["grpc", "http"])
+def test_syncs_ask_the_named_server_alone(
+    shop: ShopServer, address: Address, tmp_path: Path, kind: str
+) -> None:
+    server, port = {
+        "grpc": (address.grpc, address.port),
+        "http": (address.http, address.http_port),
+    }[kind]
+    (tmp_path / "root.json").write_bytes(shop.root)
+    named = ["--server", server, "--root", str(tmp_path / "root.json")]
+    run = "import sys; from pocketlens.cli import main; sys.exit(main(sys.argv[1:]))"
+    environment = noting(tmp_path)
+
+    for options in (named, []):  # an install, and a delta
+        shop.stock[3] += 1
+        shop.publish()
+        command = [sys.executable, "-c", run, "sync", str(tmp_path / "store"), *options]
+        subprocess.run(command, env=environment, check=True)
+
+    assert contacts(environment) - {"127.0.0.1"} == {f"127.0.0.1:{port}"}  # HTTP looks it up
 
 
 @pytest.mark.parametrize("kind", ["grpc", "http"])

@@ -65,8 +65,9 @@ def current(directory: Path) -> Path:
                 ) from exc
             raise StoreCorrupt(f"{directory / CURRENT} is missing. {_MEND}") from exc
         raise StoreNotFound(
-            f"There is no store in {directory}. "
-            "Make one: pocketlens index LIST --model SHOP.tflite --out DIR"
+            f"There is no store in {directory}. Make one: pocketlens index LIST "
+            f"--model SHOP.tflite --out {directory}; or follow a server: pocketlens sync "
+            f"{directory} --server ADDRESS --root root.json"
         ) from exc
     except OSError as exc:
         raise StoreReadOnly(f"Cannot read {directory / CURRENT}: {exc.strerror}.") from exc

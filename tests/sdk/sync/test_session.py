@@ -223,6 +223,8 @@ def test_a_metered_network_is_spared(server: Server, tmp_path: Path) -> None:
     sync(server, store)
     apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
     server.publish()
+    with pytest.raises(MeteredRefused, match="0 are allowed"):
+        sync(server, store, options=SyncOptions(is_metered=True, max_bytes=0))
     assert sync(server, store, options=metered).version == 2
 
 
