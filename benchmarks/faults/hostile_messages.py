@@ -3,8 +3,9 @@
     python benchmarks/faults/hostile_messages.py [--quick] [--json FILE] [--count N] [--seed N]
 
 The long form of tests/faults/test_hostile_messages.py: 100,000 mutants of each message that a
-device reads, refused by the errors that are written down or read, within 2 s and 400 MB; and as
-many requests to a server on the loopback, which may be answered by a handful of statuses only.
+device reads, as bytes and as a server on the loopback answers them, refused by the errors that are
+written down or read, within 2 s and 400 MB; and as many requests to a server, over gRPC and over
+HTTP, which may be answered by a handful of statuses only.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -21,17 +22,21 @@ from pathlib import Path
 from time import perf_counter
 
 import goals
+from tests.making import hostile_tokens
+from tests.making.hostile_answers import answering
 from tests.making.hostile_messages import (
     ANSWERS,
     MOST_SECONDS,
     READERS,
     Caller,
+    Reader,
     make_server,
     mutants,
     outcome,
     piece_requests,
     poll_requests,
 )
+from tests.making.hostile_tokens import STATUSES, http_answers
 from tests.making.serving import serving
 
 MOST_MB = 400.0
@@ -47,9 +52,11 @@ def main() -> int:
     if arguments.quick:
         print("quick: few mutants, not the full measurement")
     measured = _Measured()
-    for name, reader in READERS.items():
-        feed = mutants(reader.seeds(), count, random.Random(arguments.seed))  # noqa: S311 # no secret
-        measured.run(name, feed, lambda data, reader=reader: outcome(reader, data))
+    for name, reader in (READERS | hostile_tokens.READERS).items():
+        measured.read(name, reader, count, arguments.seed)
+    with tempfile.TemporaryDirectory() as folder, answering(Path(folder) / "pieces") as readers:
+        for name, reader in readers.items():
+            measured.read(name, reader, count, arguments.seed)
     with tempfile.TemporaryDirectory() as folder:
         blob = make_server(Path(folder))
         with serving(Path(folder) / "server") as address:
@@ -59,6 +66,8 @@ def main() -> int:
             feed = mutants(piece_requests(blob), count, rng)
             measured.run("GetPiecesRequest", feed, _told(caller.pieces))
             caller.close()
+            feed = hostile_tokens.READERS["request over HTTP"].mutants(count, rng)
+            measured.run("request to a server over HTTP", feed, _answered(address.http_port))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = {
         "mutants_of_each": count,
@@ -79,6 +88,10 @@ class _Measured:
         self.outcomes: dict[str, dict[str, int]] = {}
         self.escapes = 0
         self.longest_s = self.seconds = 0.0
+
+    def read(self, name: str, reader: Reader, count: int, seed: int) -> None:
+        feed = reader.mutants(count, random.Random(seed))  # noqa: S311 # no secret
+        self.run(name, feed, lambda data: outcome(reader, data))
 
     def run(self, name: str, feed: Iterator[bytes], tell: Callable[[bytes], str]) -> None:
         found: Counter[str] = Counter()
@@ -102,6 +115,15 @@ def _told(call: Callable[[bytes], str]) -> Callable[[bytes], str]:
     def tell(data: bytes) -> str:
         status = call(data)
         return status if status in ANSWERS else f"escaped: {status}"
+
+    return tell
+
+
+def _answered(port: int) -> Callable[[bytes], str]:
+    def tell(data: bytes) -> str:
+        statuses = http_answers(port, data)
+        told = " ".join(dict.fromkeys(statuses)) or "closed"
+        return told if set(statuses) <= STATUSES else f"escaped: {told}"
 
     return tell
 

@@ -3,9 +3,9 @@
     python benchmarks/faults/publish_atomic.py [--publishes 1000] [--quick] [--json FILE]
 
 The long form of tests/faults/test_publish_atomic.py: 8 processes follow every name from the
-timestamp to a file, over HTTP on the loopback, until the last version is published. Files that
-nothing names any more are collected all the while, as every publish does; time goes by an hour a
-version, so that they really go.
+timestamp to a file, asking the server on the loopback, six of them over HTTP and two over gRPC,
+until the last version is published. Files that nothing names any more are collected all the while,
+as every publish does; time goes by an hour a version, so that they really go.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 import tempfile
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from time import perf_counter
 
@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.making.public_readers import read_while
 from tests.making.tiles import TileShop
 
-READERS, TILES = 8, 4
+OVER_HTTP, OVER_GRPC, TILES = 6, 2, 4
 
 
 def main() -> int:
@@ -38,7 +38,8 @@ def main() -> int:
         print("QUICK: few publishes show that it runs, not that it holds", file=sys.stderr)
         arguments.publishes = 20
     with tempfile.TemporaryDirectory() as folder:
-        shop = TileShop(Path(folder) / "shop", dict.fromkeys(range(TILES), 0))
+        stock = dict.fromkeys(range(TILES), 0)
+        shop = TileShop(Path(folder) / "shop", stock, now=datetime.now(UTC))
         shop.publish()
 
         def publish() -> None:
@@ -48,12 +49,15 @@ def main() -> int:
                 shop.publish()
 
         began = perf_counter()
-        outcomes = read_while(shop.public, publish, readers=READERS)
+        outcomes = read_while(
+            shop.folder / "server", publish, over_http=OVER_HTTP, over_grpc=OVER_GRPC
+        )
         seconds = perf_counter() - began
         files = sum(path.is_file() for path in shop.public.rglob("*"))
     figures = {
         "publishes": arguments.publishes,
         "reads": outcomes.reads,
+        "reads_over_grpc": outcomes.reads_over_grpc,
         "versions_seen": len(outcomes.versions),
         "missing_or_other_content": len(outcomes.wrong),
         "public_files_at_the_end": files,

@@ -13,12 +13,15 @@ from pathlib import Path
 from time import process_time
 
 import pytest
+from tests.making import hostile_tokens
+from tests.making.hostile_answers import answering
 from tests.making.hostile_messages import (
     ANSWERS,
     DEPTH,
     MOST_SECONDS,
     READERS,
     Caller,
+    Reader,
     make_server,
     mutants,
     nested,
@@ -26,25 +29,57 @@ from tests.making.hostile_messages import (
     piece_requests,
     poll_requests,
 )
+from tests.making.hostile_tokens import STATUSES, http_answers, http_requests
 from tests.making.serving import serving
 
 MUTANTS = 2_000
-REQUESTS = 500  # a call each
+CALLS = 1_000  # of a device, to a server that answers with a mutant
+REQUESTS = 500  # to a server, a call each
+EVERY = READERS | hostile_tokens.READERS
 
 
-@pytest.mark.parametrize("name", list(READERS))
-def test_mutants_are_read_or_refused(name: str) -> None:
-    reader = READERS[name]
+def outcomes_of(reader: Reader, count: int) -> Counter[str]:
+    """What becomes of mutants, each within its time."""
     outcomes: Counter[str] = Counter()
-    for mutant in mutants(reader.seeds(), MUTANTS, random.Random(33)):
+    for mutant in reader.mutants(count, random.Random(33)):
         began = process_time()
         outcomes[outcome(reader, mutant)] += 1
         assert process_time() - began < MOST_SECONDS
+    return outcomes
 
+
+def check(outcomes: Counter[str]) -> None:
+    """Nothing escapes; and these are mutants, neither all noise nor all harmless."""
     assert [each for each in outcomes if each.startswith("escaped")] == []
-    # Both ways are taken: these are mutants, neither all noise nor all harmless.
     assert outcomes["read"] > 20
-    assert sum(outcomes.values()) - outcomes["read"] > MUTANTS / 4
+    assert outcomes.total() - outcomes["read"] > outcomes.total() / 4
+
+
+@pytest.mark.parametrize("name", list(EVERY))
+def test_mutants_are_read_or_refused(name: str) -> None:
+    check(outcomes_of(EVERY[name], MUTANTS))
+
+
+@pytest.mark.parametrize("name", ["PollResponse", "PieceChunk", "answer over HTTP"])
+def test_mutants_that_a_server_answers_are_read_or_refused(name: str, tmp_path: Path) -> None:
+    with answering(tmp_path / "pieces") as readers:
+        check(outcomes_of(readers[name], CALLS))
+
+
+@pytest.mark.parametrize("name", ["PollResponse", "PieceChunk"])
+def test_depth_that_a_server_answers_is_refused(name: str, tmp_path: Path) -> None:
+    with answering(tmp_path / "pieces") as readers:
+        (seed, *_) = readers[name].seeds()
+        for number in (1, 2, 16):
+            told = outcome(readers[name], seed + nested(number, DEPTH))
+            assert not told.startswith("escaped")
+
+
+@pytest.mark.parametrize("location", [b"http://[", b"//a..b/", b"http://127.0.0.1:x/", b"file:///"])
+def test_a_redirect_to_no_address_is_refused(location: bytes, tmp_path: Path) -> None:
+    head = b"HTTP/1.1 302 Found\r\nLocation: %b\r\nContent-Length: 0\r\n\r\n" % location
+    with answering(tmp_path / "pieces") as readers:
+        assert outcome(readers["answer over HTTP"], head) == "ServerUnavailable"
 
 
 @pytest.mark.parametrize("name", list(READERS))
@@ -76,3 +111,20 @@ def test_a_server_refuses_what_is_no_request(tmp_path: Path) -> None:
     assert answers["INVALID_ARGUMENT"] > REQUESTS / 10
     assert answers["RESOURCE_EXHAUSTED"] == 1
     assert whole == ("OK", "OK")
+
+
+def test_a_server_refuses_what_is_no_request_over_http(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    make_server(tmp_path)
+    reader = hostile_tokens.READERS["request over HTTP"]
+    statuses: Counter[str] = Counter()
+    with serving(tmp_path / "server") as address:
+        for mutant in reader.mutants(REQUESTS, random.Random(33)):
+            statuses.update(http_answers(address.http_port, mutant))
+        whole = [http_answers(address.http_port, each) for each in http_requests()]
+
+    assert set(statuses) <= STATUSES
+    assert statuses["400"] > REQUESTS / 10
+    assert whole == [["200"], ["200"], ["200"], ["206"]]
+    assert [each for each in caplog.records if each.name == "asyncio"] == []

@@ -1,4 +1,4 @@
-"""A push takes what it can read, says what it cannot, and goes on after a full disk."""
+"""A push takes what it can read, says what it cannot, and goes on after a full disk or a cut."""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -7,18 +7,22 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image
 from tests.making.colour_bundle import colour_bundle, fields
 
 from pocketlens.errors import StoreFull
+from pocketlens.query.embedder import Embedder
 from pocketlens_server.catalogue.pushing import push
 from pocketlens_server.cli import main as server
 from pocketlens_server.folders import ServerFolder
+from pocketlens_server.publishing import releasing
 
 
 def picture(number: int, side: int = 64) -> bytes:
@@ -100,6 +104,38 @@ def test_a_full_disk_is_told_and_the_push_goes_on_when_there_is_room(
     with folder.reading() as tables:
         assert list(tables.vectors.without_embedding(1, kept)) == []
     assert not list(disk.rglob("*.tmp"))
+
+
+def test_a_push_that_is_cut_off_while_it_embeds_embeds_each_picture_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, of_two_batches = 150, 128
+    folder = ServerFolder(make_server(tmp_path, tmp_path / "server")).catalogue("main")
+    for number in range(pictures):
+        (tmp_path / f"{number}.png").write_bytes(picture(number))
+    image_list = as_list(tmp_path, [f"{number}.png" for number in range(pictures)])
+    counts: Counter[bytes] = Counter()
+    embed = Embedder.embed_tensor
+
+    def counting(self: Embedder, tensor: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        counts[tensor.tobytes()] += 1
+        return embed(self, tensor)
+
+    def killed(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("embedding", of_two_batches):
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Embedder, "embed_tensor", counting)
+    with pytest.raises(KeyboardInterrupt):
+        push(folder, image_list, progress=killed)
+    assert counts.total() == of_two_batches
+    assert releasing.waiting(folder).images == 0
+
+    report = push(folder, image_list)
+
+    assert (len(counts), counts.total()) == (pictures, pictures)
+    assert (report.images, report.embedded) == (pictures, pictures - of_two_batches)
+    assert releasing.waiting(folder).images == pictures
 
 
 def fill(ballast: Path, left: int) -> None:

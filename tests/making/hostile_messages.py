@@ -1,6 +1,6 @@
 """Protobuf messages that lie: mutants that know the wire format, and what reads them.
 
-    for mutant in mutants(READERS["manifest"].seeds(), 2_000, random.Random(33)):
+    for mutant in READERS["manifest"].mutants(2_000, random.Random(33)):
         outcome(READERS["manifest"], mutant)
 
 A mutant is made of the fields of a message that is right: doubled, dropped, moved, renumbered, of
@@ -216,6 +216,9 @@ class Reader:
     read: Callable[[bytes], object]
     errors: tuple[type[Exception], ...]
     seeds: Callable[[], list[bytes]]
+
+    def mutants(self, count: int, rng: random.Random) -> Iterator[bytes]:
+        return mutants(self.seeds(), count, rng)
 
 
 def _read_header(data: bytes) -> object:

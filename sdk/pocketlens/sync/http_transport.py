@@ -111,7 +111,7 @@ class HttpTransport:
             cutter = held.enter_context(Cutter(self._deadlines.call_seconds, self._line.cut))
             try:
                 response = self._response(url, part)
-            except (HTTPError, OSError) as exc:
+            except (HTTPError, OSError, ValueError) as exc:  # a redirect to what is no address
                 raise self._failed(url, exc, cutter) from exc
             held.callback(self._line.done, response)
             if response.status in _ABSENT:

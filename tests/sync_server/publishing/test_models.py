@@ -6,18 +6,21 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from tests.making.colour_bundle import colour_bundle, described_as
 from tests.making.tiles import TileShop
 
 from pocketlens.errors import BundleError, ServerError
 from pocketlens.formats import bundle as bundles
+from pocketlens.query.embedder import Embedder
 from pocketlens_server.catalogue import pushing
 from pocketlens_server.publishing import models, rekeying, releasing
 from pocketlens_server.publishing.publisher import Published
@@ -47,6 +50,19 @@ def add_cut_off_before_signing(shop: TileShop, name: str, monkeypatch: pytest.Mo
         patched.setattr(models.signing, "add_model", killed)
         with pytest.raises(KeyboardInterrupt):
             shop.add_model(name)
+
+
+def counted(monkeypatch: pytest.MonkeyPatch) -> Counter[bytes]:
+    """How often each picture is embedded from now on."""
+    counts: Counter[bytes] = Counter()
+    embed = Embedder.embed_tensor
+
+    def counting(self: Embedder, tensor: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        counts[tensor.tobytes()] += 1
+        return embed(self, tensor)
+
+    monkeypatch.setattr(Embedder, "embed_tensor", counting)
+    return counts
 
 
 def sha256(shop: TileShop, name: str) -> bytes:
@@ -92,6 +108,30 @@ def test_a_model_that_was_not_signed_yet_begins_nothing(
 
     assert len(published(shop).manifests) == 2  # type: ignore[union-attr]
     shop.sync("device")
+
+
+def test_a_model_that_is_cut_off_while_it_embeds_embeds_each_picture_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures, of_two_batches = 150, 128
+    shop = TileShop(tmp_path / "shop", dict.fromkeys(range(pictures), 1))
+    shop.push()
+    path = shop.folder / "second.tflite"
+    path.write_bytes(colour_bundle(name="second"))
+    counts = counted(monkeypatch)
+
+    def killed(stage: str, done: int, total: int) -> None:
+        if done == of_two_batches:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        models.add_model(shop.catalogue, path, now=shop.now, progress=killed)
+    assert counts.total() == of_two_batches
+
+    models.add_model(shop.catalogue, path, now=shop.now)
+
+    assert (len(counts), counts.total()) == (pictures, pictures)
+    assert newest_of(published(shop)) == sha256(shop, "second")
 
 
 def test_a_model_with_too_few_keys_begins_nothing(shop: TileShop) -> None:
