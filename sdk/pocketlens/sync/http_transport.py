@@ -24,7 +24,7 @@ from urllib3.exceptions import (
     SSLError,
 )
 
-from pocketlens.errors import ServerUnavailable, TransportError
+from pocketlens.errors import ServerUnavailable, SyncError, TransportError
 from pocketlens.formats.manifest import PIECE_BYTES, Blob
 from pocketlens.options import Deadlines
 from pocketlens.sync.credentials import Credentials, is_loopback
@@ -54,13 +54,13 @@ class HttpTransport:
             deadlines: `Deadlines()` if None.
 
         Raises:
-            SyncError: A token would be sent in the clear.
+            SyncError: It is no address, or a token would be sent in the clear.
         """
         self._address = address.rstrip("/")
         self._deadlines = deadlines or Deadlines()
         credentials = credentials or Credentials()
-        url = urlsplit(address)
-        is_private = url.scheme == "https" or is_loopback(url.hostname or "")
+        scheme, host = _parts(address)
+        is_private = scheme == "https" or is_loopback(host)
         credentials.check_sent(address, is_private=is_private)
         token = credentials.token
         self._authorization = {"Authorization": f"Bearer {token}"} if token else {}
@@ -206,6 +206,16 @@ class HttpTransport:
         if isinstance(exc, SSLError):
             return TransportError(f"{url} cannot be trusted: {exc}. Is --ca right, or needed?")
         return ServerUnavailable(f"{url} cannot be reached, or broke off: {exc}.")
+
+
+def _parts(address: str) -> tuple[str, str]:
+    """Scheme and host."""
+    with suppress(ValueError):
+        url = urlsplit(address)
+        _ = url.port  # which says whether it is one
+        if url.hostname:
+            return url.scheme, url.hostname
+    raise SyncError(f"Expected an address such as https://HOST/NAME. Received {address!r}.")
 
 
 class _Whole:

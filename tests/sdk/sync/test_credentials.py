@@ -64,3 +64,11 @@ def test_a_token_is_not_sent_where_others_can_read_it() -> None:
     HttpTransport("https://shop.example/main", credentials=Credentials(token=TOKEN)).close()
     HttpTransport("http://localhost:80/main", credentials=Credentials(token=TOKEN)).close()
     HttpTransport("http://shop.example/main").close()
+
+
+@pytest.mark.parametrize(
+    "address", ["http://[::1", "https://", "http:///main", "http://host:port/"]
+)
+def test_what_is_no_address_is_told(address: str) -> None:
+    with pytest.raises(SyncError, match="Expected an address"):
+        HttpTransport(address)
