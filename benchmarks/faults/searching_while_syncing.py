@@ -1,4 +1,4 @@
-"""Eight threads search while a store goes through 100 installs and as many deltas.
+"""Eight threads and a process search while a store goes through 100 installs and as many deltas.
 
     python benchmarks/faults/searching_while_syncing.py [--quick] [--json FILE]
 
@@ -39,6 +39,7 @@ def main() -> int:
         "installs": rounds * installs,
         "deltas": rounds * installs,
         "searches": sum(each.searches for each in done),
+        "searches_of_another_process": sum(each.searches_elsewhere for each in done),
         "mixed_or_old_answers": sum(len(each.wrong) for each in done),
         "errors": sum(len(each.errors) for each in done),
         "p99_ratio": round(float(np.median([each.p99_ratio for each in done])), 2),

@@ -25,3 +25,4 @@ def test_every_answer_is_one_versions_and_none_fails(scratch: Path) -> None:
     assert told.errors == []
     assert told.wrong == []
     assert told.searches >= SEARCHES
+    assert told.searches_elsewhere > 0
