@@ -1,11 +1,12 @@
 """What it costs that phones follow a catalogue: bytes, seconds, memory, beside two other ways.
 
-    python benchmarks/sync.py [--quick] [--sizes 10k,100k,1m] [--json FILE]
+    python benchmarks/sync.py [--quick] [--sizes 10k,100k,1m] [--parts kinds,wire,...] [--json FILE]
         [--model SHOP.tflite] [--embeddings FILE.npz]
 
 A server with a catalogue of spread embeddings (see vectors.py), real publishes, real gRPC on the
 loopback. Without --embeddings the picture sets are embedded by --model; with neither, vectors are
-synthetic and the model is a small one. With --json the figures of other sizes in FILE stay.
+synthetic and the model is a small one. With --json the figures of other sizes and parts in FILE
+stay.
 
 - kinds: a delta of 1,000 changes of each kind, in bytes a change; how long a store takes to apply
   it, flushes and hash included, and what it hands to the system to write.
@@ -13,6 +14,8 @@ synthetic and the model is a small one. With --json the figures of other sizes i
 - wire: a sync that finds nothing, and one that finds one price; messages, and TCP with and without
   TLS.
 - behind: bytes and seconds of a device that missed 1 to 1,000 versions.
+- relist: a codebook that is replaced since images came, by a twentieth at a time; in bytes an image
+  and seconds, beside the sync and the publish before.
 - meanwhile: searches beside syncs.
 - rivals: an Annoy file, and a partial snapshot of Qdrant Edge.
 """
@@ -27,9 +30,8 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from pathlib import Path
-from statistics import median
 from time import perf_counter
 from typing import Any
 
@@ -50,6 +52,7 @@ RUNS = 7  # of applying a delta; the median counts
 GROWN, SHRUNK = 10_000, 22_000  # rows of a large delta at 100 k
 BEHIND = (1, 10, 100, 1000)
 A_DAY = 10  # changes of a version where devices are behind
+PARTS = ("kinds", "wire", "meanwhile", "relist", "behind", "large", "rivals")
 SYNCS, MEANWHILE_CHANGES = 20, 250  # beside which is searched; changes of each kind in one
 QUIET_SECONDS = 5
 
@@ -61,6 +64,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="1,000 rows, few changes, no rivals")
     parser.add_argument("--json", type=Path, help="write figures and goals there")
     parser.add_argument("--sizes", default="10k,100k,1m", help="of 10k,100k,1m; all by default")
+    parser.add_argument("--parts", default=",".join(PARTS), help="those above; all by default")
     parser.add_argument("--model", type=Path, help="the bundle that devices get")
     parser.add_argument("--embeddings", type=Path, help="what vectors.py wrote with that bundle")
     arguments = parser.parse_args()
@@ -72,11 +76,13 @@ def main() -> int:
         figures["vectors"] = embeddings.source
         if arguments.quick:
             talk("QUICK: 1,000 rows show that it runs, not what it costs")
-            figures["1k"] = measured(work, model, embeddings, 1000, quick=True)
+            figures["1k"] = measured(work, model, embeddings, 1000, PARTS, quick=True)
         else:
             for size in arguments.sizes.split(","):
                 talk(f"{size} rows")
-                figures[size] = measured(work, model, embeddings, SIZES[size], quick=False)
+                parts = arguments.parts.split(",")
+                found = measured(work, model, embeddings, SIZES[size], parts, quick=False)
+                figures[size] = figures.get(size, {}) | found
                 if arguments.json:
                     arguments.json.write_text(_as_json(figures))
     for goal in goals_of(figures):
@@ -101,32 +107,37 @@ def _as_json(figures: Mapping[str, Any]) -> str:
 
 
 def measured(
-    work: Path, model: Path, embeddings: Embeddings, rows: int, *, quick: bool
+    work: Path,
+    model: Path,
+    embeddings: Embeddings,
+    rows: int,
+    parts: Collection[str],
+    *,
+    quick: bool,
 ) -> dict[str, Figures]:
-    """All figures of a catalogue of so many rows."""
+    """Figures of a catalogue of so many rows."""
     place = work / str(rows)
     place.mkdir()
     shop = ShopServer.make(place / "server", model, embeddings, rows)
     found: dict[str, Figures] = {"publish": {"first_s": shop.seconds[0]}}
     found["install"] = _install(shop, place, rows)
     talk(f"  install: {found['install']}")
+    ways: dict[str, Callable[[], Figures]] = {}
     if rows <= SIZES["100k"]:
-        found["kinds"] = _kinds(shop, place, QUICK_CHANGES if quick else CHANGES)
-        talk(f"  kinds: {found['kinds']}")
-        found["wire"] = _wire(shop, place)
-        talk(f"  wire: {found['wire']}")
-        found["meanwhile"] = _meanwhile(shop, place, 3 if quick else SYNCS)
-        talk(f"  meanwhile: {found['meanwhile']}")
+        ways["kinds"] = lambda: _kinds(shop, place, QUICK_CHANGES if quick else CHANGES)
+        ways["wire"] = lambda: _wire(shop, place)
+        ways["meanwhile"] = lambda: _meanwhile(shop, place, 3 if quick else SYNCS)
+    if SIZES["10k"] <= rows <= SIZES["100k"]:  # fewer have one list
+        ways["relist"] = lambda: _relist(model, embeddings, place, rows)
     if rows <= SIZES["10k"]:
-        found["behind"] = _behind(shop, place, BEHIND[:2] if quick else BEHIND)
-        talk(f"  behind: {found['behind']}")
+        ways["behind"] = lambda: _behind(shop, place, BEHIND[:2] if quick else BEHIND)
     if rows == SIZES["100k"]:
-        found["large"] = _large(shop, place)
-        talk(f"  large: {found['large']}")
-        found["rivals"] = _rivals(embeddings, rows, place)
-        talk(f"  rivals: {found['rivals']}")
-    if shop.seconds[1:]:  # of a million only the first version is published
-        found["publish"]["change_s"] = median(shop.seconds[1:])
+        ways["large"] = lambda: _large(shop, place)
+        ways["rivals"] = lambda: _rivals(embeddings, rows, place)
+    for name, way in ways.items():
+        if name in parts:
+            found[name] = way()
+            talk(f"  {name}: {found[name]}")
     shutil.rmtree(place)
     return found
 
@@ -164,6 +175,7 @@ def _kinds(shop: ShopServer, place: Path, count: int) -> Figures:
         found |= {
             f"{name}_bytes": (delta.blob.size - least) / (count - 1),
             f"{name}_delta_bytes": delta.blob.size,
+            f"{name}_publish_s": shop.seconds[-1],
             f"{name}_apply_ms": took.seconds * 1e3,
             f"{name}_apply_and_fold_ms": took.folded_seconds * 1e3,
             f"{name}_written_bytes": took.written_bytes,
@@ -243,6 +255,29 @@ def _meanwhile(shop: ShopServer, place: Path, syncs: int) -> Figures:
     }
 
 
+def _relist(model: Path, embeddings: Embeddings, place: Path, rows: int) -> Figures:
+    """A catalogue that grows until its codebook is replaced, and a device that follows."""
+    shop = ShopServer.make(place / "growing", model, embeddings, rows // 2)
+    device, seconds = place / "growing-device", list[float]()
+    while True:
+        began = perf_counter()
+        synced(device, shop.folder.public, shop.root)
+        seconds.append(perf_counter() - began)
+        manifest = shop.manifest
+        if manifest.relist is not None:
+            break
+        shop.new_images(rows // 20)
+        shop.publish()
+    return {
+        "images": manifest.images,
+        "bytes_an_image": manifest.relist.blob.size / manifest.images,
+        "sync_s": seconds[-1],
+        "without_s": seconds[-2],
+        "publish_s": shop.seconds[-1],
+        "publish_without_s": shop.seconds[-2],
+    }
+
+
 def _large(shop: ShopServer, place: Path) -> Figures:
     """A season: many rows come, and then more go."""
     found: Figures = {}
@@ -279,6 +314,7 @@ GOALS = (
     ("kinds", "deletion_bytes", 4),
     ("wire", "one_price_message_bytes", 4096),
     ("wire", "nothing_message_bytes", 600),
+    ("relist", "bytes_an_image", 3),
     ("meanwhile", "p99_ratio", 1.5),
 )
 GOALS_AT_100K = (
@@ -287,6 +323,7 @@ GOALS_AT_100K = (
     ("kinds", "image_apply_ms", 60),
     ("large", "shrunk_apply_s", 3),
 )
+GOALS_AT_1M = (("install", "peak_mb", 512),)  # whatever the rows: a tenth of them takes 140 MB
 
 
 def goals_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -295,7 +332,7 @@ def goals_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
     for size, parts in figures.items():
         if not isinstance(parts, dict):
             continue
-        for part, name, goal in GOALS + (GOALS_AT_100K if size == "100k" else ()):
+        for part, name, goal in GOALS + {"100k": GOALS_AT_100K, "1m": GOALS_AT_1M}.get(size, ()):
             if part in parts:
                 value = parts[part][name]
                 found.append(
