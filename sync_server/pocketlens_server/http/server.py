@@ -102,6 +102,8 @@ class HttpServer:
                     logger.warning("http.cut connections=%d", len(unended))
             for task in self._open:
                 task.cancel()
+            await asyncio.gather(*self._open, return_exceptions=True)
+            await asyncio.sleep(0)  # what was aborted closes in the loop's next turn
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._open.discard(task)
