@@ -9,13 +9,13 @@ import functools
 import http.server
 import json
 import stat
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
+from tests.making.answering_threads import in_a_thread
 from tests.making.colour_bundle import colour_bundle
 from tests.making.models import drawing
 
@@ -72,12 +72,8 @@ def shop(tmp_path: Path) -> Shop:
 def address(shop: Shop) -> Iterator[str]:
     """A plain web server on the loopback that serves the public files."""
     handler = functools.partial(Quiet, directory=str(shop.data / "public"))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as served:
-        thread = threading.Thread(target=served.serve_forever)
-        thread.start()
+    with in_a_thread(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as served:
         yield f"http://127.0.0.1:{served.server_address[1]}/main"
-        served.shutdown()
-        thread.join()
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):

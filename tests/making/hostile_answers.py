@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import re
 import socketserver
-import threading
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
@@ -29,6 +28,7 @@ from pocketlens.sync.http_transport import HttpTransport
 from pocketlens.sync.transports import AtHand
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_server.storage.blobs import describe
+from tests.making.answering_threads import in_a_thread
 from tests.making.hostile_messages import MOST_SECONDS, Reader
 from tests.making.hostile_tokens import HTTP_LIES, TokenReader
 
@@ -45,7 +45,11 @@ NAMES = (*ROOTS, "metadata/timestamp.json")
 def answering(folder: Path) -> Iterator[dict[str, Reader]]:
     """Readers of each message that a device gets; pieces are put into `folder`."""
     pieces = Pieces(folder)
-    with _grpc() as service, _http() as plain, ExitStack() as stack:
+    with (
+        _grpc() as service,
+        in_a_thread(_Plain(("127.0.0.1", 0), _Answering)) as plain,
+        ExitStack() as stack,
+    ):
         asking, fetching = (
             stack.enter_context(
                 closing(GrpcTransport(service.address, "main", deadlines=DEADLINES))
@@ -152,15 +156,3 @@ class _Answering(socketserver.StreamRequestHandler):
             while self.rfile.readline().strip():
                 pass
             self.wfile.write(self.server.answer)
-
-
-@contextmanager
-def _http() -> Iterator[_Plain]:
-    with _Plain(("127.0.0.1", 0), _Answering) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield server
-        finally:
-            server.shutdown()
-            thread.join()

@@ -14,7 +14,6 @@ from __future__ import annotations
 import http.server
 import random
 import shutil
-import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,6 +28,7 @@ from pocketlens.sync import session
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.http_transport import HttpTransport
 from pocketlens.sync.transports import FolderTransport, Transport
+from tests.making.answering_threads import in_a_thread
 from tests.making.fault_proxy import FaultProxy, Toxic
 from tests.making.servers import Server, change
 from tests.making.serving import on_disk, serving
@@ -261,16 +261,12 @@ def lying_paths(folder: Path) -> Iterator[Paths]:
         transport = FolderTransport(server.public)
         session.sync(stores[-1], transport, catalogue="main", root=server.root, now=server.now)
     on_disk(server, folder / "server")
-    lying = LyingServer(("127.0.0.1", 0), _Handler)
-    thread = threading.Thread(target=lying.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        with serving(folder / "server") as address, FaultProxy(address.port) as frames:
-            yield Paths(server, folders, states, stores[:-1], lying, frames)
-    finally:
-        lying.shutdown()
-        thread.join()
-        lying.server_close()
+    with (
+        in_a_thread(LyingServer(("127.0.0.1", 0), _Handler)) as lying,
+        serving(folder / "server") as address,
+        FaultProxy(address.port) as frames,
+    ):
+        yield Paths(server, folders, states, stores[:-1], lying, frames)
 
 
 def _ok(body: bytes) -> Answered:

@@ -100,7 +100,7 @@ def digest(identity: Identity, counts: Counts, state_sum: bytes) -> bytes:
 
 def _sum_of(parts: Iterable[bytes]) -> int:
     total, left, sha512 = 0, iter(parts), hashlib.sha512
-    # Who signs needs no sum; without that claim OpenSSL takes two thirds of the time for a part.
+    # Nobody's trust rests on a sum; without that claim OpenSSL takes two thirds of the time.
     while digests := [
         sha512(part, usedforsecurity=False).digest() for part in islice(left, _BLOCK)
     ]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import http.server
 import random
-import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import grpc
 import pytest
+from tests.making.answering_threads import in_a_thread
 from tests.making.followers import answer, sync
 from tests.making.networks import CountingTransport
 from tests.making.servers import Server
@@ -102,16 +102,9 @@ def endless_service(public: Path) -> Iterator[Transport]:
 
 @contextmanager
 def endless_files(public: Path, kind: type[EndlessFiles] = EndlessFiles) -> Iterator[Transport]:
-    with http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), partial(kind, directory=str(public))
-    ) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield HttpTransport(f"http://127.0.0.1:{server.server_address[1]}")
-        finally:
-            server.shutdown()
-            thread.join()
+    handler = partial(kind, directory=str(public))
+    with in_a_thread(http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)) as server:
+        yield HttpTransport(f"http://127.0.0.1:{server.server_address[1]}")
 
 
 WAYS: dict[str, Callable[[Path], AbstractContextManager[Transport]]] = {

@@ -9,10 +9,11 @@ import http.server
 import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from tests.making.answering_threads import in_a_thread
 from tests.making.certificates import Certificates, make_certificates
 from tests.making.servers import Server
 from tests.making.serving import on_disk, serving
@@ -188,18 +189,6 @@ class Liar(http.server.ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
 
-@contextmanager
-def liar() -> Iterator[Liar]:
-    with Liar() as made:
-        thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield made
-        finally:
-            made.shutdown()
-            thread.join()
-
-
 @pytest.mark.parametrize(
     ("answer", "says", "is_pushback"),
     [
@@ -217,7 +206,7 @@ def liar() -> Iterator[Liar]:
 def test_answers_that_are_none_are_told(
     answer: tuple[int, dict[str, str], bytes], says: str, is_pushback: bool
 ) -> None:
-    with liar() as server:
+    with in_a_thread(Liar()) as server:
         server.answer = answer[0], answer[1] | {"Connection": "close"}, answer[2]
         transport = HttpTransport(server.address, deadlines=Deadlines(2, 2, 4))
         with pytest.raises(TransportError, match=says) as failed:
@@ -229,7 +218,7 @@ def test_answers_that_are_none_are_told(
 
 def test_of_a_server_without_ranges_a_file_is_read_once() -> None:
     blob, part = describe(LARGE), PIECE_BYTES
-    with liar() as server:
+    with in_a_thread(Liar()) as server:
         server.answer = 200, {"Content-Length": str(len(LARGE))}, LARGE
         transport = HttpTransport(server.address)
         for number in (0, 1, 2):
@@ -247,7 +236,7 @@ def test_of_a_server_without_ranges_a_file_is_read_once() -> None:
 
 def test_of_a_server_without_ranges_what_broke_off_is_asked_for_again() -> None:
     blob, part = describe(LARGE), PIECE_BYTES
-    with liar() as server:
+    with in_a_thread(Liar()) as server:
         short = {"Content-Length": str(len(LARGE)), "Connection": "close"}
         server.answer = 200, short, LARGE[: part + 1000]
         transport = HttpTransport(server.address)
@@ -261,7 +250,7 @@ def test_of_a_server_without_ranges_what_broke_off_is_asked_for_again() -> None:
 
 
 def test_what_was_not_asked_for_in_that_form_is_not_inflated() -> None:
-    with liar() as server:
+    with in_a_thread(Liar()) as server:
         server.answer = (
             200,
             {"Content-Encoding": "gzip", "Content-Length": "4"},
@@ -300,7 +289,7 @@ def test_a_connection_that_was_closed_between_two_calls_is_made_anew() -> None:
 
 def test_a_token_goes_to_its_own_server_alone() -> None:
     with ExitStack() as stack:
-        own, other = stack.enter_context(liar()), stack.enter_context(liar())
+        own, other = (stack.enter_context(in_a_thread(Liar())) for _ in range(2))
         own.answer = 302, {"Location": f"{other.address}/x", "Content-Length": "0"}, b""
         other.answer = 200, {"Content-Length": "4"}, b"file"
         transport = HttpTransport(own.address, credentials=Credentials(token=TOKEN))
