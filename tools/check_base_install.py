@@ -24,6 +24,7 @@ OF_EXTRAS = {
     "pocketlens.sync.trust": "tuf",
     "pocketlens.testing.memory_server": "securesystemslib",
     "pocketlens.testing.signed_files": "securesystemslib",
+    "pocketlens_protos.v1.catalog_service_pb2_grpc": "grpc",
     "pocketlens_protos.v1.sync_service_pb2_grpc": "grpc",
 }
 HEAVY = {"ai_edge_litert", "tflite_runtime", "tensorflow", "grpc", "PIL", "annoy", "typer"}
