@@ -120,7 +120,15 @@ class TransportError(SyncError):
 
 
 class ServerUnavailable(TransportError):
-    """The server does not answer now, or asks to be spared: the same may succeed later."""
+    """The server does not answer now, or asks to be spared: the same may succeed later.
+
+    Attributes:
+        retry_seconds: Before which not to come again, as the server says; 0 where it does not.
+    """
+
+    def __init__(self, what: str, *, retry_seconds: float = 0) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(what)
 
 
 class ClockSuspect(SyncError):
@@ -161,6 +169,18 @@ class NotFound(ServerError):
 
 class NotAuthorized(ServerError):
     """A server does not let the caller do what was asked for, or does not know its token."""
+
+
+class NotAuthenticated(NotAuthorized):
+    """A server does not know who asks: no token came, or none that it gave and that holds."""
+
+
+class Conflict(ServerError):
+    """What was asked for is not what holds any more: somebody else was first."""
+
+
+class CatalogueRestored(ServerError):
+    """A catalogue was restored from a backup: nothing is published before it is said above what."""
 
 
 class QuotaExceeded(ServerError):

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterator
 from dataclasses import replace
 from time import monotonic
@@ -16,7 +17,7 @@ from pocketlens.formats.manifest import Blob
 from pocketlens.options import Deadlines
 from pocketlens.sync.credentials import Credentials, is_loopback
 from pocketlens.sync.deadlines import Cutter
-from pocketlens.sync.statuses import PUSHBACK, error_of
+from pocketlens.sync.statuses import PUSHBACK, PUSHBACK_METADATA, error_of
 from pocketlens.sync.transports import AtHand
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
@@ -151,7 +152,16 @@ class GrpcTransport:
         if status in PUSHBACK:
             is_plain = not self._is_encrypted and "Socket closed" in (details or "")
             hint = " If the server has TLS, name its authority: --ca." if is_plain else ""
-            return ServerUnavailable(f"{self._address} cannot be reached: {details}.{hint}")
+            text = f"{self._address} cannot be reached: {details}.{hint}"
+            return ServerUnavailable(text, retry_seconds=_retry_seconds(exc))
         return TransportError(
             f"{self._address} does not send {self._catalogue!r}: {details} ({status.lower()})."
         )
+
+
+def _retry_seconds(exc: grpc.RpcError) -> float:
+    """How long the server asks to be left alone; for good where that is no number of gRPC's."""
+    for name, value in exc.trailing_metadata() or ():
+        if name == PUSHBACK_METADATA:
+            return int(value) / 1000 if value.isdecimal() and len(value) < 10 else math.inf
+    return 0.0

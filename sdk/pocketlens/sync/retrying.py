@@ -3,9 +3,10 @@
     transport = RetryingTransport(GrpcTransport(...), rng=random.Random())
 
 Devices that all lose their server at once must not all ask again: of ten calls one may be repeated
-(a retry budget of 10 %), after a waiting time that is drawn from nothing to a limit that doubles
-(full jitter). Each device begins with a random part of a retry, so that the share holds over all of
-them, however few calls each makes. What the budget does not cover is tried by the next sync.
+(a retry budget of 10 %), after the time that the server asks for and one that is drawn from nothing
+to a limit that doubles (full jitter). Each device begins with a random part of a retry, so that the
+share holds over all of them, however few calls each makes. What the budget does not cover, or the
+server wants to come much later, is tried by the next sync.
 Source: Marc Brooker, "Exponential Backoff And Jitter" (AWS Architecture Blog, 2015).
 """
 
@@ -80,11 +81,12 @@ class RetryingTransport:
             try:
                 return call()
             except ServerUnavailable as exc:
-                if self._budget < 1:
+                if self._budget < 1 or exc.retry_seconds > LONGEST_SECONDS:
                     raise
+                asked = exc.retry_seconds
                 logger.debug("sync.retry error=%s", exc)
             self._budget -= 1
-            self._wait(self._rng.uniform(0, longest))
+            self._wait(asked + self._rng.uniform(0, longest))
             longest = min(2 * longest, LONGEST_SECONDS)
 
 

@@ -33,6 +33,9 @@ STATUS: Mapping[type[PocketLensError], str] = MappingProxyType(
         errors.SyncCancelled: "CANCELLED",
         errors.NotFound: "NOT_FOUND",
         errors.NotAuthorized: "PERMISSION_DENIED",
+        errors.NotAuthenticated: "UNAUTHENTICATED",
+        errors.CatalogueRestored: "FAILED_PRECONDITION",
+        errors.Conflict: "ABORTED",
         errors.QuotaExceeded: "RESOURCE_EXHAUSTED",
         errors.InvalidOperation: "INVALID_ARGUMENT",
         errors.PublishHeld: "FAILED_PRECONDITION",
@@ -46,18 +49,24 @@ RECEIVED: Mapping[str, type[PocketLensError]] = MappingProxyType(
         "INVALID_ARGUMENT": errors.InvalidOperation,
         "OUT_OF_RANGE": errors.InvalidOperation,
         "NOT_FOUND": errors.NotFound,
-        "UNAUTHENTICATED": errors.NotAuthorized,
+        "ABORTED": errors.Conflict,
+        "UNAUTHENTICATED": errors.NotAuthenticated,
         "PERMISSION_DENIED": errors.NotAuthorized,
         "RESOURCE_EXHAUSTED": errors.QuotaExceeded,
         "UNAVAILABLE": errors.ServerUnavailable,
         "DEADLINE_EXCEEDED": errors.TransportError,
-        "CANCELLED": errors.TransportError,
+        "CANCELLED": errors.ServerUnavailable,
     }
 )
 """What a client raises; for any other code `ServerError`."""
 
-# Answers that ask to be spared: the same may be asked again, later, and seldom.
-PUSHBACK = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED"})
+# Answers that ask to be spared: the same may be asked again, later, and seldom. A gRPC server with
+# too much to do drops calls as CANCELLED, before anything looks at them.
+PUSHBACK = frozenset({"UNAVAILABLE", "RESOURCE_EXHAUSTED", "CANCELLED"})
+
+# Metadata of such an answer: the milliseconds to wait, or a negative number for not to come again.
+# Source: gRPC's proposal A6, which its own retries follow.
+PUSHBACK_METADATA = "grpc-retry-pushback-ms"
 
 
 def status_of(error: PocketLensError | type[PocketLensError]) -> str:
