@@ -107,7 +107,13 @@ class ImageList:
     problems: tuple[Problem, ...] = field(default=())
 
 
-def iterate(path: Path, problems: list[Problem], *, need_files: bool = False) -> Iterator[Line]:
+def iterate(
+    path: Path,
+    problems: list[Problem],
+    *,
+    need_files: bool = False,
+    refused: list[ImageListError] | None = None,
+) -> Iterator[Line]:
     """Reads a list line by line; memory is bounded but for some digests a line.
 
     A product or image that comes again is yielded as that line describes it: see
@@ -117,11 +123,12 @@ def iterate(path: Path, problems: list[Problem], *, need_files: bool = False) ->
         path: A folder with a folder a product, or a UTF-8 CSV with a header.
         problems: Where problems are appended while the lines are taken.
         need_files: Leave out lines whose picture is missing, each with a problem.
+        refused: Where lines of a CSV that cannot be understood go; the first is raised if None.
 
     Raises:
         ImageListError: There is no list, or a line of it cannot be understood.
     """
-    lines = _folder_lines(path, problems) if path.is_dir() else _csv_lines(path, problems)
+    lines = _folder_lines(path, problems) if path.is_dir() else _csv_lines(path, problems, refused)
     for line in lines:
         if need_files and not _is_file(line.path):
             column = None if path.is_dir() else "image"
@@ -132,8 +139,10 @@ def iterate(path: Path, problems: list[Problem], *, need_files: bool = False) ->
         yield line
 
 
-def read(path: Path, *, need_files: bool = True) -> ImageList:
-    """Reads a whole list into memory, one entry a picture.
+def read(
+    path: Path, *, need_files: bool = True, refused: list[ImageListError] | None = None
+) -> ImageList:
+    """Reads a whole list into memory, one entry a picture; see `iterate`.
 
     Raises:
         ImageListError: There is no list, or a line of it cannot be understood.
@@ -141,7 +150,7 @@ def read(path: Path, *, need_files: bool = True) -> ImageList:
     problems: list[Problem] = []
     entries: dict[str, Entry] = {}
     products: dict[str, Product] = {}
-    for line in iterate(path, problems, need_files=need_files):
+    for line in iterate(path, problems, need_files=need_files, refused=refused):
         known = products.get(line.product.id, line.product)
         products[line.product.id] = merged_product(known, line, problems)
         entry = entries.get(line.image.id, Entry(line.path, line.image, (), line.number))
@@ -245,7 +254,9 @@ def _visible(folder: Path, problems: list[Problem], *, inside: bool = False) -> 
 # --- CSV --------------------------------------------------------------------------------------
 
 
-def _csv_lines(path: Path, problems: list[Problem]) -> Iterator[Line]:
+def _csv_lines(
+    path: Path, problems: list[Problem], refused: list[ImageListError] | None
+) -> Iterator[Line]:
     rows = csv_rows.rows(path)
     header = [name.strip() for name in next(rows)[1]]
     _check_header(path, header, problems)
@@ -253,35 +264,46 @@ def _csv_lines(path: Path, problems: list[Problem]) -> Iterator[Line]:
     file_of_image: dict[int, int] = {}
     row = -1
     for row, (number, cells) in enumerate(rows):
-        if len(cells) != len(header):
-            raise ImageListError(
-                f"Expected {len(header)} cells, as in the header. Received {len(cells)}. "
-                'Put text with commas into "quotes".',
-                path=path,
-                line=number,
-            )
         digest = _digest("\0".join(f"{len(cell)}:{cell}" for cell in cells))
         if digest in seen:
             problems.append(Problem(number, None, "repeats an earlier line exactly; ignored"))
             continue
         seen.add(digest)
-        line = _line(path, number, dict(zip(header, cells, strict=True)), row)
-        if "image_id" in header:  # without the column, id and file are one text
-            file = _digest(os.path.normpath(line.path))
-            if file_of_image.setdefault(_digest(line.image.id), file) != file:
-                raise ImageListError(
-                    f"The image '{line.image.id}' has another picture in an earlier line. "
-                    "Give each picture an id of its own.",
-                    path=path,
-                    line=number,
-                    column="image_id",
-                )
+        try:
+            line = _line(path, number, header, cells, row)
+            if "image_id" in header:  # without the column, id and file are one text
+                _check_file(path, line, file_of_image)
+        except ImageListError as exc:
+            if refused is None:
+                raise
+            refused.append(exc)
+            continue
         yield line
     if row < 0:
         raise ImageListError("Expected lines below the header. Received none.", path=path)
 
 
-def _line(path: Path, number: int, cells: Mapping[str, str], row: int) -> Line:
+def _check_file(path: Path, line: Line, file_of_image: dict[int, int]) -> None:
+    file = _digest(os.path.normpath(line.path))
+    if file_of_image.setdefault(_digest(line.image.id), file) != file:
+        raise ImageListError(
+            f"The image '{line.image.id}' has another picture in an earlier line. "
+            "Give each picture an id of its own.",
+            path=path,
+            line=line.number,
+            column="image_id",
+        )
+
+
+def _line(path: Path, number: int, header: list[str], texts: list[str], row: int) -> Line:
+    if len(texts) != len(header):
+        raise ImageListError(
+            f"Expected {len(header)} cells, as in the header. Received {len(texts)}. "
+            'Put text with commas into "quotes".',
+            path=path,
+            line=number,
+        )
+    cells = dict(zip(header, texts, strict=True))
     column = "image"
     try:
         picture = cells["image"] or checked_id("", "picture's")

@@ -43,7 +43,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-_MAX_INTERPRETERS = 4  # each has tensors of its own, a few megabytes; they share the weights
+# Each has tensors of its own, a few megabytes; they share the weights. A phone has four fast cores.
+_MAX_INTERPRETERS = 4
 
 
 class Embedder(Closing):
@@ -72,12 +73,13 @@ class Embedder(Closing):
         *,
         make: Callable[[], Runtime],
         limits: PictureLimits,
+        interpreters: int,
     ) -> None:
         """See `open`."""
         self.bundle, self.spec, self.sha256, self.limits = bundle, bundle.spec, sha256, limits
         self.accelerator, self.runtime = found.runtime.candidate.accelerator, found.runtime.name
         self.drift, self.rejected = found.drift, found.rejected
-        self._pool = _Pool(found.runtime, make)
+        self._pool = _Pool(found.runtime, make, interpreters)
 
     @classmethod
     def open(
@@ -90,6 +92,7 @@ class Embedder(Closing):
         checks: Path | None = None,
         delegate: Path | None = None,
         threads: int = 1,
+        interpreters: int | None = None,
     ) -> Self:
         """Loads a bundle and checks the runtime with its golden examples.
 
@@ -101,6 +104,8 @@ class Embedder(Closing):
             checks: Folder that remembers golden checks; None measures at each start.
             delegate: Shared library of an accelerator to take instead of the platform's own.
             threads: That one embedding uses on the CPU.
+            interpreters: That may embed at once, each from a thread of the caller; one a core if
+                None, 4 at most.
 
         Raises:
             BundleError: The file cannot be read, or is no bundle; see the classes below it.
@@ -131,6 +136,7 @@ class Embedder(Closing):
             found,
             make=lambda: runtimes.load(data, candidate, threads=threads),
             limits=limits or PictureLimits(),
+            interpreters=interpreters or min(_MAX_INTERPRETERS, os.cpu_count() or 1),
         )
 
     def embed(self, picture: Picture, *, box: Box | None = None) -> npt.NDArray[np.float32]:
@@ -207,9 +213,8 @@ class _Found:
 class _Pool:
     """A few interpreters for many threads."""
 
-    def __init__(self, first: Runtime, make: Callable[[], Runtime]) -> None:
-        self._idle, self._count, self._make = [first], 1, make
-        self._most = min(_MAX_INTERPRETERS, os.cpu_count() or 1)
+    def __init__(self, first: Runtime, make: Callable[[], Runtime], most: int) -> None:
+        self._idle, self._count, self._make, self._most = [first], 1, make, most
         self._changed = threading.Condition()
         self._closed = False
         self._process = os.getpid()
