@@ -17,7 +17,7 @@ import json
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -26,14 +26,30 @@ from pocketlens.durable_files import sync_folder, translated, write_file
 from pocketlens.errors import NotFound, ServerError, StoreFull
 from pocketlens.products import is_catalogue_name
 from pocketlens_server.publishing import keys, signing
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.history import History
+from pocketlens_server.storage.jobs import Jobs
+from pocketlens_server.storage.kept_connections import KeptConnection
+from pocketlens_server.storage.requests import Requests
+from pocketlens_server.storage.revisions import Revisions
 from pocketlens_server.storage.vectors import Vectors
+from pocketlens_server.storage.waiting_images import DeadLetters, WaitingImages
 
 FORMAT = 1
 MAIN = "main"  # the catalogue that `init` makes
 _SETTINGS = "server.json"
-_BUSY_SECONDS = 10
+_DATABASE = "catalogue.sqlite"
 _NO_ROOM_BYTES = 64 << 10
+# Pages have 4 KiB. A batch of operations touches a thousand, and all that it does fits into memory.
+# The log is folded into the tables after so many pages that most were written several times
+# (benchmarks/ingest.py), and its file does not stay as long as a large publish has made it.
+_PRAGMAS = """
+PRAGMA synchronous = FULL;
+PRAGMA fullfsync = ON;
+PRAGMA cache_size = 8000;
+PRAGMA wal_autocheckpoint = 4000;
+PRAGMA journal_size_limit = 67108864;
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,17 +61,27 @@ class CatalogueFolder:
         folder: What only the server reads.
         public: What devices fetch.
         offline_keys: Folder of the keys that are kept apart; it may be unplugged.
+        kept: By which the threads of this process write, in turns; None where each transaction
+            opens a connection of its own.
+        busy_seconds: That another process may write for before this one gives up.
     """
 
     name: str
     folder: Path
     public: Path
     offline_keys: Path
+    kept: KeptConnection | None = None
+    busy_seconds: float = 10
 
     @property
     def online_keys(self) -> Path:
         """Folder of the keys that sign every publish."""
         return self.folder / "keys"
+
+    @property
+    def database(self) -> Path:
+        """File of the tables."""
+        return self.folder / _DATABASE
 
     def picture(self, sha256: bytes) -> Path:
         """Where a picture is kept."""
@@ -74,10 +100,11 @@ class CatalogueFolder:
             ServerError: Another process is writing.
             StoreFull: The disk has no room.
         """
-        with self._errors(), closing(self._connected()) as connection:
+        with self._errors(), self._to_change() as connection:
+            migrations.migrate(connection)
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                yield Tables(History(connection), Vectors(connection))
+                yield Tables.of(connection)
                 connection.execute("COMMIT")
             finally:
                 if connection.in_transaction:
@@ -92,17 +119,20 @@ class CatalogueFolder:
             StoreFull: The disk has no room for what SQLite keeps beside them.
         """
         with self._errors(), closing(self._connected()) as connection:
+            migrations.migrate(connection)
             connection.execute("BEGIN")
-            yield Tables(History(connection), Vectors(connection))
+            yield Tables.of(connection)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
         try:
             yield
         except sqlite3.DatabaseError as exc:
-            # Where SQLite has no room for a file beside the database, it says "disk I/O error".
-            is_full = exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL or (
-                exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_IOERR
+            # Where SQLite has no room for a file beside the database, it says "disk I/O error", or
+            # that it cannot open it.
+            code = exc.sqlite_errorcode & 0xFF
+            is_full = code == sqlite3.SQLITE_FULL or (
+                code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
                 and shutil.disk_usage(self.folder).free < _NO_ROOM_BYTES
             )
             if is_full:
@@ -114,11 +144,43 @@ class CatalogueFolder:
                 f"The catalogue {self.name!r} cannot be used: {exc}. Try again."
             ) from exc
 
+    def keeping(self, *, busy_seconds: float) -> CatalogueFolder:
+        """The same, for a process that stays and writes in several threads; it closes `kept`."""
+        patient = replace(self, busy_seconds=busy_seconds)
+        return replace(patient, kept=KeptConnection(self.database, connect=patient._to_write))
+
+    def _to_change(self) -> AbstractContextManager[sqlite3.Connection]:
+        return closing(self._to_write()) if self.kept is None else self.kept.turn()
+
+    def _to_write(self) -> sqlite3.Connection:
+        """A connection whose log has a name that outlasts a power cut.
+
+        SQLite flushes the names too when it begins a log, and goes on where that fails.
+        """
+        connection = self._connected()
+        try:
+            connection.execute("SELECT 1 FROM sqlite_schema")  # which makes the log
+            sync_folder(self.folder)
+        except BaseException as exc:
+            connection.close()
+            if isinstance(exc, OSError):
+                raise translated(exc, self.folder) from exc
+            raise
+        return connection
+
     def _connected(self) -> sqlite3.Connection:
         connection = sqlite3.connect(
-            self.folder / "catalogue.sqlite", timeout=_BUSY_SECONDS, isolation_level=None
+            f"{self.database.absolute().as_uri()}?mode=rw",  # never an empty one in place of a lost
+            uri=True,
+            timeout=self.busy_seconds,
+            isolation_level=None,
+            check_same_thread=False,  # one that is kept is every thread's, in turns
         )
-        connection.executescript("PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;")
+        try:
+            connection.executescript(_PRAGMAS)
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
 
@@ -128,6 +190,24 @@ class Tables:
 
     history: History
     vectors: Vectors
+    requests: Requests
+    revisions: Revisions
+    jobs: Jobs
+    waiting: WaitingImages
+    dead_letters: DeadLetters
+
+    @classmethod
+    def of(cls, connection: sqlite3.Connection) -> Tables:
+        """The tables of one database."""
+        return cls(
+            History(connection),
+            Vectors(connection),
+            Requests(connection),
+            Revisions(connection),
+            Jobs(connection),
+            WaitingImages(connection),
+            DeadLetters(connection),
+        )
 
 
 class ServerFolder:
@@ -224,10 +304,10 @@ class ServerFolder:
             signers = keys.create(new.online_keys, keys.ONLINE)
             signers |= keys.create(made.offline_keys, keys.OFFLINE)
             signing.create(made.public, signers, now=now)
-            with closing(sqlite3.connect(new.folder / "catalogue.sqlite")) as connection:
+            database = new.folder / _DATABASE
+            with closing(sqlite3.connect(database, isolation_level=None)) as connection:
                 connection.execute("PRAGMA journal_mode = WAL")
-                History.create(connection)
-                Vectors.create(connection)
+                migrations.create(connection)
             new.folder.rename(made.folder)
             sync_folder(made.folder.parent)
         except OSError as exc:

@@ -16,6 +16,7 @@ from securesystemslib.signer import Signer
 from pocketlens.formats.manifest import Blob, Changes, Manifest, encode
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.publishing import keys, signing
+from tests.making.databases import make_database
 
 BEGAN = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
 BUNDLE = b"stands for a bundle"
@@ -73,6 +74,7 @@ class Repository:
         catalogue = CatalogueFolder("main", folder, folder / "public", folder / "offline")
         signers = keys.create(catalogue.online_keys, keys.ONLINE)
         signers |= keys.create(catalogue.offline_keys, keys.OFFLINE)
+        make_database(catalogue)
         made = cls(catalogue, signing.create(catalogue.public, signers, now=BEGAN))
         made.add_model(BUNDLE)
         return made

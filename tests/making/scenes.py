@@ -30,10 +30,11 @@ from pocketlens.store.reader import Reader
 from pocketlens.sync import session
 from pocketlens.sync.transports import FolderTransport
 from pocketlens.sync.trust import verified
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.storage.blobs import Blobs
+from tests.making.databases import make_database
 from tests.making.repositories import BUNDLE, Repository, blob, manifest
 from tests.making.servers import BEGAN, Server
 from tests.making.shops import Shop
@@ -96,7 +97,9 @@ class Scene(ABC):
         folder = self.catalogue.folder / f"thief-{next(self._copies)}"
         shutil.copytree(self.public, folder / "public")
         stolen = {role: found if role in roles else [] for role, found in self.signers.items()}
-        return CatalogueFolder("main", folder, folder / "public", folder / "no"), stolen
+        copied = CatalogueFolder("main", folder, folder / "public", folder / "no")
+        make_database(copied)
+        return copied, stolen
 
 
 class MetadataScene(Scene):
@@ -166,6 +169,7 @@ class ShopScene(Scene):
         self._server = Server.of_shop(shop, folder)
         (folder / "online").rename(folder / "keys")
         catalogue = CatalogueFolder("main", folder, folder / "public", folder / "offline")
+        make_database(catalogue)
         super().__init__(catalogue, self._server.root)
 
     def publish(self, times: int = 1, *, signed_at: datetime | None = None) -> None:
@@ -173,7 +177,7 @@ class ShopScene(Scene):
         server.signers = dict(self.signers)
         for _ in range(times):
             stock = server.catalogue.history.head + (1_000 if thief else 0)
-            apply(server.catalogue.history, PatchOffer("sku-3", stock=stock))
+            apply(server.catalogue.history, PatchProduct("sku-3", stock=stock))
             server.now = max(server.now, self.now)
             (made,) = server.publish().manifests
         if signed_at is not None:

@@ -17,6 +17,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from importlib import resources
+from typing import NamedTuple
 
 from pocketlens.formats import parts
 
@@ -66,6 +67,18 @@ class History:
         found = self._connection.execute(query, (kind, id_)).fetchone()
         return None if found is None else int(found[0])
 
+    def id(self, kind: int, key: int) -> str:
+        """The id that a key was given for.
+
+        Raises:
+            KeyError: It was given for none.
+        """
+        query = "SELECT id FROM keys WHERE kind = ? AND key = ?"
+        found = self._connection.execute(query, (kind, key)).fetchone()
+        if found is None:
+            raise KeyError(key)
+        return str(found[0])
+
     def ids(self, kind: int) -> list[str]:
         """Ids under which something holds with all that waits, by key."""
         found = self._connection.execute(
@@ -88,12 +101,8 @@ class History:
     def value(self, kind: int, key: int, version: int | None = None) -> bytes | None:
         """The value at a version, or with all that waits; None where there is none."""
         at = HOLDS - 1 if version is None else version
-        found = self._connection.execute(
-            "SELECT value FROM history WHERE kind = ? AND key = ? AND valid_from <= ?"
-            " AND valid_to > ?",
-            (kind, key, at, at),
-        ).fetchone()
-        return None if found is None else bytes(found[0])
+        found = self._begun(kind, key, at)
+        return found.value if found is not None and found.valid_to > at else None
 
     def values(self, kind: int, version: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Yields every key and value at a version, or with all that waits, by ascending key."""
@@ -117,24 +126,36 @@ class History:
 
     def put(self, kind: int, key: int, value: bytes) -> bool:
         """Lets a value hold from the next version on; says whether that changes anything."""
-        if self.value(kind, key) == value:
+        newest = self._begun(kind, key)
+        if newest is not None and newest.valid_to == HOLDS and newest.value == value:
             return False
-        self._forget_waiting(kind, key)
-        if self.value(kind, key) == value:  # as it was published
-            return True
         coming = self.head + 1
-        self._end(kind, key, coming)
+        waits = newest is not None and newest.valid_from == coming
+        published = self._begun(kind, key, coming - 1) if waits else newest
+        if published is not None and published.valid_to >= coming and published.value == value:
+            if waits:
+                self._forget_waiting(kind, key, coming)
+            self._end(kind, key, published, HOLDS)
+            return True
+        if published is not None and published.valid_to == HOLDS:
+            self._end(kind, key, published, coming)
         self._connection.execute(
-            "INSERT INTO history VALUES (?, ?, ?, ?, ?)", (kind, key, coming, HOLDS, value)
+            "INSERT INTO history VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET value = excluded.value",
+            (kind, key, coming, HOLDS, value),
         )
         return True
 
     def delete(self, kind: int, key: int) -> bool:
         """Lets nothing hold from the next version on; says whether that changes anything."""
-        if self.value(kind, key) is None:
+        newest = self._begun(kind, key)
+        if newest is None or newest.valid_to != HOLDS:
             return False
-        self._forget_waiting(kind, key)
-        self._end(kind, key, self.head + 1)
+        coming = self.head + 1
+        if newest.valid_from == coming:  # what was published ends then already
+            self._forget_waiting(kind, key, coming)
+        else:
+            self._end(kind, key, newest, coming)
         return True
 
     def link(self, image_key: int, product_keys: Iterable[int]) -> None:
@@ -159,14 +180,32 @@ class History:
         )
         return [key for (key,) in found]
 
-    def publish(self, as_of: datetime) -> int:
-        """Makes a version of all that waits; its number."""
-        version = self.head + 1
+    def publish(self, as_of: datetime, *, above: int = 0) -> int:
+        """Makes a version of all that waits; its number.
+
+        Args:
+            as_of: When.
+            above: The version that it is above at least, beyond `head` too: the numbers between
+                were those of versions that are lost.
+        """
+        coming = self.head + 1
+        version = max(coming, above + 1)
+        if version > coming:
+            for column in ("valid_from", "valid_to"):
+                self._connection.execute(
+                    f"UPDATE history SET {column} = ? WHERE {column} = ?",  # noqa: S608 # ours
+                    (version, coming),
+                )
         self._connection.execute(
             "INSERT INTO versions VALUES (?, ?)",
             (version, (as_of - _EPOCH) // timedelta(microseconds=1)),
         )
         return version
+
+    def newest_until(self, version: int) -> int:
+        """The newest version up to one that was published and is known; 0 where none is."""
+        query = "SELECT coalesce(max(version), 0) FROM versions WHERE version <= ?"
+        return int(self._connection.execute(query, (version,)).fetchone()[0])
 
     def as_of(self, version: int) -> datetime:
         """When a version was published.
@@ -199,6 +238,33 @@ class History:
             (kind, base, HOLDS, HOLDS),
         )
         return [key for (key,) in found]
+
+    def is_known(self, version: int) -> bool:
+        """Whether a version was published, and what held at it is still known."""
+        query = "SELECT 1 FROM versions WHERE version = ?"
+        return self._connection.execute(query, (version,)).fetchone() is not None
+
+    def changed_between(
+        self, kind: int, base: int, head: int | None
+    ) -> Iterator[tuple[int, bytes | None, bytes | None]]:
+        """Yields keys of which the value at two versions differs, with both, by ascending key.
+
+        Args:
+            kind: Of the values.
+            base: The older version; 0 for before the first.
+            head: The newer one; None for all that waits.
+        """
+        last = HOLDS - 1 if head is None else head
+        found = self._connection.execute(
+            "SELECT DISTINCT key FROM history WHERE kind = ?1 AND"
+            " ((valid_from > ?2 AND valid_from <= ?3) OR (valid_to > ?2 AND valid_to <= ?3))"
+            " ORDER BY key",
+            (kind, base, last),
+        )
+        for (key,) in found.fetchall():
+            old, new = self.value(kind, key, base), self.value(kind, key, head)
+            if old != new:
+                yield key, old, new
 
     def restore(self, kind: int, version: int) -> int:
         """Lets the values of an earlier version hold again from the next on; how many change."""
@@ -238,22 +304,33 @@ class History:
         )
         return done.rowcount
 
-    def _end(self, kind: int, key: int, version: int) -> None:
+    def _begun(self, kind: int, key: int, version: int = HOLDS) -> _Value | None:
+        """The value of a key that began last, up to a version; it may have ended."""
+        found = self._connection.execute(
+            "SELECT valid_from, valid_to, value FROM history WHERE kind = ? AND key = ?"
+            " AND valid_from <= ? ORDER BY valid_from DESC LIMIT 1",
+            (kind, key, version),
+        ).fetchone()
+        return None if found is None else _Value(*found)
+
+    def _end(self, kind: int, key: int, value: _Value, version: int) -> None:
         self._connection.execute(
-            "UPDATE history SET valid_to = ? WHERE kind = ? AND key = ? AND valid_to = ?",
-            (version, kind, key, HOLDS),
+            "UPDATE history SET valid_to = ? WHERE kind = ? AND key = ? AND valid_from = ?",
+            (version, kind, key, value.valid_from),
         )
 
-    def _forget_waiting(self, kind: int, key: int) -> None:
-        """Takes back what waits: what was published holds again."""
-        coming = self.head + 1
+    def _forget_waiting(self, kind: int, key: int, coming: int) -> None:
         self._connection.execute(
             "DELETE FROM history WHERE kind = ? AND key = ? AND valid_from = ?", (kind, key, coming)
         )
-        self._connection.execute(
-            "UPDATE history SET valid_to = ? WHERE kind = ? AND key = ? AND valid_to = ?",
-            (HOLDS, kind, key, coming),
-        )
+
+
+class _Value(NamedTuple):
+    """A value, and the versions in which it holds; those of one key follow each other."""
+
+    valid_from: int
+    valid_to: int
+    value: bytes
 
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

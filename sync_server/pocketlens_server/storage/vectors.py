@@ -107,6 +107,14 @@ class Vectors:
         known = self._blobs("embeddings", "bundle", bundle, wanted, "1")
         return [picture for picture in wanted if picture not in known]
 
+    def is_embedded(self, bundles: Iterable[int], picture: bytes) -> bool:
+        """Whether every one of the bundles has embedded a picture."""
+        query = "SELECT 1 FROM embeddings WHERE bundle = ? AND picture = ?"
+        return all(
+            self._connection.execute(query, (bundle, picture)).fetchone() is not None
+            for bundle in bundles
+        )
+
     def put_embeddings(
         self, bundle: int, embeddings: Mapping[bytes, npt.NDArray[np.float32]]
     ) -> None:
