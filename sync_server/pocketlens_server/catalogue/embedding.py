@@ -1,6 +1,6 @@
-"""Pictures that are kept -> embeddings by a bundle, batch by batch.
+"""Pictures that are kept -> embeddings by a bundle, batch by batch, on all cores.
 
-    for batch in embedded(bundle, pictures): keep(batch.embeddings)
+    for batch in embedded(embedder, files): keep(batch.embeddings)
 
 What was kept before an interruption is not embedded again.
 """
@@ -9,8 +9,10 @@ What was kept before an interruption is not embedded again.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,10 +21,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.errors import PictureError
-from pocketlens.query import pictures
 from pocketlens.query.embedder import Embedder
+from pocketlens_server.catalogue.decoding import Decoders
 
-_BATCH = 64  # pictures decoded at once: 10 MB of tensors at 224 pixels
+_BATCH = 64  # embeddings that are kept at once, and lost at an interruption
+_BATCHES_AHEAD = 1  # of the one that is handed out: no core waits while that is kept
+_WORTH_A_THREAD = 8  # pictures: each thread may start a process, which takes 0.2 s
+
+_Found = npt.NDArray[np.float32] | PictureError
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,29 +44,50 @@ class Batch:
     unreadable: Mapping[bytes, PictureError]
 
 
-def embedded(embedder: Embedder, files: Mapping[bytes, Path]) -> Iterator[Batch]:
-    """Yields the embeddings of pictures, decoded in other threads.
+def embedded(
+    embedder: Embedder, files: Mapping[bytes, Path], *, decoders: Decoders | None = None
+) -> Iterator[Batch]:
+    """Yields the embeddings of pictures, in their order.
 
     Args:
         embedder: Of the bundle.
         files: By their SHA-256.
+        decoders: Of the caller, who closes them; None starts some for these pictures alone.
+
+    Raises:
+        BundleError: The model failed.
+        ServerError: No process that decodes can be started.
     """
+    with ExitStack() as stack:
+        decoding = decoders or stack.enter_context(Decoders())
 
-    def decoded(path: Path) -> npt.NDArray[np.uint8] | PictureError:
-        try:
-            return pictures.tensor(path, embedder.spec, limits=embedder.limits)
-        except PictureError as exc:
-            return exc
+        def found(path: Path) -> _Found:
+            try:
+                tensor = decoding.decoded(path, embedder.spec, limits=embedder.limits)
+                return embedder.embed_tensor(tensor)
+            except PictureError as exc:
+                return exc
 
-    left = iter(files.items())
-    with ThreadPoolExecutor(2, thread_name_prefix="pocketlens-decode") as pool:
+        # Half of them embed, or hold a tensor for whoever does, while half wait for theirs.
+        count = min(2 * decoding.workers, 1 + len(files) // _WORTH_A_THREAD)
+        threads = ThreadPoolExecutor(count, thread_name_prefix="pocketlens-embed")
+        stack.callback(threads.shutdown, cancel_futures=True)
+        left, begun = iter(files.items()), deque[dict[bytes, Future[_Found]]]()
         while some := list(islice(left, _BATCH)):
-            tensors = pool.map(decoded, [path for _, path in some])
-            found: dict[bytes, npt.NDArray[np.float32]] = {}
-            unreadable: dict[bytes, PictureError] = {}
-            for (sha256, _), tensor in zip(some, tensors, strict=True):
-                if isinstance(tensor, PictureError):
-                    unreadable[sha256] = tensor
-                else:
-                    found[sha256] = embedder.embed_tensor(tensor)
-            yield Batch(found, unreadable)
+            begun.append({sha256: threads.submit(found, path) for sha256, path in some})
+            if len(begun) > _BATCHES_AHEAD:
+                yield _batch(begun.popleft())
+        while begun:
+            yield _batch(begun.popleft())
+
+
+def _batch(begun: Mapping[bytes, Future[_Found]]) -> Batch:
+    embeddings: dict[bytes, npt.NDArray[np.float32]] = {}
+    unreadable: dict[bytes, PictureError] = {}
+    for sha256, future in begun.items():
+        found = future.result()
+        if isinstance(found, PictureError):
+            unreadable[sha256] = found
+        else:
+            embeddings[sha256] = found
+    return Batch(embeddings, unreadable)
