@@ -24,7 +24,7 @@ from pocketlens.products import Image, Price, Product
 from pocketlens_server.catalogue.operations import (
     DeleteProduct,
     Operation,
-    PatchOffer,
+    PatchProduct,
     PutImage,
     PutProduct,
     apply,
@@ -110,11 +110,11 @@ class ShopServer:
 
     def new_prices(self, count: int) -> None:
         """Other prices."""
-        self._apply(PatchOffer(f"p{n}", price=self._price()) for n in self._some(count))
+        self._apply(PatchProduct(f"p{n}", price=self._price()) for n in self._some(count))
 
     def new_stock(self, count: int) -> None:
         """Other stock."""
-        self._apply(PatchOffer(f"p{n}", stock=self._stock(1000)) for n in self._some(count))
+        self._apply(PatchProduct(f"p{n}", stock=self._stock(1000)) for n in self._some(count))
 
     def delete(self, count: int) -> None:
         """Products that go with their images."""

@@ -21,9 +21,9 @@ from pocketlens import following, install
 from pocketlens.cli import main
 from pocketlens.errors import SyncError
 from pocketlens.sync.planner import Action
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 from pocketlens_server.cli import main as pocketlens_server
-from pocketlens_server.server import Settings
+from pocketlens_server.config import ServerConfig, Tls
 
 TOKEN = "secret-0123456789"  # noqa: S105 # of no server
 
@@ -43,7 +43,7 @@ def server(tmp_path: Path) -> Server:
 
 @pytest.fixture
 def address(server: Server, certificates: Certificates, tmp_path: Path) -> Iterator[Address]:
-    tls = Settings(certificate=certificates.certificate, key=certificates.key)
+    tls = ServerConfig(tls=Tls(certificates.certificate, certificates.key))
     with serving(tmp_path / "server", tls) as found:
         yield found
 
@@ -68,7 +68,7 @@ def test_a_store_remembers_whom_to_trust_and_where_its_token_is(
         token_file="token",  # noqa: S106 # a place
         clock=lambda: server.now,
     )
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=77))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=77))
     server.publish()
 
     monkeypatch.chdir("/")

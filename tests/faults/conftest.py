@@ -16,6 +16,7 @@ import pytest
 from tests.making import fault_shim
 
 if TYPE_CHECKING:
+    from tests.making.backend_processes import BackendProcesses
     from tests.making.courses import Course
     from tests.making.devices import Device
 
@@ -51,6 +52,15 @@ def device(shim: Path) -> Iterator[Device]:
     from tests.making.devices import Device
 
     with Device.started(shim) as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def backend_processes(shim: Path) -> Iterator[BackendProcesses]:
+    """Processes that take what backends send, whose disks fail on demand."""
+    from tests.making.backend_processes import BackendProcesses
+
+    with BackendProcesses.started(shim) as started:
         yield started
 
 

@@ -21,7 +21,7 @@ from pocketlens.errors import ClockSuspect, SyncCancelled, TrustError
 from pocketlens.store.reader import Reader
 from pocketlens.sync import session
 from pocketlens.sync.transports import FolderTransport
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 from tests.making.servers import BEGAN, Server
 from tests.making.shops import Shop
 
@@ -73,7 +73,7 @@ class ClockCases:
         self.signed = [self.server.now]
         shutil.copytree(self.server.public, folder / "older")
         self._sync(folder / "at 1", self.server.public, BEGAN)
-        apply(self.server.catalogue.history, PatchOffer("sku-3", stock=77))
+        apply(self.server.catalogue.history, PatchProduct("sku-3", stock=77))
         self.server.now = BEGAN + timedelta(minutes=10)
         self.server.publish()
         self.signed.append(self.server.now)

@@ -134,9 +134,12 @@ class Disk:
                 parent.change(lambda names: names.pop(name, None) and None)
             case Kind.RENAME:
                 beside, target = self._parent(call.target)
-                if beside is not parent:
-                    raise NotImplementedError(f"{call.path} was renamed to another folder")
-                parent.change(lambda names: names.update({target: names.pop(name)}))
+                if beside is parent:
+                    parent.change(lambda names: names.update({target: names.pop(name)}))
+                else:  # two changes, of which either may be lost
+                    moved = parent.now[name]
+                    beside.change(lambda names: names.update({target: moved}))
+                    parent.change(lambda names: names.pop(name) and None)
             case Kind.WRITE | Kind.TRUNCATE:
                 file = parent.now.get(name)
                 if isinstance(file, File):  # and not one that was unlinked while it was open

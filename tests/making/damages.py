@@ -28,7 +28,7 @@ from pocketlens.store import installs
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 from tests.making import followers
 from tests.making.servers import Server
 from tests.making.shops import make_shop
@@ -142,7 +142,7 @@ class Clinic:
             made._warm(store)
         made.answers[1] = made._answers(behind)
         for number in range(_PRODUCTS):
-            apply(made.server.catalogue.history, PatchOffer(f"sku-{number}", stock=number + 40))
+            apply(made.server.catalogue.history, PatchProduct(f"sku-{number}", stock=number + 40))
         made.server.publish()
         with Reader.open(newest):  # keeps what is new in the log
             made._sync(newest)

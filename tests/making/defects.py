@@ -20,6 +20,11 @@ SIGNED = "tests/faults/test_signed_metadata.py"
 DELTA = "tests/sdk/formats/test_delta.py"
 APPLIER = "tests/sdk/store/applying/test_applier.py"
 DATABASE = "tests/sdk/store/test_database.py"
+OPERATIONS = "tests/faults/test_backend_operations.py"
+RETRIES = "tests/faults/test_ingest_retries.py"
+SERVER_KILL = "tests/faults/test_killed_server.py"
+SERVER_POWER = "tests/faults/test_ingest_power_cuts.py::test_what_was_acknowledged_is_there_whole"
+INGEST = "tests/sync_server/catalogue/test_ingest.py"
 INSTALLS = "tests/sdk/store/test_installs.py"
 
 FSYNC = "            os.fsync(file.fileno())\n        temporary"
@@ -35,6 +40,10 @@ FOLDERS = "        sync_folder(folder)\n        sync_folder(directory)\n"
 
 def _of(file: str, text: str, instead: str) -> Defect:
     return Defect(f"sdk/pocketlens/{file}", text, instead)
+
+
+def _of_server(file: str, text: str, instead: str) -> Defect:
+    return Defect(f"sync_server/pocketlens_server/{file}", text, instead)
 
 
 DEFECTS = (
@@ -265,5 +274,97 @@ DEFECTS = (
         36,
         _of("sync/session.py", PROVE, ""),
         (SWAP,),
+    ),
+    Planted(
+        "requests are not remembered",
+        24,
+        _of_server(
+            "catalogue/batches.py",
+            "                self._tables.requests.remember(request.id, answered)\n",
+            "",
+        ),
+        (OPERATIONS, RETRIES, SERVER_KILL),
+    ),
+    Planted(
+        "one request id may be two requests",
+        24,
+        _of_server("catalogue/batches.py", "if known.body != request.body:", "if False:"),
+        (OPERATIONS,),
+    ),
+    Planted(
+        "an older revision holds",
+        24,
+        _of_server("catalogue/revising.py", "if revision < known.whole:", "if False:"),
+        (OPERATIONS,),
+    ),
+    Planted(
+        "an attribute is as new as its product",
+        24,
+        _of_server(
+            "catalogue/revising.py",
+            "dict.fromkeys(operation.attributes, revision)",
+            "{}",
+        ),
+        (OPERATIONS,),
+    ),
+    Planted(
+        "operations are answered before they are committed",
+        23,
+        _of_server(
+            "folders.py",
+            '                connection.execute("COMMIT")\n',
+            '                connection.execute("SAVEPOINT later")\n',
+        ),
+        (SERVER_KILL,),
+    ),
+    Planted(
+        "a catalogue's changes have no journal",
+        23,
+        _of_server("folders.py", "PRAGMA synchronous = FULL;", "PRAGMA journal_mode = OFF;"),
+        (SERVER_KILL,),
+    ),
+    Planted(
+        "what backends were told is not flushed",
+        23,
+        _of_server("folders.py", "PRAGMA synchronous = FULL;", "PRAGMA synchronous = OFF;"),
+        (SERVER_POWER,),
+    ),
+    Planted(
+        "what backends were told is flushed at checkpoints",
+        23,
+        _of_server("folders.py", "PRAGMA synchronous = FULL;", "PRAGMA synchronous = NORMAL;"),
+        (SERVER_POWER,),
+    ),
+    Planted(
+        "pictures that come in parts are not flushed",
+        23,
+        _of_server("catalogue/pictures.py", "                os.fsync(self._file.fileno())\n", ""),
+        (SERVER_POWER,),
+    ),
+    Planted(
+        "a picture that another has named is believed to be flushed",
+        23,
+        _of_server(
+            "catalogue/pictures.py",
+            "        sync_folder(place.parent)\n        sync_folder(place.parent.parent)\n",
+            "",
+        ),
+        (SERVER_POWER,),
+    ),
+    Planted(
+        "that the log's name was not flushed is passed over",
+        24,
+        _of_server("folders.py", "            sync_folder(self.folder)\n", ""),
+        (RETRIES,),
+    ),
+    Planted(
+        "an embedding stands for a picture that is gone",
+        23,
+        _of_server(
+            "catalogue/batches.py",
+            "return is_known and self._folder.picture(picture).exists()",
+            "return is_known",
+        ),
+        (INGEST,),
     ),
 )

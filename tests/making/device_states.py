@@ -45,7 +45,7 @@ from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.catalogue.operations import (
     DeleteImage,
     DeleteProduct,
-    PatchOffer,
+    PatchProduct,
     PutProduct,
     apply,
 )
@@ -150,7 +150,7 @@ class DeviceStates(RuleBasedStateMachine):
     def patch_offer(self, number: int, stock: int) -> None:
         old = self.now.products.get(f"p{number}")
         if old is not None:
-            apply(self.server.catalogue.history, PatchOffer(old.id, stock=stock))
+            apply(self.server.catalogue.history, PatchProduct(old.id, stock=stock))
             self.now.products[old.id] = Product(old.id, old.title, price=old.price, stock=stock)
 
     @rule(number=IDS)

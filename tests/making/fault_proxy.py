@@ -4,8 +4,8 @@
         sync(f"http://127.0.0.1:{proxy.port}/main")
         proxy.sent
 
-What a device sends passes as it is; what it gets is delayed, slowed, sliced, cut, or changed frame
-by frame. The same toxic and the same bytes give the same faults.
+What a device sends passes as it is, or is cut; what it gets is delayed, slowed, sliced, cut, or
+changed frame by frame. The same toxic and the same bytes give the same faults.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -43,6 +43,7 @@ class Toxic:
         bytes_per_second: At most; 0 for as many as come.
         slice_bytes: Of a chunk, at most; 0 for as they come.
         cut_after: Bytes of a connection that pass; None for all.
+        cut_asked_after: Bytes of a connection that pass the other way; None for all.
         ending: What comes then.
         heals: Whether that happens to the first connection only.
         frames: What becomes of each frame of HTTP/2 that the server sends.
@@ -53,6 +54,7 @@ class Toxic:
     bytes_per_second: int = 0
     slice_bytes: int = 0
     cut_after: int | None = None
+    cut_asked_after: int | None = None
     ending: Ending = Ending.CLOSE
     heals: bool = True
     frames: Callable[[bytes], list[bytes]] | None = None
@@ -63,6 +65,7 @@ class FaultProxy:
 
     Attributes:
         port: Where devices connect.
+        target: Port of the server; another for those who connect from then on.
         sent: Bytes that reached devices.
         asked: What devices sent, all connections one after the other.
         connections: That were made.
@@ -71,7 +74,8 @@ class FaultProxy:
     def __init__(self, target: int, toxic: Toxic | None = None, *, seed: int = 0) -> None:
         self.toxic = toxic or Toxic()
         self.sent, self.connections, self.asked = 0, 0, bytearray()
-        self._target, self._rng = target, random.Random(seed)
+        self.target = target
+        self._rng = random.Random(seed)
         self._open: set[asyncio.Task[None]] = set()
         self._writers: list[asyncio.StreamWriter] = []
         self._loop = asyncio.new_event_loop()
@@ -89,6 +93,11 @@ class FaultProxy:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(10)
         self._loop.close()
+
+    def cut(self) -> None:
+        """Resets what is connected now; who connects later gets through."""
+        for writer in list(self._writers):
+            self._loop.call_soon_threadsafe(writer.transport.abort)
 
     async def _start(self) -> None:
         def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -112,14 +121,14 @@ class FaultProxy:
     async def _connected(self, device: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:
         self.connections += 1
         try:
-            server, up = await asyncio.open_connection("127.0.0.1", self._target)
+            server, up = await asyncio.open_connection("127.0.0.1", self.target)
         except OSError:
             out.transport.abort()
             return
         for writer in (out, up):  # the proxy adds no waiting of its own
             connection = writer.get_extra_info("socket")
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        passing = asyncio.create_task(self._pass(device, up))
+        passing = asyncio.create_task(self._pass(device, up, out))
         try:
             with suppress(OSError):
                 await self._deliver(server, out)
@@ -128,12 +137,24 @@ class FaultProxy:
             up.transport.abort()
             out.close()
 
-    async def _pass(self, device: asyncio.StreamReader, up: asyncio.StreamWriter) -> None:
+    async def _pass(
+        self, device: asyncio.StreamReader, up: asyncio.StreamWriter, out: asyncio.StreamWriter
+    ) -> None:
+        left = self.toxic.cut_asked_after
+        if self.toxic.heals and self.connections > 1:
+            left = None
         with suppress(OSError):
             while data := await device.read(_READ_BYTES):
-                self.asked += data
-                up.write(data)
+                part = data if left is None else data[:left]
+                self.asked += part
+                up.write(part)
                 await up.drain()
+                if left is not None:
+                    left -= len(part)
+                    if left == 0:
+                        up.close()  # what was written still goes
+                        await _end(out, self.toxic.ending)
+                        return
             up.write_eof()
 
     async def _deliver(self, server: asyncio.StreamReader, out: asyncio.StreamWriter) -> None:

@@ -22,6 +22,7 @@ PRIVATE = re.compile(
     r"""
     canary-                                             # what tests call private
     | Bearer\s | BEGIN[ ][A-Z ]*PRIVATE[ ]KEY
+    | pl_[0-9a-f]{12}_[A-Za-z0-9_-]{43}                 # a token of a server
     | [0-9a-fA-F]{129,}                                 # bytes in hex
     | [A-Za-z0-9+/_-]{180,}                             # in base64
     | (?:\\x[0-9a-f]{2}[^\\]?){16,}                     # as Python writes them

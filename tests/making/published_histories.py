@@ -33,7 +33,7 @@ from pocketlens.sync.signed_facts import codebook_of, origin_of
 from pocketlens_server.catalogue.operations import (
     DeleteImage,
     DeleteProduct,
-    PatchOffer,
+    PatchProduct,
     PutProduct,
     apply,
 )
@@ -121,7 +121,7 @@ class PublishedHistory:
 
     def _patch(self, number: int) -> None:
         if f"p{number}" in self._history.ids(PRODUCT):
-            apply(self._history, PatchOffer(f"p{number}", stock=self._random.randrange(9)))
+            apply(self._history, PatchProduct(f"p{number}", stock=self._random.randrange(9)))
 
     def _delete_product(self, number: int) -> None:
         apply(self._history, DeleteProduct(f"p{number}"))

@@ -24,7 +24,7 @@ from pocketlens.products import Price, Product
 from pocketlens_server.catalogue.operations import (
     DeleteImage,
     DeleteProduct,
-    PatchOffer,
+    PatchProduct,
     PutProduct,
     apply,
 )
@@ -164,7 +164,7 @@ def prices(server: Server, rng: random.Random) -> None:
     """A sale: every price changes."""
     for id_ in _products(server):
         price = Price(rng.randrange(100, 10_000), "EUR")
-        apply(server.catalogue.history, PatchOffer(id_, price, rng.randrange(9)))
+        apply(server.catalogue.history, PatchProduct(id_, price, rng.randrange(9)))
 
 
 def a_day(server: Server, rng: random.Random) -> None:

@@ -24,7 +24,7 @@ from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync import session
 from pocketlens.sync.transports import FolderTransport
-from pocketlens_server.catalogue.operations import DeleteProduct, PatchOffer, PutProduct, apply
+from pocketlens_server.catalogue.operations import DeleteProduct, PatchProduct, PutProduct, apply
 from pocketlens_server.publishing.keeping import Keeping
 from pocketlens_server.storage.history import PRODUCT
 from tests.making.servers import Server
@@ -114,7 +114,7 @@ class Shop:
                 self.server.put_image(f"{new}.jpg", unit, [new])
             else:
                 price = Price(self.rng.randrange(99_999), "EUR")
-                apply(history, PatchOffer(id_, price, self.rng.randrange(99)))
+                apply(history, PatchProduct(id_, price, self.rng.randrange(99)))
 
     def sync(self, store: str) -> session.SyncReport:
         return session.sync(

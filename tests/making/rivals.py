@@ -25,7 +25,7 @@ from pocketlens.store.verification import verify
 from pocketlens.sync import session
 from pocketlens.sync.planner import Action
 from pocketlens.sync.transports import FolderTransport
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 from tests.making.servers import Server
 from tests.making.shops import bare_bundle, make_shop
 
@@ -89,7 +89,7 @@ class Rivals:
         if is_install:
             self.models += 1
             server.add_model(bare_bundle(16, name=f"model {self.models}"))
-        apply(server.catalogue.history, PatchOffer("sku-3", stock=len(self.takeovers) + 50))
+        apply(server.catalogue.history, PatchProduct("sku-3", stock=len(self.takeovers) + 50))
         (*_, newest) = server.publish().manifests
         context = multiprocessing.get_context("forkserver")
         context.set_forkserver_preload(["tests.making.rivals"])

@@ -21,7 +21,7 @@ from pocketlens.products import Image, Price, Product
 from pocketlens_server.catalogue.operations import (
     DeleteImage,
     DeleteProduct,
-    PatchOffer,
+    PatchProduct,
     PutImage,
     PutProduct,
     apply,
@@ -182,7 +182,7 @@ def change(server: Server, rng: random.Random) -> None:
                 apply(history, PutProduct(Product(rng.choice(known), rng.choice("ABC"))))
             case 1 if alive:
                 price = Price(rng.randrange(1000), "EUR")
-                apply(history, PatchOffer(rng.choice(alive), price, rng.randrange(9)))
+                apply(history, PatchProduct(rng.choice(alive), price, rng.randrange(9)))
             case 2:
                 apply(history, DeleteProduct(rng.choice(known)))
             case 3 if alive:

@@ -12,9 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pocketlens_server.config import ServerConfig
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.server import Settings, serve
+from pocketlens_server.limits import Limits
+from pocketlens_server.server import Started, serve
 from tests.making.servers import Server
+
+# A test asks as one client what many would.
+ONE_CLIENT = Limits(client_calls=100, client_rate=100_000, client_burst=100_000)
 
 
 @dataclass(frozen=True)
@@ -49,9 +54,12 @@ def on_disk(server: Server, folder: Path) -> Path:
 
 
 @contextmanager
-def serving(folder: Path, settings: Settings | None = None) -> Iterator[Address]:
+def serving(
+    folder: Path, config: ServerConfig | None = None, *, asks_tokens: bool = False
+) -> Iterator[Address]:
     """Serves the folder of a server on free ports, gRPC and HTTP, until the context is left."""
-    wanted = replace(settings or Settings(), port=0, http_port=0)
+    wanted = config or ServerConfig(limits=ONE_CLIENT)
+    wanted = replace(wanted, listen=replace(wanted.listen, port=0, http_port=0))
     ports: dict[str, int] = {}
     ready, loop, until = threading.Event(), asyncio.new_event_loop(), asyncio.Event()
 
@@ -64,8 +72,8 @@ def serving(folder: Path, settings: Settings | None = None) -> Iterator[Address]
             serve(
                 ServerFolder(folder),
                 wanted,
-                started=started,
-                http_started=lambda port: ports.update(http_port=port),
+                insecure=not asks_tokens,
+                started=Started(started, lambda port: ports.update(http_port=port)),
                 until=until,
             )
         )
@@ -74,7 +82,7 @@ def serving(folder: Path, settings: Settings | None = None) -> Iterator[Address]
     thread.start()
     assert ready.wait(20)
     try:
-        yield Address(**ports, scheme="https" if wanted.certificate else "http")
+        yield Address(**ports, scheme="https" if wanted.tls.certificate else "http")
     finally:
         loop.call_soon_threadsafe(until.set)
         thread.join(20)

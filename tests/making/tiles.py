@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,7 +15,9 @@ from PIL import Image
 
 from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport
+from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.pushing import push
+from pocketlens_server.catalogue.targets import LocalTarget
 from pocketlens_server.folders import MAIN, CatalogueFolder, ServerFolder
 from pocketlens_server.publishing import models, releasing
 from pocketlens_server.publishing.publisher import Published
@@ -57,7 +60,7 @@ class TileShop:
         path.write_bytes(colour_bundle(name=name))
         models.add_model(self.catalogue, path, now=self.now)
 
-    def push(self) -> None:
+    def push(self, progress: Progress = lambda stage, done, total: None) -> None:
         """Puts what is sold; what is not goes."""
         path = self.folder / "list.csv"
         with path.open("w", newline="") as file:
@@ -66,10 +69,10 @@ class TileShop:
             for number, pieces in self.stock.items():
                 picture = self.folder / f"{number}.png"
                 if not picture.exists():
-                    tile = Image.fromarray(drawing(number))
-                    tile.resize((96, 96), Image.Resampling.NEAREST).save(picture)
+                    picture.write_bytes(tile(number))
                 writer.writerow([picture.name, f"sku-{number}", pieces])
-        push(self.catalogue, path, replace=True)
+        target = LocalTarget(self.catalogue, clock=lambda: self.now)
+        push(target, path, replace=True, lost_share=1, progress=progress)
 
     def publish(self, terms: Terms | None = None) -> Published | None:
         """What is sold, five minutes later."""
@@ -89,3 +92,11 @@ class TileShop:
             device=store,
             generation=generation,
         )
+
+
+def tile(number: int) -> bytes:
+    """The picture of a tile, PNG."""
+    file = io.BytesIO()
+    drawn = Image.fromarray(drawing(number))
+    drawn.resize((96, 96), Image.Resampling.NEAREST).save(file, "PNG")
+    return file.getvalue()

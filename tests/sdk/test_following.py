@@ -36,7 +36,7 @@ from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
 from pocketlens.sync.session import SyncReport
 from pocketlens.sync.transports import AtHand, MemoryTransport
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_a_store_that_came_with_the_app_follows_while_it_is_open(
     named = {"server": str(server.public), "root": server.root, "start_from": app}
     with pytest.raises(TransportError):
         install(device, transport=Away(), clock=lambda: server.now, **named)
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=44))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=44))
     server.publish()
 
     with Lens.open(device) as lens:
@@ -216,7 +216,7 @@ def test_the_log_of_a_store_that_stays_open_is_emptied_when_it_is_long(
     sizes = []
     with Lens.open(store) as lens, Lens.open(store) as other:
         for stock in range(30):
-            apply(server.catalogue.history, PatchOffer("sku-3", stock=stock))
+            apply(server.catalogue.history, PatchProduct("sku-3", stock=stock))
             server.publish()
             following.update(store, clock=lambda: server.now)
             for each in (lens, other, lens):
@@ -319,7 +319,7 @@ def test_a_store_is_watched_at_random_times_and_seldom_after_failures(
     def wait(seconds: float) -> bool:
         waits.append(seconds)
         if len(waits) == 1:
-            apply(server.catalogue.history, PatchOffer("sku-3", stock=44))
+            apply(server.catalogue.history, PatchProduct("sku-3", stock=44))
             server.publish()
         if len(waits) == 2:
             server.public.rename(tmp_path / "gone")

@@ -1,7 +1,7 @@
 """One change that a backend asks for -> the values of a catalogue.
 
     apply(history, PutProduct(product))
-    apply(history, PatchOffer("mug", stock=3))
+    apply(history, PatchProduct("mug", stock=3))
 
 An operation says what shall be, so that the same one twice changes nothing the second time. An
 image without products is deleted with the last of them; deleting what is not there is no error.
@@ -11,14 +11,15 @@ image without products is deleted with the last of them; deleting what is not th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from pocketlens.errors import InvalidOperation
 from pocketlens.formats import parts
-from pocketlens.formats.parts import ImagePart, OfferPart
+from pocketlens.formats.parts import ImagePart, OfferPart, ProductPart
 from pocketlens.products import Image, Price, Product
 from pocketlens.store.rows import offer_part, product_part
+from pocketlens_server.catalogue.currencies import CURRENCIES, unknown_currency
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History
 
 MAX_TEXT_BYTES = 8192  # of a title, a url, a category, or a name or value of an attribute
@@ -34,12 +35,19 @@ class PutProduct:
 
 
 @dataclass(frozen=True, slots=True)
-class PatchOffer:
-    """Price or stock of a product that is there; None leaves what there is."""
+class PatchProduct:
+    """Some of a product that is there; None leaves what there is.
+
+    Attributes:
+        product_id: Of the product.
+        price, stock: As they shall be.
+        attributes: By name; those with None are removed, those not named stay.
+    """
 
     product_id: str
     price: Price | None = None
     stock: int | None = None
+    attributes: Mapping[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +63,13 @@ class PutImage:
 
     Attributes:
         image: Its id and url.
-        picture_sha256: Of its picture, 32 bytes.
+        picture_sha256: Of its picture, 32 bytes; b"" for a client that sends the picture with it.
         product_ids: Of the products that it shows, one or more, which are there.
     """
 
     image: Image
-    picture_sha256: bytes
-    product_ids: Sequence[str]
+    picture_sha256: bytes = b""
+    product_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +79,14 @@ class DeleteImage:
     image_id: str
 
 
-Operation = PutProduct | PatchOffer | DeleteProduct | PutImage | DeleteImage
+@dataclass(frozen=True, slots=True)
+class KeepImage:
+    """An image that stays as it is: a full feed names it so where its picture is not at hand."""
+
+    image_id: str
+
+
+Operation = PutProduct | PatchProduct | DeleteProduct | PutImage | DeleteImage | KeepImage
 
 
 def apply(history: History, operation: Operation) -> bool:
@@ -83,8 +98,8 @@ def apply(history: History, operation: Operation) -> bool:
     match operation:
         case PutProduct(product):
             return _put_product(history, product)
-        case PatchOffer():
-            return _patch_offer(history, operation)
+        case PatchProduct():
+            return _patch_product(history, operation)
         case DeleteProduct(product_id):
             return _delete_product(history, product_id)
         case PutImage():
@@ -92,9 +107,24 @@ def apply(history: History, operation: Operation) -> bool:
         case DeleteImage(image_id):
             key = history.known_key(IMAGE, image_id)
             return key is not None and _delete_image(history, key)
+        case KeepImage():
+            return False
 
 
 def _put_product(history: History, product: Product) -> bool:
+    _check_product(product)
+    key = history.key(PRODUCT, product.id)
+    is_new = history.put(PRODUCT, key, parts.encode(product_part(key, product)))
+    return history.put(OFFER, key, parts.encode(offer_part(key, product))) or is_new
+
+
+def _check_price(price: Price | None) -> None:
+    if price is not None and price.currency not in CURRENCIES:
+        raise InvalidOperation(unknown_currency(price.currency))
+
+
+def _check_product(product: Product) -> None:
+    _check_price(product.price)
     texts = [product.title, product.category, product.url]
     for name, value in product.attributes.items():
         texts += [name, value]
@@ -104,17 +134,14 @@ def _put_product(history: History, product: Product) -> bool:
             f"Expected {MAX_ATTRIBUTES} attributes at most. Received {len(product.attributes)} of "
             f"product {product.id!r}."
         )
-    key = history.key(PRODUCT, product.id)
-    is_new = history.put(PRODUCT, key, parts.encode(product_part(key, product)))
-    return history.put(OFFER, key, parts.encode(offer_part(key, product))) or is_new
 
 
-def _patch_offer(history: History, patch: PatchOffer) -> bool:
-    key = _key_of_product(history, patch.product_id)
-    data = history.value(OFFER, key)
-    offer = parts.decode(data) if data is not None else None
-    if not isinstance(offer, OfferPart):
+def _patch_product(history: History, patch: PatchProduct) -> bool:
+    key = history.known_key(PRODUCT, patch.product_id)
+    offer = None if key is None else offer_at(history, key)
+    if key is None or offer is None:
         raise _unknown(patch.product_id)
+    _check_price(patch.price)
     if patch.price is not None:
         offer = replace(
             offer, price_minor_units=patch.price.minor_units, currency=patch.price.currency
@@ -126,7 +153,32 @@ def _patch_offer(history: History, patch: PatchOffer) -> bool:
                 f"{patch.product_id!r}."
             )
         offer = replace(offer, stock=patch.stock)
-    return history.put(OFFER, key, parts.encode(offer))
+    is_new = bool(patch.attributes) and _patch_attributes(history, key, patch)
+    return history.put(OFFER, key, parts.encode(offer)) or is_new
+
+
+def _patch_attributes(history: History, key: int, patch: PatchProduct) -> bool:
+    part = product_at(history, key)
+    if part is None:
+        raise _unknown(patch.product_id)
+    wanted = {**part.attributes, **patch.attributes}
+    attributes = {name: value for name, value in wanted.items() if value is not None}
+    _check_product(Product(patch.product_id, attributes=attributes))
+    return history.put(PRODUCT, key, parts.encode(replace(part, attributes=attributes)))
+
+
+def product_at(history: History, key: int) -> ProductPart | None:
+    """The texts of a product with all that waits; None where it is not there."""
+    data = history.value(PRODUCT, key)
+    part = None if data is None else parts.decode(data)
+    return part if isinstance(part, ProductPart) else None
+
+
+def offer_at(history: History, key: int) -> OfferPart | None:
+    """Price and stock of a product with all that waits; None where it is not there."""
+    data = history.value(OFFER, key)
+    part = None if data is None else parts.decode(data)
+    return part if isinstance(part, OfferPart) else None
 
 
 def _delete_product(history: History, product_id: str) -> bool:
@@ -148,6 +200,25 @@ def _delete_product(history: History, product_id: str) -> bool:
 
 
 def _put_image(history: History, put: PutImage) -> bool:
+    return show(history, put.image, put.picture_sha256, products_of(history, put))
+
+
+def show(
+    history: History, image: Image, picture_sha256: bytes, product_keys: Sequence[int]
+) -> bool:
+    """Lets an image show products, by their keys, ascending, which are there."""
+    key = history.key(IMAGE, image.id)
+    part = ImagePart(key, image.id, image.url, tuple(product_keys), picture_sha256)
+    return _write_image(history, part)
+
+
+def products_of(history: History, put: PutImage) -> tuple[int, ...]:
+    """Keys of the products of an image that could be put now, ascending.
+
+    Raises:
+        InvalidOperation: It cannot: its url is too long, it shows too many products or none, or one
+            that is not there.
+    """
     _check_texts(f"image {put.image.id!r}", [put.image.url])
     count = len(set(put.product_ids))
     if not 1 <= count <= MAX_PRODUCTS:
@@ -155,10 +226,7 @@ def _put_image(history: History, put: PutImage) -> bool:
             f"Expected 1 to {MAX_PRODUCTS} products of an image. Received {count} of image "
             f"{put.image.id!r}."
         )
-    keys = sorted({_key_of_product(history, each) for each in put.product_ids})
-    key = history.key(IMAGE, put.image.id)
-    part = ImagePart(key, put.image.id, put.image.url, tuple(keys), put.picture_sha256)
-    return _write_image(history, part)
+    return tuple(sorted({_key_of_product(history, each) for each in put.product_ids}))
 
 
 def _write_image(history: History, part: ImagePart) -> bool:

@@ -1,41 +1,36 @@
-"""An image list on this machine -> a catalogue: pictures kept and embedded, then its operations.
+"""An image list -> a catalogue, here or behind an address: its products, then its images.
 
-    report = push(folder, Path("catalogue.csv"))
+    report = push(LocalTarget(folder, clock=clock), Path("catalogue.csv"))
 
-Pictures come first, each kept and embedded once, so that a push that was cut off goes on; the
-operations follow in one transaction.
+What is there already and the same costs nothing, so that a push which was cut off goes on when it
+is called again.
 """
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from pocketlens import image_lists
-from pocketlens.durable_files import translated, write_file
-from pocketlens.errors import PictureError, ServerError
-from pocketlens.image_lists import Entry, ImageList, Problem
-from pocketlens.query.embedder import Embedder
-from pocketlens_server.catalogue.embedding import embedded
-from pocketlens_server.catalogue.operations import (
-    DeleteImage,
-    DeleteProduct,
-    Operation,
-    PutImage,
-    PutProduct,
-    apply,
+from pocketlens.errors import (
+    InvalidOperation,
+    MissingExtraError,
+    PictureError,
+    PocketLensError,
 )
-from pocketlens_server.folders import CatalogueFolder
-from pocketlens_server.storage.history import IMAGE, PRODUCT, History
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
+from pocketlens.image_lists import Entry, Problem
+from pocketlens_server.catalogue import vision_lists
+from pocketlens_server.catalogue.missing import Progress
+from pocketlens_server.catalogue.operations import KeepImage, Operation, PutImage, PutProduct
+from pocketlens_server.catalogue.pictures import check_size
+from pocketlens_server.catalogue.results import Outcome, Result
+from pocketlens_server.catalogue.targets import Change, Target
+from pocketlens_server.catalogue.vision_lists import Listed
+from pocketlens_server.storage.jobs import Job
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,162 +39,125 @@ class PushReport:
 
     Attributes:
         products, images: Of the list.
-        changed: Operations that changed anything.
+        changed: Products and images that are not as they were.
+        deleted: Products and images that the list does not name, with `replace`.
         embedded: Pictures that were not known before.
-        problems: Lines and pictures that were left out or ignored.
+        left_out: Products and images of the list that are not in the catalogue now as it says.
+        job: Number of the job.
+        problems: Lines, products and pictures that were left out or ignored, each with its reason.
     """
 
     products: int
     images: int
     changed: int
+    deleted: int
     embedded: int
+    left_out: int
+    job: int
     problems: tuple[Problem, ...]
 
 
 def push(
-    folder: CatalogueFolder,
+    target: Target,
     image_list: Path,
     *,
+    pictures: Path | None = None,
     replace: bool = False,
+    lost_share: float | None = None,
     progress: Progress = lambda stage, done, total: None,
 ) -> PushReport:
     """Puts the products and images of a list.
 
     Args:
-        folder: Of the catalogue, which has a model.
-        image_list: CSV or folder, see `pocketlens.image_lists`.
+        target: Where to.
+        image_list: CSV or folder, see `pocketlens.image_lists`, or a CSV of Vision Product Search.
+        pictures: Folder of the pictures of the latter; that of the CSV if None.
         replace: Whether what the list does not name is deleted.
-        progress: Called with "reading", "embedding" or "changing", done and total.
+        lost_share: With `replace`, of products and of images, that may be deleted; None for what
+            the catalogue's settings say.
+        progress: Called with "sending" or "embedding", done and total.
 
     Raises:
         ImageListError: The list is wrong.
-        ServerError: The catalogue has no model yet, or another process is changing it.
-        InvalidOperation: A text of the list is beyond its limit; nothing has changed.
+        ServerError: The catalogue has no model yet, is being changed by another, or would lose more
+            than `lost_share`.
         StoreFull: The disk has no room; the same push goes on when it has.
     """
-    listed = image_lists.read(image_list)
-    named = image_lists.read(image_list, need_files=False) if replace else listed
-    problems = list(listed.problems)
-    kept = _keep(folder, listed, problems, progress)
-    new, unreadable = embed_missing(folder, kept.values(), progress=progress)
-    good: list[Entry] = []
-    for entry in listed.entries:
-        if entry.image.id not in kept:
-            continue
-        error = unreadable.get(kept[entry.image.id])
-        if error is None:
-            good.append(entry)
-        else:
-            text = f"{entry.path}: {error} The image is left out."
-            problems.append(Problem(entry.line, "image", text))
-    changed = 0
-    with folder.changing() as tables:
-        wanted = list(_operations(listed, good, kept))
-        if replace:
-            wanted += _deletions(tables.history, named)
-        for number, operation in enumerate(wanted):
-            changed += apply(tables.history, operation)
-            if number % 1000 == 0:
-                progress("changing", number, len(wanted))
-        progress("changing", len(wanted), len(wanted))
-    return PushReport(len(listed.products), len(good), changed, new, tuple(problems))
-
-
-def embed_missing(
-    folder: CatalogueFolder,
-    pictures: Iterable[bytes],
-    *,
-    progress: Progress = lambda stage, done, total: None,
-) -> tuple[int, dict[bytes, PictureError]]:
-    """Embeds pictures that are kept by every bundle of the catalogue that has not.
-
-    Returns:
-        How many were embedded, and why others are no pictures.
-
-    Raises:
-        ServerError: The catalogue has no model yet.
-    """
-    wanted = list(dict.fromkeys(pictures))
-    with folder.reading() as tables:
-        bundles = tables.vectors.bundles()
-        missing = {number: tables.vectors.without_embedding(number, wanted) for number in bundles}
-    if not bundles:
-        raise ServerError("Expected a model. Add one: pocketlens-server model add SHOP.tflite")
-    total, done = sum(map(len, missing.values())), 0
-    unreadable: dict[bytes, PictureError] = {}
-    for number, sha256 in bundles.items():
-        if not missing[number]:
-            continue
-        files = {picture: folder.picture(picture) for picture in missing[number]}
-        with Embedder.open(folder.bundle(sha256), expected_sha256=sha256) as embedder:
-            for batch in embedded(embedder, files):
-                with folder.changing() as tables:
-                    tables.vectors.put_embeddings(number, batch.embeddings)
-                unreadable |= batch.unreadable
-                done += len(batch.embeddings) + len(batch.unreadable)
-                progress("embedding", done, total)
-    return done - len(unreadable), unreadable
-
-
-def unreadable_pictures(
-    folder: CatalogueFolder, unreadable: Mapping[bytes, PictureError]
-) -> ServerError:
-    """The error that pictures which images show cannot be embedded."""
-    picture, error = next(iter(unreadable.items()))
-    return ServerError(
-        f"{len(unreadable)} pictures of the catalogue cannot be embedded, such as "
-        f"{folder.picture(picture)}: {error} Push their images again, with pictures that can be "
-        "read, or delete them; then try again."
-    )
-
-
-def _keep(
-    folder: CatalogueFolder, listed: ImageList, problems: list[Problem], progress: Progress
-) -> Mapping[str, bytes]:
-    """Copies pictures that are new; the SHA-256 of each image's that can be read, by its id."""
-    kept: dict[str, bytes] = {}
-    for number, entry in enumerate(listed.entries):
-        try:
-            data = entry.path.read_bytes()
-        except OSError as exc:
-            text = f"{entry.path} cannot be read: {exc.strerror}. The image is left out."
-            problems.append(Problem(entry.line, "image", text))
-        else:
-            kept[entry.image.id] = _kept(folder, data)
-        progress("reading", number + 1, len(listed.entries))
-    return kept
-
-
-def _kept(folder: CatalogueFolder, picture: bytes) -> bytes:
-    """The SHA-256 of a picture, which is in the folder afterwards."""
-    digest = hashlib.sha256(picture).digest()
-    place = folder.picture(digest)
+    listed = vision_lists.read_any(image_list, pictures=pictures)
+    pushing = _Pushing(listed, names_all=replace)
+    total, deleted = len(listed.images.products) + len(listed.images.entries), 0
+    job = target.open(is_full_feed=replace, expected=total)
     try:
-        with suppress(FileNotFoundError):
-            os.utime(place)  # so that it is not collected before an image names it
-            return digest
-        place.parent.mkdir(exist_ok=True)
-    except OSError as exc:
-        raise translated(exc, place) from exc
-    write_file(place, picture)
-    return digest
+        for done, (change, outcome) in enumerate(target.send(job, pushing.changes())):
+            pushing.take(change, outcome)
+            progress("sending", done + 1, total)
+        if replace:
+            vanished = target.replace(job, lost_share=lost_share)
+            deleted = vanished.products + vanished.images
+    except (KeyboardInterrupt, PocketLensError):
+        with suppress(PocketLensError):  # the first error is the one to tell
+            target.cancel(job)
+        raise
+    ended = target.finish(job, progress=progress)
+    for letter in target.dead_letters(ended):
+        pushing.leave_out(PutImage(letter.image, letter.picture, ()), letter.reason)
+    return pushing.report(ended, deleted)
 
 
-def _operations(
-    listed: ImageList, good: list[Entry], kept: Mapping[str, bytes]
-) -> Iterator[Operation]:
-    for product in listed.products.values():
-        yield PutProduct(product)
-    for entry in good:
-        yield PutImage(entry.image, kept[entry.image.id], entry.product_ids)
+class _Pushing:
+    """A list on its way."""
 
+    def __init__(self, listed: Listed, *, names_all: bool) -> None:
+        self._listed, self._names_all = listed, names_all
+        self._problems = list(listed.images.problems)
+        entries = {each.image.id: each for each in listed.images.entries}
+        self._lines: Mapping[str, Entry] = entries
+        self._left_out: Counter[str] = Counter()
 
-def _deletions(history: History, named: ImageList) -> Iterator[Operation]:
-    """Of what the list does not name; a picture that is missing or damaged deletes nothing."""
-    images, products = {entry.image.id for entry in named.entries}, set(named.products)
-    for id_ in history.ids(IMAGE):
-        if id_ not in images:
-            yield DeleteImage(id_)
-    for id_ in history.ids(PRODUCT):
-        if id_ not in products:
-            yield DeleteProduct(id_)
+    def changes(self) -> Iterator[Change]:
+        """Products, then images; in a full feed one whose picture is not at hand stays as it is."""
+        for product in self._listed.images.products.values():
+            yield Change(PutProduct(product))
+        for entry in self._listed.images.entries:
+            put = PutImage(entry.image, b"", entry.product_ids)
+            try:
+                picture = self._listed.picture(entry)
+                check_size(len(picture))
+            except OSError as exc:
+                self.leave_out(put, f"It cannot be read: {exc.strerror}.")
+            except (InvalidOperation, PictureError, MissingExtraError) as exc:
+                self.leave_out(put, str(exc))
+            else:
+                yield Change(put, picture)
+                continue
+            if self._names_all:
+                yield Change(KeepImage(entry.image.id))
+
+    def take(self, change: Change, outcome: Outcome) -> None:
+        """What became of a change."""
+        if outcome.result is Result.REFUSED:
+            self.leave_out(change.operation, outcome.reason)
+
+    def leave_out(self, operation: Operation, reason: str) -> None:
+        """Says why something of the list is not in the catalogue as it says."""
+        if isinstance(operation, PutImage):
+            entry = self._lines[operation.image.id]
+            self._left_out["images"] += 1
+            text = f"{entry.path}: {reason} The image is left out."
+            self._problems.append(Problem(entry.line, "image", text))
+        else:
+            self._left_out["products"] += 1
+            self._problems.append(Problem(None, None, f"{reason} The product is left out."))
+
+    def report(self, job: Job, deleted: int) -> PushReport:
+        """All of it, once the job has ended."""
+        return PushReport(
+            products=len(self._listed.images.products) - self._left_out["products"],
+            images=len(self._listed.images.entries) - self._left_out["images"],
+            changed=job.counters.applied,
+            deleted=deleted,
+            embedded=job.counters.embedded,
+            left_out=self._left_out.total(),
+            job=job.number,
+            problems=tuple(self._problems),
+        )

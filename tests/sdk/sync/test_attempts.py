@@ -13,7 +13,7 @@ from tests.making.servers import Server
 from pocketlens.errors import StoreCorrupt
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 
 
 class RottingDisk:
@@ -38,7 +38,7 @@ class RottingDisk:
 @pytest.fixture
 def server(server: Server, store: Path) -> Server:
     """A version ahead of the store."""
-    apply(server.catalogue.history, PatchOffer("sku-4", stock=44))
+    apply(server.catalogue.history, PatchProduct("sku-4", stock=44))
     server.publish()
     return server
 

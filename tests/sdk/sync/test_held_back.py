@@ -33,7 +33,7 @@ from pocketlens.sync.observed import Observed
 from pocketlens.sync.planner import Action
 from pocketlens.sync.session import SyncReport
 from pocketlens.sync.transports import FolderTransport, Transport
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 from pocketlens_server.publishing import keeping, keys, rekeying
 
 A_DAY = timedelta(days=1)
@@ -54,7 +54,7 @@ def new_model(server: Server, *, is_broken: bool = False) -> None:
 
 def new_stock(server: Server, stock: int) -> Manifest:
     """The newest manifest."""
-    apply(server.catalogue.history, PatchOffer("sku-4", stock=stock))
+    apply(server.catalogue.history, PatchProduct("sku-4", stock=stock))
     return server.publish().manifests[-1]
 
 

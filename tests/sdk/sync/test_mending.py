@@ -20,7 +20,7 @@ from pocketlens.store import installs, marks
 from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 
 
 def spoil(store: Path) -> None:
@@ -57,7 +57,7 @@ def test_a_damaged_bundle_is_fetched_alone(server: Server, store: Path, damage: 
 def test_a_delta_brings_a_damaged_bundle_with_it(server: Server, store: Path) -> None:
     size = bundle(store).stat().st_size
     bundle(store).write_bytes(b"rot")
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=4))
     server.publish()
 
     report = sync(server, store)

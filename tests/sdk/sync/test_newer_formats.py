@@ -15,13 +15,13 @@ from pocketlens.formats.manifest import FORMAT
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
 from pocketlens_protos.v1 import manifest_pb2
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 from pocketlens_server.publishing import signing
 
 
 def publish(server: Server, *, is_newer: bool = False) -> None:
     """A version of another stock; a newer PocketLens would sign a format that is not known yet."""
-    apply(server.catalogue.history, PatchOffer("sku-4", stock=44))
+    apply(server.catalogue.history, PatchProduct("sku-4", stock=44))
     server.publish()
     if is_newer:
         signed = {}

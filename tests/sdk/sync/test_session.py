@@ -34,7 +34,7 @@ from pocketlens.sync import session
 from pocketlens.sync.planner import Action
 from pocketlens.sync.session import SyncReport
 from pocketlens.sync.transports import FolderTransport
-from pocketlens_server.catalogue.operations import DeleteProduct, PatchOffer, apply
+from pocketlens_server.catalogue.operations import DeleteProduct, PatchProduct, apply
 
 
 @pytest.fixture(scope="module")
@@ -84,7 +84,7 @@ def test_a_store_that_was_away_for_long_takes_one_delta(server: Server, tmp_path
     store = tmp_path / "store"
     sync(server, store)
     for stock in range(9):
-        apply(server.catalogue.history, PatchOffer("sku-3", stock=stock))
+        apply(server.catalogue.history, PatchProduct("sku-3", stock=stock))
         (manifest,) = server.publish().manifests
 
     report = sync(server, store)
@@ -125,7 +125,7 @@ def test_a_plan_says_what_a_sync_would_cost_and_changes_nothing(
 
     assert plan == done
     assert plan.fetched_bytes > 1000
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=4))
     server.publish()
     before = files_of(store)
     plan = sync(server, store, only_plan=True)
@@ -200,7 +200,7 @@ def test_changed_pieces_leave_the_store_as_it_was(
 ) -> None:
     store = tmp_path / "store"
     sync(server, store)
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=4))
     server.publish()
     before = state_of(store)
 
@@ -221,7 +221,7 @@ def test_a_metered_network_is_spared(server: Server, tmp_path: Path) -> None:
         sync(server, store, options=SyncOptions(max_bytes=10))
 
     sync(server, store)
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=4))
     server.publish()
     with pytest.raises(MeteredRefused, match="0 are allowed"):
         sync(server, store, options=SyncOptions(is_metered=True, max_bytes=0))
@@ -259,7 +259,7 @@ def test_other_stores_and_catalogues_are_not_touched(
 def test_a_server_that_is_older_than_the_store_is_told(server: Server, tmp_path: Path) -> None:
     store = tmp_path / "store"
     shutil.copytree(server.public, tmp_path / "backup")
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=4))
     server.publish()
     sync(server, store)
     before = state_of(store)

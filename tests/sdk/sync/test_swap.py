@@ -22,7 +22,7 @@ from pocketlens.store.marks import Trial
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_three_starts_that_die_undo_the_swap_until_a_newer_version(
     assert report.held_back is not None
     assert "3 processes" in report.held_back.reason
     assert answer(server, store) == 2
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=4))
     server.now += timedelta(days=1)
     server.publish()
     assert sync(server, store).action is Action.INSTALL
@@ -183,7 +183,7 @@ def test_a_newer_version_of_the_install_on_trial_begins_its_trial_anew(
     sync(server, store)
     for _ in range(2):
         started(store, "dies")
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=4))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=4))
     server.publish()
 
     assert sync(server, store).action is Action.DELTA

@@ -26,7 +26,7 @@ from pocketlens.sync.credentials import Credentials
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.http_transport import HttpTransport
 from pocketlens.sync.transports import AtHand, FolderTransport, MemoryTransport, Transport
-from pocketlens_server.server import Settings
+from pocketlens_server.config import ServerConfig, Tls
 from pocketlens_server.storage.blobs import describe
 
 NEW = AtHand(b"", 0, {}, b"")
@@ -55,7 +55,7 @@ def transports(
     server: Server, certificates: Certificates
 ) -> Iterator[dict[str, Callable[[], Transport]]]:
     disk = server.public.parent.parent / "disk"
-    tls = Settings(certificate=certificates.certificate, key=certificates.key)
+    tls = ServerConfig(tls=Tls(certificates.certificate, certificates.key))
     trusted = Credentials(certificates.ca.read_bytes(), TOKEN)
     files = {
         str(path.relative_to(server.public)): path.read_bytes()
@@ -125,7 +125,7 @@ def test_a_server_of_another_authority_is_not_trusted(
     server: Server, certificates: Certificates, tmp_path: Path
 ) -> None:
     others = Credentials(make_certificates(tmp_path / "other").ca.read_bytes(), TOKEN)
-    tls = Settings(certificate=certificates.certificate, key=certificates.key)
+    tls = ServerConfig(tls=Tls(certificates.certificate, certificates.key))
     with serving(server.public.parent.parent / "disk", tls) as address:
         for transport in (
             HttpTransport(address.http, credentials=others),
@@ -146,7 +146,7 @@ def test_who_asks_a_server_with_tls_in_the_clear_is_told_how(
     server: Server, certificates: Certificates
 ) -> None:
     disk = server.public.parent.parent / "disk"
-    tls = Settings(certificate=certificates.certificate, key=certificates.key)
+    tls = ServerConfig(tls=Tls(certificates.certificate, certificates.key))
     with serving(disk, tls) as encrypted:
         transport = GrpcTransport(encrypted.grpc, "main")
         with pytest.raises(ServerUnavailable, match="--ca"):

@@ -19,7 +19,7 @@ from pocketlens_server.catalogue.operations import (
     DeleteImage,
     DeleteProduct,
     Operation,
-    PatchOffer,
+    PatchProduct,
     PutImage,
     PutProduct,
     apply,
@@ -60,11 +60,11 @@ def test_a_product_has_texts_and_an_offer(history: History) -> None:
 def test_a_patch_leaves_what_it_does_not_name(history: History) -> None:
     apply(history, PutProduct(mug()))
 
-    assert apply(history, PatchOffer("mug", stock=0))
+    assert apply(history, PatchProduct("mug", stock=0))
     assert parts_of(history, OFFER) == {1: parts.OfferPart(1, 1250, "EUR", 0)}
-    assert apply(history, PatchOffer("mug", price=Price.from_decimal(Decimal("9.99"), "USD")))
+    assert apply(history, PatchProduct("mug", price=Price.from_decimal(Decimal("9.99"), "USD")))
     assert parts_of(history, OFFER) == {1: parts.OfferPart(1, 999, "USD", 0)}
-    assert not apply(history, PatchOffer("mug"))
+    assert not apply(history, PatchProduct("mug"))
 
 
 def test_an_image_goes_with_the_last_of_its_products(history: History) -> None:
@@ -99,8 +99,8 @@ def test_an_id_that_comes_back_has_its_key_again(history: History) -> None:
 @pytest.mark.parametrize(
     ("operation", "says"),
     [
-        (PatchOffer("cup", stock=1), "There is no product 'cup'"),
-        (PatchOffer("mug", stock=-1), "stock of 0 or more"),
+        (PatchProduct("cup", stock=1), "There is no product 'cup'"),
+        (PatchProduct("mug", stock=-1), "stock of 0 or more"),
         (PutImage(Image("i"), PICTURE, ["cup"]), "There is no product 'cup'"),
         (PutImage(Image("i"), PICTURE, []), "1 to 1000 products"),
         (PutImage(Image("i", "x" * 8193), PICTURE, ["mug"]), "8,192 bytes at most. Received 8,193"),
@@ -128,7 +128,7 @@ def test_what_cannot_be_is_told_and_changes_nothing(
 IDS = st.sampled_from("abcd")
 OPERATIONS = st.one_of(
     st.builds(PutProduct, st.builds(Product, IDS, st.sampled_from(["", "x"]))),
-    st.builds(PatchOffer, IDS, stock=st.integers(0, 2)),
+    st.builds(PatchProduct, IDS, stock=st.integers(0, 2)),
     st.builds(DeleteProduct, IDS),
     st.builds(
         PutImage, st.builds(Image, IDS), st.just(PICTURE), st.lists(IDS, min_size=1, max_size=3)

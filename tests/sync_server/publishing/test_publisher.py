@@ -25,7 +25,7 @@ from pocketlens.store.facts import Origin, StoreFacts
 from pocketlens.store.verification import verify
 from pocketlens_server.catalogue.operations import (
     DeleteProduct,
-    PatchOffer,
+    PatchProduct,
     apply,
 )
 from pocketlens_server.publishing import states
@@ -143,7 +143,7 @@ def test_a_delta_that_leads_elsewhere_is_not_published(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.publish()
-    apply(server.catalogue.history, PatchOffer("sku-1", stock=77))
+    apply(server.catalogue.history, PatchProduct("sku-1", stock=77))
     monkeypatch.setattr(states, "replayed", lambda *_, **__: states.NOTHING)
 
     with pytest.raises(StateMismatch, match="leads to another state"):

@@ -1,0 +1,277 @@
+"""A catalogue that is being served: operations of all streams in, and pictures embedded.
+
+    live = LiveCatalogue(folder, clock=clock, decoders=decoders)
+    live.start()
+    outcome = await live.submitted(stream, arrived)
+
+Streams take turns: a batch takes some operations of each, so that nobody waits for the thousands
+of another. What changes tables quickly, what takes long, what embeds and what asks have threads of
+their own.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import Counter, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from datetime import datetime
+from typing import TypeVar
+
+import prometheus_client
+
+from pocketlens.errors import PocketLensError, ServerUnavailable
+from pocketlens_server.catalogue.batches import Arrived, Refused
+from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.embedders import Embedders
+from pocketlens_server.catalogue.ingest import Ingest
+from pocketlens_server.catalogue.results import Outcome, Result
+from pocketlens_server.catalogue.settling import settle
+from pocketlens_server.folders import CatalogueFolder
+from pocketlens_server.storage.jobs import Job
+from pocketlens_server.storage.waiting_images import DeadLetter
+from pocketlens_server.telemetry import Telemetry
+
+logger = logging.getLogger(__name__)
+
+Value = TypeVar("Value")
+Queued = tuple[Arrived | Refused, "asyncio.Future[Outcome]"]
+
+# Operations a transaction: some 15 ms of work, beside which its fsync is small. With four times as
+# many all together are a sixth faster, and who sends one waits three times as long (ingest.py of
+# the benchmarks).
+BATCH = 128
+TURN = 8  # of one stream in a batch, while others wait
+_BUSY_SECONDS = 60  # that a command beside the server may write for
+_LOOK_SECONDS = 5  # between looks at what another process has brought
+_RETRY_SECONDS = 30  # after embedding failed
+
+
+class LiveCatalogue:
+    """One catalogue of a server that runs; used from one loop.
+
+    Attributes:
+        folder: Of the catalogue, where writing takes turns.
+        ingest: The way into it.
+        applied: Operations that changed anything since it runs.
+    """
+
+    def __init__(
+        self,
+        folder: CatalogueFolder,
+        *,
+        clock: Callable[[], datetime],
+        decoders: Decoders,
+        telemetry: Telemetry,
+    ) -> None:
+        """Takes a catalogue's folder; `start` begins.
+
+        Args:
+            folder: Of the catalogue.
+            clock: For jobs and dead letters.
+            decoders: Of the whole server.
+            telemetry: What happens is counted there.
+        """
+        self.folder = folder.keeping(busy_seconds=_BUSY_SECONDS)
+        self.ingest = Ingest(self.folder, clock=clock)
+        self.applied = 0
+        self._clock, self._decoders, self._telemetry = clock, decoders, telemetry
+        self._embedders = Embedders(self.folder)
+        self._streams: dict[object, deque[Queued]] = {}
+        self._has_come, self._may_embed = asyncio.Event(), asyncio.Event()
+        self._changed = asyncio.Condition()
+        self._threads = {
+            kind: ThreadPoolExecutor(count, f"{kind}-{folder.name}")
+            for kind, count in (("write", 1), ("publish", 1), ("embed", 1), ("keep", 2), ("ask", 2))
+        }
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begins to write and to embed."""
+        self._tasks = [asyncio.create_task(self._write()), asyncio.create_task(self._embed())]
+
+    async def stop(self) -> None:
+        """Ends, once every operation that was taken is answered."""
+        while any(not task.done() for task in self._tasks[:1]) and self._has_come.is_set():
+            await asyncio.sleep(0.01)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for threads in self._threads.values():
+            await asyncio.to_thread(threads.shutdown)
+        self._embedders.close()
+        if self.folder.kept is not None:
+            await asyncio.to_thread(self.folder.kept.close)
+
+    def submitted(self, stream: object, arrived: Arrived | Refused) -> asyncio.Future[Outcome]:
+        """What becomes of an operation, once it is on disk.
+
+        Args:
+            stream: Who sends it: operations of one are taken in the order of these calls.
+            arrived: The operation.
+
+        Returns:
+            That raises ServerError or StoreFull where nothing of its batch was changed; the same
+            may be sent again.
+        """
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._streams.setdefault(stream, deque()).append((arrived, future))
+        self._has_come.set()
+        return future
+
+    async def change(self, work: Callable[[], Value]) -> Value:
+        """Runs what changes tables and is soon done."""
+        return await self._run("write", work)
+
+    async def publish(self, work: Callable[[], Value]) -> Value:
+        """Runs what changes tables and may take long; one such at a time."""
+        with self._telemetry.publish_seconds.labels(catalogue=self.folder.name).time():
+            return await self._run("publish", work)
+
+    async def keep(self, work: Callable[[], Value]) -> Value:
+        """Runs what writes files of pictures."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads["keep"], work)
+
+    async def ask(self, work: Callable[[], Value]) -> Value:
+        """Runs what only reads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads["ask"], work)
+
+    async def wait_for(self, number: int, *, seconds: float) -> Job:
+        """A job once it has ended, or as it is after so many seconds.
+
+        Raises:
+            NotFound: There is none of that number.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while True:
+            job = await self.ask(lambda: self.job(number))
+            left = until - loop.time()
+            if job.has_ended or left <= 0:
+                return job
+            async with self._changed:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(min(left, _LOOK_SECONDS)):
+                        await self._changed.wait()
+
+    def job(self, number: int) -> Job:
+        """A job as it is.
+
+        Raises:
+            NotFound: There is none of that number.
+        """
+        with self.folder.reading() as tables:
+            return tables.jobs.get(number)
+
+    def jobs(self, *, limit: int, before: int) -> list[Job]:
+        """Jobs, newest first; see `Jobs.newest`."""
+        with self.folder.reading() as tables:
+            return tables.jobs.newest(limit=limit, before=before)
+
+    def dead_letters(self, *, limit: int, after: int) -> list[DeadLetter]:
+        """Dead letters, oldest first; see `DeadLetters.listed`."""
+        with self.folder.reading() as tables:
+            return tables.dead_letters.listed(limit=limit, after=after)
+
+    def embed_soon(self) -> None:
+        """Lets pictures that wait be looked at now."""
+        self._may_embed.set()
+
+    async def _run(self, kind: str, work: Callable[[], Value]) -> Value:
+        found = await asyncio.get_running_loop().run_in_executor(self._threads[kind], work)
+        await self._tell()
+        return found
+
+    async def _tell(self) -> None:
+        """Wakes those who wait for a job."""
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _write(self) -> None:
+        """Takes batches, for ever."""
+        while True:
+            await self._has_come.wait()
+            batch = self._next_batch()
+            if batch:
+                await self._take(batch)
+            else:
+                self._has_come.clear()
+
+    def _next_batch(self) -> list[Queued]:
+        """Some of what each stream has sent, round after round while there is room."""
+        batch: list[Queued] = []
+        while self._streams and len(batch) < BATCH:
+            for stream, queued in list(self._streams.items()):
+                if len(batch) == BATCH:
+                    break  # the others are first in the next
+                for _ in range(min(TURN, len(queued), BATCH - len(batch))):
+                    batch.append(queued.popleft())
+                del self._streams[stream]
+                if queued:
+                    self._streams[stream] = queued  # behind the others
+        return batch
+
+    async def _take(self, batch: list[Queued]) -> None:
+        arrived = [each for each, _ in batch]
+        try:
+            outcomes = await self.change(lambda: self.ingest.submit(arrived))
+        except PocketLensError as exc:
+            _fail(batch, exc)
+            return
+        except Exception:  # a bug: who waits must be told, and the others go on
+            logger.exception("ingest.failed catalogue=%s", self.folder.name)
+            _fail(batch, ServerUnavailable("The server failed. Send it again."))
+            return
+        for (_, future), outcome in zip(batch, outcomes, strict=True):
+            if not future.done():  # its caller may be gone
+                future.set_result(outcome)
+        results = Counter(each.result for each in outcomes if not each.is_repeated)
+        self.applied += results[Result.APPLIED]
+        for result, count in results.items():
+            self._counter(self._telemetry.operations, outcome=result.value).inc(count)
+        reused = sum(each.is_embedding_reused for each in outcomes)
+        self._counter(self._telemetry.embeddings, origin="reused").inc(reused)
+        if results[Result.WAITING]:
+            self.embed_soon()
+
+    async def _embed(self) -> None:
+        """Embeds what waits, for ever; what another process has brought too."""
+        while True:
+            self._may_embed.clear()
+            try:
+                pictures = await self._run("embed", self._settle)
+            except PocketLensError as exc:
+                logger.warning("embedding.failed catalogue=%s error=%s", self.folder.name, exc)
+                await asyncio.sleep(_RETRY_SECONDS)
+            except Exception:  # a bug: the next picture may do better
+                logger.exception("embedding.failed catalogue=%s", self.folder.name)
+                await asyncio.sleep(_RETRY_SECONDS)
+            else:
+                if not pictures:
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(_LOOK_SECONDS):
+                            await self._may_embed.wait()
+
+    def _settle(self) -> int:
+        settled = settle(
+            self.folder, clock=self._clock, decoders=self._decoders, embedders=self._embedders
+        )
+        self.applied += settled.images
+        self._counter(self._telemetry.embeddings, origin="made").inc(settled.embedded)
+        return settled.pictures
+
+    def _counter(
+        self, metric: prometheus_client.Counter, **labels: str
+    ) -> prometheus_client.Counter:
+        return metric.labels(catalogue=self.folder.name, **labels)
+
+
+def _fail(batch: list[Queued], error: PocketLensError) -> None:
+    for _, future in batch:
+        if not future.done():
+            future.set_exception(error)
+            future.exception()  # its caller may be gone, and then nobody looks at it

@@ -1,0 +1,44 @@
+"""What becomes of an operation, as a backend is told (PURE)."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Result(StrEnum):
+    """What became of an operation."""
+
+    APPLIED = "applied"
+    UNCHANGED = "unchanged"
+    SKIPPED = "skipped"
+    REFUSED = "refused"
+    WAITING = "waiting"
+    PICTURE_NEEDED = "picture_needed"
+
+
+# Answered for ever: what was refused, or asked for a picture, may be sent again under its id.
+LASTING = frozenset({Result.APPLIED, Result.UNCHANGED, Result.SKIPPED, Result.WAITING})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The answer to one operation.
+
+    Attributes:
+        request_id: Of the operation.
+        result: What became of it.
+        version: In which it will be visible; 0 where it waits, or never will.
+        reason: Why it was refused, or skipped; "" otherwise.
+        is_embedding_reused: Whether the picture had been embedded before.
+        is_repeated: Whether the same request was answered so before.
+    """
+
+    request_id: str
+    result: Result
+    version: int = 0
+    reason: str = ""
+    is_embedding_reused: bool = False
+    is_repeated: bool = False
