@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pocketlens.errors import ServerError
+from pocketlens_server.publishing.automatic import AutoPublish
 from pocketlens_server.publishing.gate_limits import GateLimits
 from pocketlens_server.publishing.keeping import Keeping
 
@@ -35,10 +36,12 @@ class Settings:
     Attributes:
         gates: From where on a version is held.
         keeping: What stays, and how long.
+        publishing: When the server publishes by itself.
     """
 
     gates: GateLimits = field(default_factory=GateLimits)
     keeping: Keeping = field(default_factory=Keeping)
+    publishing: AutoPublish = field(default_factory=AutoPublish)
 
 
 def read(folder: Path) -> Settings:

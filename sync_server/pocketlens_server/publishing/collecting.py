@@ -132,10 +132,11 @@ def _collect_pictures(folder: CatalogueFolder, tables: Tables, before: datetime)
     for path in (folder.folder / "bundles").iterdir():
         if path not in bundles and path.stat().st_mtime <= before.timestamp():
             path.unlink()
-    for path in (folder.folder / "pictures").glob("*/.*.tmp"):  # of a push that was killed
+    for path in (folder.folder / "pictures").glob("**/.*.tmp"):  # of who was killed
         if path.stat().st_mtime <= before.timestamp():
             path.unlink(missing_ok=True)
     shown = {picture_of(value) for value in tables.history.ever(IMAGE)}
+    shown |= tables.waiting.kept_pictures()
     kept = {bytes.fromhex(path.name) for path in (folder.folder / "pictures").glob("*/" + "?" * 64)}
     gone = []
     for picture in (tables.vectors.pictures() | kept) - shown:

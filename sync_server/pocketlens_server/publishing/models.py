@@ -1,6 +1,8 @@
 """Models of a catalogue: a bundle comes in, embeds every picture, and is signed.
 
-add_model(folder, Path("shop.tflite"), now=clock())
+    add_model(folder, Path("shop.tflite"), now=clock())
+
+That is a job, which `jobs list` shows; cut off, the same call goes on with it.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -15,12 +17,13 @@ from pathlib import Path
 from pocketlens.durable_files import write_file
 from pocketlens.errors import BundleError, ServerError
 from pocketlens.query.embedder import Embedder
-from pocketlens_server.catalogue.pushing import embed_missing, unreadable_pictures
+from pocketlens_server.catalogue.missing import embed_missing, unreadable_pictures
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import IMAGE
+from pocketlens_server.storage.jobs import Job, JobKind, Jobs, JobState
 
 Progress = Callable[[str, int, int], None]
 """Called with a stage, what is done of it, and what there is to do."""
@@ -72,12 +75,31 @@ def add_model(
             write_file(folder.bundle(sha256), data)
         blob = Blobs(folder.public / "blobs").put([data])
         tables.vectors.bundle(sha256)
-        pictures = [picture_of(value) for _, value in tables.history.values(IMAGE)]
-    _, unreadable = embed_missing(folder, pictures, progress=progress)
+        pictures = {picture_of(value) for _, value in tables.history.values(IMAGE)}
+        job = _job(tables.jobs, sha256.hex(), pictures=len(pictures), now=now)
+
+    def kept(stage: str, done: int, total: int) -> None:
+        with folder.changing() as tables:
+            tables.jobs.set_embedded(job.number, job.counters.expected - (total - done))
+        progress(stage, done, total)
+
+    _, unreadable = embed_missing(folder, pictures, progress=kept)
     if unreadable:
         raise unreadable_pictures(folder, unreadable)
-    with folder.changing():  # one signs at a time
+    with folder.changing() as tables:  # one signs at a time
+        tables.jobs.set_embedded(job.number, job.counters.expected)
+        tables.jobs.end(job.number, JobState.DONE, now=now)
         signers = keys.load(offline or [folder.offline_keys], [keys.MODELS])
         signers |= keys.load([folder.online_keys], keys.ONLINE)
         signing.add_model(folder.public, blob, signers, now=now)
     return sha256.hex()
+
+
+def _job(jobs: Jobs, sha256: str, *, pictures: int, now: datetime) -> Job:
+    """The job of a model, which an earlier call may have begun."""
+    caller = f"model {sha256}"
+    begun = [each for each in jobs.unended(JobKind.MODEL) if each.caller == caller]
+    if begun:
+        jobs.expect(begun[0].number, pictures)
+        return jobs.get(begun[0].number)
+    return jobs.open(JobKind.MODEL, caller=caller, now=now, expected=pictures)

@@ -68,6 +68,7 @@ def publish(
     kept: Keeping | None = None,
     rollout: int = WHOLE_ROLLOUT,
     begin_again: int | None = None,
+    above: int = 0,
 ) -> Published:
     """Makes a version of all that waits.
 
@@ -80,6 +81,7 @@ def publish(
         rollout: Of 65,536 devices, how many may take it.
         begin_again: Number of a bundle that begins another generation, with a scale that fits what
             there is now; None for none.
+        above: The version that it is above at least; see `History.publish`.
 
     Raises:
         CatalogError: There is no model, or no image yet, or the generation to begin is there.
@@ -102,7 +104,7 @@ def publish(
     if gates and inspection:
         found = inspection.of_waiting(to_begin)
         if any(each.gate is Gate.VECTORS for each in found):  # it cannot be placed
-            gates.hold(found, version=history.head + 1)
+            gates.hold(found, version=max(history.head, above) + 1)
     for generation in vectors.generations():
         facts = catalogue.bundles[generation.bundle].facts
         encoding.place_waiting(history, vectors, generation, facts)
@@ -112,10 +114,13 @@ def publish(
     if gates and inspection:
         for generation in vectors.generations():
             found += inspection.of_generation(generation, rng)
-        gates.hold(found, version=history.head + 1)
+        gates.hold(found, version=max(history.head, above) + 1)
         saturated = inspection.saturated_share(vectors.generations()[-1])
     base = history.head
-    version = history.publish(now)
+    version = history.publish(now, above=above)
+    for generation in vectors.generations():
+        if base < generation.listed_at < version:  # the number that would have come next
+            vectors.put_generation(replace(generation, listed_at=version))
     kept = kept or Keeping()
     keeping.name_the_day(vectors, now=now, days=kept.generation_days)
     keeping.prune(history, vectors, kept.versions)
@@ -292,7 +297,9 @@ def _published(
     vectors.put_state(number, version, after)
     work = _Work(catalogue, generation, version, now, after)
     oldest = vectors.oldest_state(number)
-    deltas = tuple(work.changes(each) for each in planner.bases(version, oldest))
+    # Between versions that are known there may be numbers of some that are lost.
+    bases = {catalogue.history.newest_until(each): None for each in planner.bases(version, oldest)}
+    deltas = tuple(work.changes(each) for each in bases)
     snapshot, relist = vectors.snapshot(number), vectors.relist(number)
     if snapshot is not None and generation.listed_at == version:
         snapshot, relist = None, work.relist()  # that snapshot's lists are of another codebook

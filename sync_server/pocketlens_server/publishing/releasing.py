@@ -10,14 +10,14 @@ signs it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
 import numpy as np
 
-from pocketlens.errors import ServerError
+from pocketlens.errors import Conflict, InvalidOperation, ServerError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.manifest import WHOLE_ROLLOUT, Manifest, decode, encode
 from pocketlens.store import database, installs, marks
@@ -25,13 +25,15 @@ from pocketlens.store.marks import Verified
 from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server import settings
-from pocketlens_server.catalogue.pushing import embed_missing, unreadable_pictures
+from pocketlens_server.catalogue.missing import embed_missing, unreadable_pictures
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import (
     collecting,
     keeping,
     keys,
     publisher,
+    raising,
+    restored,
     signing,
 )
 from pocketlens_server.publishing.collecting import Collected
@@ -77,18 +79,26 @@ class Terms:
             many as before where nothing waits.
         begin_again: Whether the newest bundle begins another generation, whatever waits.
         model: SHA-256 of the bundle that does so in place of the newest; None for that.
+        above: The highest version that was ever published, where this catalogue was restored from
+            a backup and lacks it; 0 where it lacks none; None where it was not restored.
+        parent: The version that is to be the newest so far; None for whatever it is.
+        offline: Folders of offline keys that are at hand: with `above`, where devices have seen
+            metadata of targets or models that is lost.
     """
 
     allowed: Collection[Gate] = ()
     rollout: float | None = None
     begin_again: bool = False
     model: bytes | None = None
+    above: int | None = None
+    offline: Sequence[Path] = ()
+    parent: int | None = None
 
     def __post_init__(self) -> None:
         if self.rollout is not None and not 0 < self.rollout <= 1:
-            raise ServerError(f"Expected a share above 0, 1 at most. Received {self.rollout}.")
+            raise InvalidOperation(f"Expected a share above 0, 1 at most. Received {self.rollout}.")
         if Gate.VECTORS in self.allowed:
-            raise ServerError(
+            raise InvalidOperation(
                 "What the gate 'vectors' holds cannot be placed, and so not be allowed. Push other "
                 "pictures, or delete the images."
             )
@@ -124,22 +134,28 @@ def publish(
     Raises:
         CatalogError: There is no model, or no image yet.
         PublishHeld: A gate holds it; nothing has changed.
-        ServerError: A key is missing, the root has expired, another process is writing, or fewer
-            devices than before would get what is published already.
+        Conflict: The newest version is not the parent that its terms name; nothing has changed.
+        ServerError: A key is missing, the root has expired, another process is writing, fewer
+            devices than before would get what is published already, or the catalogue was restored
+            and its terms do not say above what it publishes.
     """
     signing.check_root(folder.public, now)
     keys.load([folder.online_keys], keys.ONLINE)  # before anything changes
     terms = terms or Terms()
     chosen = settings.read(folder.folder)
     published = None
+    with folder.reading() as tables:
+        restored.check(folder, head=tables.history.head, above=terms.above)
     _embed_waiting(folder, terms.model)
     with folder.changing() as tables:
         if _not_embedded(folder, tables):
-            raise ServerError("Pictures came in while others were embedded. Publish again.")
+            raise Conflict("Pictures came in while others were embedded. Publish again.")
+        _check_parent(tables, terms.parent)
         collecting.collect(folder, tables, hours=chosen.keeping.file_hours, now=now)
         keeping.retire(tables.history, tables.vectors, now=now)
         opened = _catalogue(folder, tables)
         is_due = tables.history.head == 0 or terms.begin_again
+        is_due = is_due or tables.history.head < (terms.above or 0)
         if is_due or not _waiting(opened).is_nothing:
             published = publisher.publish(
                 opened,
@@ -149,10 +165,15 @@ def publish(
                 kept=chosen.keeping,
                 rollout=terms.rollout_devices or WHOLE_ROLLOUT,
                 begin_again=_bundle_of(opened, terms) if terms.begin_again else None,
+                above=terms.above or 0,
             )
         elif terms.rollout_devices is not None:
             _widen(tables, terms.rollout_devices, now)
+    if terms.above is not None:
+        _sign_above(folder, terms.offline, now)
     _sign(folder, now)
+    if terms.above is not None:
+        restored.forget(folder)
     return published
 
 
@@ -198,7 +219,7 @@ def _widen(tables: Tables, rollout: int, now: datetime) -> None:
     for id_, data in tables.vectors.manifests().items():
         manifest = decode(data)
         if rollout < manifest.rollout:
-            raise ServerError(
+            raise InvalidOperation(
                 f"Version {manifest.version} goes to {manifest.rollout / WHOLE_ROLLOUT:.2%} of "
                 f"devices already. Received {rollout / WHOLE_ROLLOUT:.2%}. What a device has "
                 "cannot be taken back: roll back and publish."
@@ -269,25 +290,46 @@ def _sign(folder: CatalogueFolder, now: datetime) -> bool:
         return True
 
 
-def roll_back(folder: CatalogueFolder, version: int) -> int:
+def _sign_above(folder: CatalogueFolder, offline: Sequence[Path], now: datetime) -> None:
+    """Lets the metadata that is visible be newer than any that a lost server signed."""
+    with folder.changing():  # one signs at a time
+        signers = keys.load([folder.online_keys], keys.ONLINE)
+        signers |= keys.load(offline, (keys.TARGETS, keys.MODELS))
+        raising.sign_above(folder.public, signers, now=now)
+
+
+def _check_parent(tables: Tables, parent: int | None) -> None:
+    head = tables.history.head
+    if parent is not None and parent != head:
+        raise Conflict(
+            f"Expected version {parent} to be the newest. It is {head}: look at what changed, and "
+            "say so again."
+        )
+
+
+def roll_back(folder: CatalogueFolder, version: int, *, parent: int | None = None) -> int:
     """Lets everything that held at an earlier version hold again; it waits to be published.
 
     Args:
         folder: Of the catalogue.
         version: That was published, and that history still knows.
+        parent: The version that is to be the newest so far; None for whatever it is.
 
     Returns:
         How many products, offers and images change.
 
     Raises:
+        Conflict: The newest version is not `parent`.
         ServerError: There is no such version any more, or never was.
     """
     with folder.changing() as tables:
+        _check_parent(tables, parent)
         history = tables.history
         generations = tables.vectors.generations()
         oldest = min((tables.vectors.oldest_state(each.number) for each in generations), default=0)
-        if not generations or not oldest <= version <= history.head:
-            raise ServerError(
+        is_known = history.is_known(version)  # some numbers may be those of lost ones
+        if not generations or not (oldest <= version <= history.head and is_known):
+            raise InvalidOperation(
                 f"Expected a version from {oldest} to {history.head}. Received {version}."
             )
         changed = sum(history.restore(kind, version) for kind in (PRODUCT, OFFER, IMAGE))

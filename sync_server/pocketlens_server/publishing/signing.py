@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from tuf.api.metadata import MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
@@ -30,6 +30,7 @@ from pocketlens.formats.manifest import Blob
 from pocketlens_server.publishing import metadata
 from pocketlens_server.publishing.keys import (
     MODELS,
+    OFFLINE,
     PUBLISHING,
     ROLES,
     ROOT,
@@ -207,6 +208,15 @@ def status(folder: Path) -> list[Signed]:
         )
         for role, holder in metadata.holders(folder).items()
     ]
+
+
+def warned_before(role: str) -> timedelta:
+    """How long before a role's metadata expires an operator is told.
+
+    60 days where only offline keys can sign again. The server signs the others again when a third
+    of a life, or a half, is over: it is late then.
+    """
+    return timedelta(days=60) if role in OFFLINE else LIFETIMES[role] / 3
 
 
 def refresh(folder: Path, signers: Signers, *, now: datetime) -> bool:

@@ -8,7 +8,6 @@ import os
 import shutil
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -19,8 +18,8 @@ from pocketlens.formats.manifest import WHOLE_ROLLOUT, decode
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens_server.catalogue import pushing
 from pocketlens_server.catalogue.pushing import push
+from pocketlens_server.catalogue.targets import LocalTarget
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.publishing import releasing, signing
 from pocketlens_server.publishing.releasing import Terms
@@ -226,25 +225,22 @@ def test_a_picture_that_is_missing_deletes_nothing_that_the_list_names(shop: Til
     (shop.folder / "7.png").unlink()
     (shop.folder / "6.png").write_bytes(b"no picture")
 
-    report = push(shop.catalogue, shop.folder / "list.csv", replace=True)
+    target = LocalTarget(shop.catalogue, clock=lambda: shop.now)
+    report = push(target, shop.folder / "list.csv", replace=True)
 
     assert len(report.problems) >= 2
     assert releasing.waiting(shop.catalogue).is_nothing
 
 
-def test_a_list_that_is_written_anew_meanwhile_deletes_nothing(
-    shop: TileShop, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    embed, path = pushing.embed_missing, shop.folder / "list.csv"
+def test_a_list_that_is_written_anew_meanwhile_deletes_nothing(shop: TileShop) -> None:
+    path = shop.folder / "list.csv"
 
-    def then_it_is_half_written(*arguments: Any, **options: Any) -> object:
-        found = embed(*arguments, **options)
-        path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
-        return found
+    def then_it_is_half_written(stage: str, done: int, total: int) -> None:
+        if (stage, done) == ("sending", 1):
+            path.write_text("".join(path.read_text().splitlines(keepends=True)[:4]))
 
-    monkeypatch.setattr(pushing, "embed_missing", then_it_is_half_written)
     shop.stock[20] = 1
-    shop.push()
+    shop.push(progress=then_it_is_half_written)
 
     with shop.catalogue.reading() as tables:
         assert len(tables.history.ids(PRODUCT)) == 9
