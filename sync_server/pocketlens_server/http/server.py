@@ -20,10 +20,11 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Protocol
 
 from pocketlens.errors import ServerError
 from pocketlens_server.http import messages
-from pocketlens_server.http.files import NEVER_KEPT, OpenFile, PublicFiles
+from pocketlens_server.http.files import NEVER_KEPT, OpenFile
 from pocketlens_server.http.messages import Refused, Request
 
 logger = logging.getLogger(__name__)
@@ -31,6 +32,17 @@ logger = logging.getLogger(__name__)
 _CHUNK_BYTES = 64 << 10
 _BACKLOG = 512
 _RETRY_SECONDS = 1  # after the system had no room for a connection
+
+
+class Files(Protocol):
+    """What is served; called in threads."""
+
+    def open(self, path: str) -> OpenFile:
+        """The file at a path.
+
+        Raises:
+            Refused: There is none, or not now.
+        """
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,11 +80,11 @@ def listening_on(host: str, port: int) -> socket.socket:
 
 
 class HttpServer:
-    """Answers GET and HEAD of public files."""
+    """Answers GET and HEAD of files."""
 
     def __init__(
         self,
-        files: PublicFiles,
+        files: Files,
         listening: socket.socket,
         *,
         tls: ssl.SSLContext | None,

@@ -1,0 +1,62 @@
+"""A server with more to do than it can does as much as before, and says no to the rest at once.
+
+The short form of benchmarks/faults/overload.py, whose bounds are for a machine that does nothing
+else: here other tests run beside.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import pytest
+from tests.making.busy_servers import OPEN, BusyServer, busy_server
+from tests.making.device_crowds import Crowd
+from tests.making.load import Load, Report
+
+PEAK_CALLERS = 128  # as many as a server lets wait
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyServer]:
+    with busy_server(tmp_path_factory.mktemp("server"), **OPEN) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def peak(server: BusyServer) -> Report:
+    """As much as it can do."""
+    full = partial(Load, server.port, callers=PEAK_CALLERS, connections=32)
+    full(seconds=0.5).run()  # what is loaded at first use
+    return full(seconds=1.5).run()
+
+
+def test_twice_as_much_as_a_server_can_do_takes_little_from_what_it_does(
+    server: BusyServer, peak: Report
+) -> None:
+    over = Load(server.port, seconds=3, rate=2 * peak.ok_a_second, connections=100).run()
+    after = Load(server.port, seconds=0.5, callers=4, connections=4).run()
+
+    assert over.sent > 1.8 * peak.ok_a_second * over.seconds
+    assert over.ok_a_second >= 0.7 * peak.ok_a_second
+    assert over.ok.p50_ms <= 3 * peak.ok.p50_ms
+    assert over.refused.count > 0
+    assert over.refused.p50_ms <= 20
+    assert (over.codes, over.unanswered) == ({}, 0)
+    assert after.ok.count == after.sent > 0
+    assert after.ok.p50_ms < peak.ok.p50_ms
+
+
+def test_devices_that_come_meanwhile_try_seldom_and_are_served_afterwards(
+    server: BusyServer, peak: Report
+) -> None:
+    with Load(server.port, seconds=60, rate=2 * peak.ok_a_second, connections=100).running():
+        meanwhile = Crowd(server.port, devices=150).ask()
+    afterwards = Crowd(server.port, devices=100, seed=1).ask()
+
+    assert 0 < meanwhile.served < 150
+    assert meanwhile.retries <= 0.1 * 150 + 12  # three deviations
+    assert (afterwards.served, afterwards.retries) == (100, 0)
+    assert afterwards.longest_seconds < 5
