@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import math
+import os
 import socket
 import subprocess
 import sys
@@ -34,13 +35,20 @@ from pocketlens.closing import Closing
 from pocketlens.sync.credentials import Credentials
 from pocketlens.sync.grpc_transport import GrpcTransport
 
+# One client asks what many devices would, and nobody reads a line of log about each.
+_SETTINGS = {
+    "POCKETLENS_SERVER_LIMITS_CLIENT_RATE": "100000",
+    "POCKETLENS_SERVER_LIMITS_CLIENT_BURST": "100000",
+    "POCKETLENS_SERVER_LOGS_LEVEL": "WARNING",
+}
+
 
 class Server(Closing):
     """`pocketlens-server serve` on the loopback."""
 
     def __init__(self, folder: Path, work: Path, *, tls: bool, port: int = 0) -> None:
         program = "from pocketlens_server.cli import main; main()"
-        command = [sys.executable, "-c", program, "serve", "--data", str(folder)]
+        command = [sys.executable, "-c", program, "serve", "--insecure", "--data", str(folder)]
         self.certificate: bytes | None = None
         if tls:
             certificate, key = work / "cert.pem", work / "key.pem"
@@ -52,6 +60,7 @@ class Server(Closing):
             stderr=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             text=True,
+            env=os.environ | _SETTINGS,
         )
         assert self._process.stderr is not None
         said = self._process.stderr.readline()

@@ -1,6 +1,6 @@
 """The server: built, started, kept fresh, stopped.
 
-await serve(ServerFolder(path), Settings(), started=print)
+await serve(ServerFolder(path), ServerConfig(), started=print)
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -9,145 +9,216 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
+import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 
 import grpc.aio
 
 from pocketlens.errors import PocketLensError, ServerError
 from pocketlens.sync.credentials import is_loopback
-from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
+from pocketlens_protos.v1 import catalog_service_pb2 as catalog_messages
+from pocketlens_protos.v1 import catalog_service_pb2_grpc as catalog_stubs
+from pocketlens_protos.v1 import sync_service_pb2 as sync_messages
+from pocketlens_protos.v1 import sync_service_pb2_grpc as sync_stubs
+from pocketlens_server import measuring
+from pocketlens_server.auth import State
+from pocketlens_server.catalogue.lives import LiveCatalogues
+from pocketlens_server.certificates import ServedCertificates
+from pocketlens_server.config import Listen, ServerConfig
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.http.files import PublicFiles
+from pocketlens_server.http.metrics import LIMITS as METRICS_LIMITS
+from pocketlens_server.http.metrics import Pages
 from pocketlens_server.http.server import HttpServer, listening_on
+from pocketlens_server.limits import Limits
 from pocketlens_server.publishing import releasing
+from pocketlens_server.publishing.ahead import Sightings
+from pocketlens_server.publishing.scheduling import publish_when_due
+from pocketlens_server.services.catalog import CatalogService
+from pocketlens_server.services.guarding import Guards
+from pocketlens_server.services.health import Health, add_reflection
+from pocketlens_server.services.limiting import Admitting, Limiting
 from pocketlens_server.services.malformed import RefusesMalformed
+from pocketlens_server.services.observing import Observes
 from pocketlens_server.services.sync import SyncService
+from pocketlens_server.storage.tokens import Tokens
+from pocketlens_server.telemetry import Telemetry
 
 logger = logging.getLogger(__name__)
 
-GRACE_SECONDS = 5  # that calls have to end when the server stops
 REFRESH_SECONDS = 600
-MOST_CALLS, MOST_STREAMS = 1024, 32  # of all connections, of one
+MEASURE_SECONDS = 30
+SERVICES = (
+    sync_messages.DESCRIPTOR.services_by_name["SyncService"].full_name,
+    catalog_messages.DESCRIPTOR.services_by_name["CatalogService"].full_name,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
-    """Where a server listens.
+class Started:
+    """Who is told once a server takes calls; each is called with a port, gRPC's last.
 
     Attributes:
-        host, port: Of gRPC; port 0 takes a free one.
-        http_port: Of the public files over HTTP, on the same host; None for not at all.
-        certificate, key: Files in PEM, for TLS on both; without, only the loopback is served.
-        handshake_seconds: That a gRPC connection has to become one.
-        idle_seconds: After which a gRPC connection without a call is closed.
-        max_connection_age_seconds: Devices connect again after that, to another server maybe; a
-            call that runs has `call_seconds` more.
-        call_seconds: That the calls of a connection have after that.
+        grpc, http, metrics: Of what.
     """
 
-    host: str = "127.0.0.1"
-    port: int = 8443
-    http_port: int | None = None
-    certificate: Path | None = None
-    key: Path | None = None
-    handshake_seconds: float = 4
-    idle_seconds: float = 60
-    max_connection_age_seconds: int = 3600
-    call_seconds: int = 300
+    grpc: Callable[[int], None] = lambda port: None
+    http: Callable[[int], None] = lambda port: None
+    metrics: Callable[[int], None] = lambda port: None
 
 
 async def serve(
     folder: ServerFolder,
-    settings: Settings,
+    config: ServerConfig,
     *,
-    started: Callable[[int], None] = lambda port: None,
-    http_started: Callable[[int], None] = lambda port: None,
+    insecure: bool = False,
+    started: Started | None = None,
     until: asyncio.Event | None = None,
 ) -> None:
     """Serves until it is cancelled, or `until` is set; calls that run may end.
 
     Args:
         folder: Of the server.
-        settings: Where it listens.
-        started: Called with the port of gRPC once devices may ask.
-        http_started: Called with the port of HTTP, before `started`.
+        config: Where it listens, and what it gives.
+        insecure: Whether everybody may do everything over gRPC, without a token: on the loopback
+            only.
+        started: Who is told which ports are served.
         until: Ends it.
 
     Raises:
-        ServerError: It would be open to a network without TLS, a port is taken, or the certificate
-            cannot be used.
+        ServerError: It would be open to a network without TLS or without tokens, a port is taken,
+            or the certificate cannot be used.
     """
-    if settings.certificate is None and not is_loopback(settings.host):
+    _check_closed(config, insecure=insecure)
+    started = started or Started()
+    certificates = ServedCertificates.of(config.tls)
+    telemetry, health = Telemetry(), Health(SERVICES)
+    lives = LiveCatalogues(folder, clock=_now, telemetry=telemetry)
+    with ExitStack() as stack:
+        tokens = None if insecure else stack.enter_context(Tokens(folder))
+        server = _grpc_server(config.limits, tokens, telemetry)
+        sync = SyncService(folder, Sightings(_now), counted=telemetry.count_ahead)
+        _add_services(server, sync, lives, health)
+        if config.listen.reflection:
+            add_reflection(server, SERVICES)
+        tasks: list[asyncio.Task[None]] = []
+        watched: list[asyncio.Task[None]] = []
+        try:
+            port = _bound(server, config.listen, certificates)
+            tls = None if certificates is None else certificates.for_http
+            if config.listen.http_port is not None:
+                listening = listening_on(config.listen.host, config.listen.http_port)
+                public = HttpServer(PublicFiles(folder.path / "public"), listening, tls=tls)
+                running = public.run(grace_seconds=config.limits.drain_seconds)
+                tasks.append(asyncio.create_task(running))
+                started.http(listening.getsockname()[1])
+            if config.listen.metrics_port is not None:
+                listening = listening_on(config.listen.host, config.listen.metrics_port)
+                pages = Pages(telemetry, health)
+                monitored = HttpServer(pages, listening, tls=tls, limits=METRICS_LIMITS)
+                watched.append(asyncio.create_task(monitored.run(grace_seconds=1)))
+                started.metrics(listening.getsockname()[1])
+            if certificates is not None:
+                tasks.append(asyncio.create_task(certificates.follow()))
+            lives.start()
+            tasks += [
+                asyncio.create_task(_keep_fresh(folder)),
+                asyncio.create_task(_measure(folder, telemetry)),
+                asyncio.create_task(publish_when_due(lives, clock=_now)),
+            ]
+            await server.start()
+            started.grpc(port)
+            await (until or asyncio.Event()).wait()
+        finally:
+            health.drain()  # who looks sends no more
+            for task in tasks:
+                task.cancel()
+            stopped = server.stop(config.limits.drain_seconds)
+            await asyncio.gather(stopped, *tasks, return_exceptions=True)
+            await lives.stop()  # when no stream is left that could bring more
+            for task in watched:  # who looks sees it drain to the end
+                task.cancel()
+            await asyncio.gather(*watched, return_exceptions=True)
+
+
+def warnings(folder: ServerFolder, *, insecure: bool, now: datetime) -> list[str]:
+    """What an operator is to know when a server starts.
+
+    Args:
+        folder: Of the server.
+        insecure: See `serve`.
+        now: By the clock.
+    """
+    if insecure:
+        return [
+            "WARNING: --insecure asks nobody for a token. Whatever reaches this port of this "
+            "machine, through a proxy or a tunnel too, may do everything with every catalogue."
+        ]
+    with Tokens(folder) as tokens:
+        if any(token.state(now) is State.HOLDS for token in tokens.all()):
+            return []
+    return [
+        "WARNING: there is no token, so nobody may ask over gRPC. Make one: "
+        f"pocketlens-server tokens make --scope device --data {folder.path}"
+    ]
+
+
+def _check_closed(config: ServerConfig, *, insecure: bool) -> None:
+    host = config.listen.host
+    if is_loopback(host):
+        return
+    if insecure:
         raise ServerError(
-            f"Expected TLS to listen on {settings.host}: without it only the loopback is served. "
+            f"Expected tokens to listen on {host}: without them only the loopback is served. "
+            "Leave out --insecure; make a token: pocketlens-server tokens make"
+        )
+    if config.tls.certificate is None:
+        raise ServerError(
+            f"Expected TLS to listen on {host}: without it only the loopback is served. "
             "Give --tls-cert and --tls-key."
         )
-    tls = _tls(settings)
-    tasks = [asyncio.create_task(_keep_fresh(folder))]
-    server = _grpc_server(settings)
-    stubs.add_SyncServiceServicer_to_server(SyncService(folder), server)
-    try:
-        port = _bound(server, settings)
-        if settings.http_port is not None:
-            listening = listening_on(settings.host, settings.http_port)
-            http = HttpServer(PublicFiles(folder.path / "public"), listening, tls=tls)
-            tasks.append(asyncio.create_task(http.run(grace_seconds=GRACE_SECONDS)))
-            http_started(listening.getsockname()[1])
-        await server.start()
-        started(port)
-        await (until or asyncio.Event()).wait()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(server.stop(GRACE_SECONDS), *tasks, return_exceptions=True)
 
 
-def _grpc_server(settings: Settings) -> grpc.aio.Server:
+def _grpc_server(limits: Limits, tokens: Tokens | None, telemetry: Telemetry) -> grpc.aio.Server:
     return grpc.aio.server(
-        interceptors=[RefusesMalformed()],
-        maximum_concurrent_rpcs=MOST_CALLS,
-        options=[
-            ("grpc.max_concurrent_streams", MOST_STREAMS),
-            ("grpc.max_connection_idle_ms", int(settings.idle_seconds * 1000)),
-            ("grpc.max_connection_age_grace_ms", settings.call_seconds * 1000),
-            ("grpc.max_receive_message_length", 64 << 10),
-            ("grpc.server_handshake_timeout_ms", int(settings.handshake_seconds * 1000)),
-            ("grpc.max_connection_age_ms", settings.max_connection_age_seconds * 1000),
-            ("grpc.so_reuseport", 0),
+        interceptors=[
+            Observes(telemetry),
+            Admitting(limits, refused=telemetry.refused),
+            RefusesMalformed(),
+            Guards(tokens, clock=_now),
+            Limiting(limits, time.monotonic, refused=telemetry.refused),
         ],
+        options=limits.channel_options(),
     )
 
 
-def _bound(server: grpc.aio.Server, settings: Settings) -> int:
+def _add_services(
+    server: grpc.aio.Server, sync: SyncService, lives: LiveCatalogues, health: Health
+) -> None:
+    sync_stubs.add_SyncServiceServicer_to_server(sync, server)
+    catalog = CatalogService(lives, clock=_now)
+    catalog_stubs.add_CatalogServiceServicer_to_server(catalog, server)
+    health.add_to(server)
+
+
+def _bound(server: grpc.aio.Server, listen: Listen, certificates: ServedCertificates | None) -> int:
     """The port that gRPC listens on."""
-    address = f"{settings.host}:{settings.port}"
+    address = f"{listen.host}:{listen.port}"
     try:
-        if settings.certificate is None or settings.key is None:
+        if certificates is None:
             port: int = server.add_insecure_port(address)
-            return port
-        pair = (settings.key.read_bytes(), settings.certificate.read_bytes())
-        port = server.add_secure_port(address, grpc.ssl_server_credentials([pair]))
+        else:
+            port = server.add_secure_port(address, certificates.for_grpc())
     except RuntimeError as exc:
         raise ServerError(f"Cannot listen on {address}: {exc}.") from exc
     return port
 
 
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    """For HTTP; made for gRPC alone too, which says nothing of a key that is another's."""
-    if settings.certificate is None:
-        return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        context.load_cert_chain(settings.certificate, settings.key)
-    except OSError as exc:  # ssl.SSLError is one
-        raise ServerError(
-            f"The certificate {settings.certificate} and its key cannot be used: {exc}."
-        ) from exc
-    return context
+def _now() -> datetime:
+    return datetime.now(UTC)
 
 
 async def _keep_fresh(folder: ServerFolder) -> None:
@@ -161,9 +232,19 @@ async def _keep_fresh(folder: ServerFolder) -> None:
         for name in names:
             try:
                 catalogue = folder.catalogue(name)
-                await asyncio.to_thread(releasing.refresh, catalogue, now=datetime.now(UTC))
+                await asyncio.to_thread(releasing.refresh, catalogue, now=_now())
             except PocketLensError as exc:
                 logger.warning("server.refresh.failed catalogue=%s error=%s", name, exc)
             except Exception:  # a bug, or a system out of files: the next round may do better
                 logger.exception("server.refresh.failed catalogue=%s", name)
         await asyncio.sleep(REFRESH_SECONDS)
+
+
+async def _measure(folder: ServerFolder, telemetry: Telemetry) -> None:
+    """Sets again and again what metrics say of the catalogues."""
+    while True:
+        try:
+            await asyncio.to_thread(measuring.measure, folder, telemetry, now=_now())
+        except Exception:  # a bug, or a system out of files: the next round may do better
+            logger.exception("metrics.failed")
+        await asyncio.sleep(MEASURE_SECONDS)

@@ -21,6 +21,9 @@ from pocketlens import Lens, install
 from pocketlens.errors import TransportError
 from pocketlens_server.cli import main
 
+PROGRAM = "import sys; from pocketlens_server.cli import main; sys.exit(main())"
+COMMAND = [sys.executable, "-c", PROGRAM, "serve"]
+
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> ShopServer:
@@ -31,17 +34,19 @@ class Running:
     """A server in a process of its own.
 
     Attributes:
-        port, http_port: As it says them.
+        port, http_port, warning: As it says them.
     """
 
-    def __init__(self, shop: ShopServer, *options: str) -> None:
-        program = "import sys; from pocketlens_server.cli import main; sys.exit(main())"
-        command = [sys.executable, "-c", program, "serve", "--data", str(shop.data), *options]
+    def __init__(self, shop: ShopServer, *options: str, asks_tokens: bool = False) -> None:
+        insecure = [] if asks_tokens else ["--insecure"]
+        ports = ["--port", "0", "--http-port", "0"]
         self.process = subprocess.Popen(
-            [*command, "--port", "0", "--http-port", "0"], stderr=subprocess.PIPE, text=True
+            [*COMMAND, "--data", str(shop.data), *ports, *insecure, *options],
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stderr is not None
-        files, serving = self.process.stderr.readline(), self.process.stderr.readline()
+        files, serving, self.warning = (self.process.stderr.readline() for _ in range(3))
         self.http_port = int(files.rpartition(":")[2].partition("/")[0])
         self.port = int(serving.rpartition(":")[2])
 
@@ -99,14 +104,47 @@ def test_files_are_found_with_a_private_certificate(shop: ShopServer, tmp_path: 
         running.stop()
 
 
-def test_options_that_do_not_go_together_are_told(
-    shop: ShopServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    data = ["--data", str(shop.data), "--port", "0"]
+def test_options_that_do_not_go_together_are_told(shop: ShopServer, tmp_path: Path) -> None:
+    def told(*options: str) -> tuple[int, str]:
+        done = subprocess.run(
+            [*COMMAND, "--data", str(shop.data), "--port", "0", *options],
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        return done.returncode, done.stderr
 
-    assert main(["serve", *data, "--host", "0.0.0.0"]) == 1  # noqa: S104 # refused
-    assert "Expected TLS to listen on 0.0.0.0" in capsys.readouterr().err
-    assert main(["serve", *data, "--tls-cert", "cert.pem"]) == 2
     gone = ["--tls-cert", str(tmp_path / "gone"), "--tls-key", str(tmp_path / "gone")]
-    assert main(["serve", *data, *gone]) == 1
-    assert "cannot be used" in capsys.readouterr().err
+    for options, code, said in (
+        (["--host", "0.0.0.0"], 1, "Expected TLS to listen on 0.0.0.0"),  # noqa: S104 # refused
+        (["--host", "0.0.0.0", "--insecure"], 1, "Expected tokens to listen on"),  # noqa: S104
+        (["--tls-cert", "cert.pem"], 2, "--tls-cert and --tls-key together"),
+        (gone, 1, "cannot be used"),
+    ):
+        found, error = told(*options)
+        assert found == code
+        assert said in " ".join(error.replace("|", " ").split())
+
+
+def test_a_server_asks_for_a_token_and_says_how_to_make_one(
+    shop: ShopServer, tmp_path: Path
+) -> None:
+    running = Running(shop, asks_tokens=True)
+    try:
+        address, token = f"127.0.0.1:{running.port}", tmp_path / "token"
+        with pytest.raises(TransportError, match="unauthenticated"):
+            install(tmp_path / "store", server=address, root=shop.root)
+        make = ["tokens", "make", "--scope", "device", "--data", str(shop.data)]
+        assert main([*make, "--out", str(token)]) == 0
+
+        install(tmp_path / "store", server=address, root=shop.root, token_file=token)
+    finally:
+        said = running.stop()
+
+    assert "WARNING: there is no token" in running.warning
+    assert f"pocketlens-server tokens make --scope device --data {shop.data}" in running.warning
+    assert token.read_text().strip()[16:] not in said
+
+
+def test_a_server_that_asks_nobody_says_so(running: Running) -> None:
+    assert "WARNING: --insecure asks nobody for a token" in running.warning

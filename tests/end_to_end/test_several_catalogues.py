@@ -61,7 +61,15 @@ class Address:
 @pytest.fixture(scope="module")
 def address(folder: Path) -> Iterator[Address]:
     program = "import sys; from pocketlens_server.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", program, "serve", "--data", str(folder / "server")]
+    command = [
+        sys.executable,
+        "-c",
+        program,
+        "serve",
+        "--insecure",
+        "--data",
+        str(folder / "server"),
+    ]
     with subprocess.Popen(
         [*command, "--port", "0", "--http-port", "0"], stderr=subprocess.PIPE, text=True
     ) as process:

@@ -10,7 +10,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pocketlens.cli import output, programs
-from pocketlens_server.cli import catalogue, keys, serve, setup
+from pocketlens_server.cli import (
+    catalogue,
+    config,
+    keys,
+    maintain,
+    push,
+    serve,
+    setup,
+    tokens,
+    validate,
+)
 
 __all__ = ["app", "main"]
 
@@ -23,9 +33,14 @@ app = programs.program(
     "pocketlens-server publish --data shop-server",
 )
 setup.register(app)
+push.register(app)
 catalogue.register(app)
 serve.register(app)
 keys.register(app)
+tokens.register(app)
+config.register(app)
+validate.register(app)
+maintain.register(app)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -1,9 +1,10 @@
-"""`push`, `publish`, `diff`: a catalogue's changes, waiting and published."""
+"""`publish`, `diff`, `rollback` and what follows them: a catalogue's versions."""
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,16 +13,28 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketlens.cli import output
-from pocketlens_server.cli.options import MAIN, AsJson, Catalog, Data
+from pocketlens_server.cli.options import (
+    MAIN,
+    AsJson,
+    Authority,
+    Catalog,
+    Data,
+    DataOrNone,
+    OfflineKeys,
+    Server,
+    TokenFile,
+    catalogue_of,
+    client_of,
+)
 from pocketlens_server.publishing.gate_limits import Gate
 
 if TYPE_CHECKING:
     from pocketlens.formats.manifest import Manifest
+    from pocketlens_server.client import Published
 
 
 def register(app: typer.Typer) -> None:
     """Adds the commands to the program."""
-    app.command("push")(_push)
     app.command("publish")(_publish)
     app.command("diff")(_diff)
     app.command("rollback")(_rollback)
@@ -29,43 +42,19 @@ def register(app: typer.Typer) -> None:
     app.command("collect")(_collect)
 
 
-def _push(
-    image_list: Annotated[
-        Path, typer.Argument(metavar="LIST", help="Products and pictures: a CSV or a folder.")
-    ],
-    *,
-    data: Data,
-    catalog: Catalog = MAIN,
-    replace: Annotated[
-        bool, typer.Option("--replace", help="Delete what the list does not name.")
-    ] = False,
-    as_json: AsJson = False,
-) -> None:
-    """Put the products and images of a list; they wait until they are published.
-
-    What is there already and the same costs nothing. Cut off, the same command goes on.
-    """
-    from pocketlens_server.catalogue.pushing import push
-    from pocketlens_server.folders import ServerFolder
-
-    folder = ServerFolder(data).catalogue(catalog)
-    with output.progress() as progress:
-        report = push(folder, image_list, replace=replace, progress=progress)
-    if as_json:
-        value = asdict(report) | {"problems": [str(problem) for problem in report.problems]}
-        output.show_json(value)
-        return
-    output.say_problems(report.problems)
-    output.show(
-        f"{report.images:,} images of {report.products:,} products, {report.changed:,} changed, "
-        f"{report.embedded:,} pictures embedded ({len(report.problems):,} problems)"
-    )
-
-
 def _publish(
     *,
-    data: Data,
+    data: DataOrNone = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Authority = None,
     catalog: Catalog = MAIN,
+    parent: Annotated[
+        int | None,
+        typer.Option(
+            "--parent", min=0, metavar="VERSION", help="Only if this is the newest version so far."
+        ),
+    ] = None,
     allow: Annotated[
         list[Gate] | None,
         typer.Option("--allow", help="Publish although this gate holds it; may be repeated."),
@@ -90,6 +79,16 @@ def _publish(
             help="With --new-generation: a model that was added before, to go back to it.",
         ),
     ] = None,
+    above: Annotated[
+        int | None,
+        typer.Option(
+            "--above",
+            min=0,
+            metavar="VERSION",
+            help="After a restore: the highest version that ever was; 0 if the backup has it.",
+        ),
+    ] = None,
+    offline_keys: OfflineKeys = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a version of all that waits, and make it visible to devices.
@@ -98,17 +97,29 @@ def _publish(
     picture that answers everything or stands on everything, codes that are not found, answers that
     changed.
     """
+    if server is not None and (new_generation or model is not None or above is not None):
+        output.usage_error("--server", "--data with --new-generation, --model and --above", server)
+    if offline_keys and above is None:
+        output.usage_error("--offline-keys", "--above with --offline-keys", "none")
     if model is not None and not new_generation:
         output.usage_error("--model", "--new-generation with --model", "none")
     if model is not None and not model.is_file():
         output.usage_error("--model", "a file", str(model))
+    if (data is None) == (server is None):
+        output.usage_error("--data", "--data DIR or --server HOST:PORT", "both" if data else "none")
+    if data is None:
+        with client_of(server or "", catalog, token_file, ca) as shop:
+            gates = [each.value for each in allow or ()]
+            found = shop.publish(allowed_gates=gates, rollout=rollout, parent=parent)
+        _show_published(found, catalog, as_json=as_json)
+        return
     import hashlib
 
     import numpy as np
 
     from pocketlens.formats.manifest import WHOLE_ROLLOUT
     from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.publishing import releasing
+    from pocketlens_server.publishing import ahead, releasing
     from pocketlens_server.publishing.publisher import SATURATED
 
     folder = ServerFolder(data).catalogue(catalog)
@@ -121,8 +132,16 @@ def _publish(
             rollout,
             new_generation,
             hashlib.sha256(model.read_bytes()).digest() if model else None,
+            above=above,
+            offline=[each / catalog for each in offline_keys or ()],
+            parent=parent,
         ),
     )
+    if noted := ahead.seen(folder):
+        output.say(
+            f"devices are ahead: they said that they have {noted.text}. If that is true: publish "
+            "--above VERSION"
+        )
     manifests = list(published.manifests) if published else releasing.newest(folder)
     if as_json:
         output.show_json(
@@ -161,38 +180,82 @@ def _publish(
         )
 
 
-def _diff(*, data: Data, catalog: Catalog = MAIN, as_json: AsJson = False) -> None:
-    """Say what waits to be published."""
-    from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.publishing import releasing
+def _show_published(found: Published, catalog: str, *, as_json: bool) -> None:
+    """What a server elsewhere published."""
+    if as_json:
+        value = {
+            "catalogue": catalog,
+            "version": found.version,
+            "published": found.is_new,
+            "generations": [
+                {
+                    "generation": each.id.hex(),
+                    "state_hash": each.state_hash.hex(),
+                    "images": each.images,
+                    "products": each.products,
+                    "snapshot": {"version": each.snapshot_version, "bytes": each.snapshot_bytes},
+                }
+                for each in found.generations
+            ],
+        }
+        output.show_json(value)
+        return
+    if not found.is_new:
+        output.show(f"nothing waits; {catalog!r} is at version {found.version}")
+        return
+    newest = found.generations[-1]
+    output.show(
+        f"{catalog!r} version {found.version}: {newest.images:,} images of {newest.products:,} "
+        "products"
+    )
 
-    found = releasing.waiting(ServerFolder(data).catalogue(catalog))
+
+def _diff(
+    base: Annotated[
+        int, typer.Argument(metavar="[BASE", min=0, help="The newest version if left.")
+    ] = 0,
+    head: Annotated[int, typer.Argument(metavar="[HEAD]]", min=0, help="What waits if left.")] = 0,
+    *,
+    data: DataOrNone = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Authority = None,
+    catalog: Catalog = MAIN,
+    as_json: AsJson = False,
+) -> None:
+    """Say what differs between two versions, and what that costs a phone; what waits by default."""
+    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
+        found = shop.diff(base, head)
     if as_json:
         output.show_json(asdict(found))
         return
     output.show_table(
-        ["waiting", "parts"],
+        [f"from {found.base} to {found.head or 'what waits'}", "added", "changed", "deleted"],
         [
-            ["products", f"{found.products:,}"],
-            ["offers", f"{found.offers:,}"],
-            ["images", f"{found.images:,}"],
-            ["a new model", "yes" if found.is_new_model else "no"],
-        ],
+            [what, f"{each.added:,}", f"{each.changed:,}", f"{each.deleted:,}"]
+            for what, each in (("products", found.products), ("images", found.images))
+        ]
+        + [["prices and stocks", "0", f"{found.offers_changed:,}", "0"]],
     )
+    if found.is_new_model:
+        output.show("a new model: the next version begins a generation")
+    about = "about " if found.is_estimated else ""
+    output.show(f"a phone at version {found.base} pays {about}{found.delta_bytes:,} bytes")
 
 
 def _rollback(
     version: Annotated[int, typer.Argument(metavar="VERSION", help="That was published before.")],
     *,
-    data: Data,
+    data: DataOrNone = None,
+    server: Server = None,
+    token_file: TokenFile = None,
+    ca: Authority = None,
     catalog: Catalog = MAIN,
     as_json: AsJson = False,
 ) -> None:
     """Let everything be as at an earlier version; it waits to be published as a new one."""
-    from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.publishing import releasing
-
-    changed = releasing.roll_back(ServerFolder(data).catalogue(catalog), version)
+    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
+        changed = shop.roll_back(version)
     if as_json:
         output.show_json({"catalogue": catalog, "version": version, "changed": changed})
         return

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,8 +25,6 @@ from pocketlens_server.cli.options import (
 if TYPE_CHECKING:
     from pocketlens_server.publishing.rekeying import Rekeyed
     from pocketlens_server.publishing.signing import Signed
-
-WARN = timedelta(days=60)  # before what only offline keys can renew expires
 
 
 class OfflineRole(StrEnum):
@@ -97,7 +95,7 @@ def _status(*, data: Data, catalog: Catalog = MAIN, as_json: AsJson = False) -> 
 
     now = datetime.now(UTC)
     found = signing.status(ServerFolder(data).catalogue(catalog).public)
-    urgent = [each for each in found if each.expires - now < _warned_before(each.role)]
+    urgent = [each for each in found if each.expires - now < signing.warned_before(each.role)]
     expired = [each for each in urgent if each.expires <= now]
     if as_json:
         output.show_json(
@@ -281,14 +279,6 @@ def _show(changed: list[Rekeyed], *, as_json: bool) -> None:
         output.show(f"{each.role}: {each.threshold} of {len(each.keyids)} must sign: {signers}")
         for path in each.left:
             output.show(f"  retired, to be destroyed: {path}")
-
-
-def _warned_before(role: str) -> timedelta:
-    from pocketlens_server.publishing.keys import OFFLINE
-    from pocketlens_server.publishing.metadata import LIFETIMES
-
-    # The server signs again when a third of a life, or a half, is over.
-    return WARN if role in OFFLINE else LIFETIMES[role] / 3
 
 
 def _remedy(role: str) -> str:

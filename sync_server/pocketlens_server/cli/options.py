@@ -9,8 +9,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from pocketlens.cli import output
+
 if TYPE_CHECKING:
+    from pocketlens_server.client import CatalogueClient
     from pocketlens_server.folders import CatalogueFolder
+    from pocketlens_server.local import LocalCatalogue
 
 MAIN = "main"  # the catalogue that `init` makes
 
@@ -26,6 +30,55 @@ OfflineKeys = Annotated[
         "`init` put them if left.",
     ),
 ]
+DataOrNone = Annotated[
+    Path | None,
+    typer.Option("--data", metavar="DIR", help="Folder of the server, on this machine."),
+]
+Server = Annotated[
+    str | None,
+    typer.Option("--server", metavar="HOST:PORT", help="A server that runs, instead of --data."),
+]
+TokenFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--token-file", metavar="FILE", help="With --server: a token of the scope `backend`."
+    ),
+]
+Authority = Annotated[
+    Path | None,
+    typer.Option("--ca", metavar="FILE", help="With --server: certificates to trust, PEM."),
+]
+
+
+def catalogue_of(
+    data: Path | None,
+    server: str | None,
+    catalog: str,
+    token_file: Path | None,
+    ca: Path | None,
+) -> LocalCatalogue | CatalogueClient:
+    """A catalogue on this machine, or behind an address."""
+    from datetime import UTC, datetime
+
+    if (data is None) == (server is None):
+        output.usage_error("--data", "--data DIR or --server HOST:PORT", "both" if data else "none")
+    if data is not None:
+        from pocketlens_server.folders import ServerFolder
+        from pocketlens_server.local import LocalCatalogue
+
+        folder = ServerFolder(data).catalogue(catalog)
+        return LocalCatalogue(folder, clock=lambda: datetime.now(UTC))
+    return client_of(server or "", catalog, token_file, ca)
+
+
+def client_of(
+    server: str, catalog: str, token_file: Path | None, ca: Path | None
+) -> CatalogueClient:
+    """A catalogue behind an address."""
+    from pocketlens_server.client import CatalogueClient, Credentials
+
+    credentials = Credentials.read(ca=ca, token_file=token_file)
+    return CatalogueClient(server, catalog, credentials=credentials)
 
 
 def opened(

@@ -12,17 +12,29 @@ import typer
 from pocketlens.cli import output
 from pocketlens_server.cli.options import Data
 
+_EXAMPLE = """\b
+Example:
+  pocketlens-server tokens make --scope device --data shop-server --out token
+  pocketlens-server serve --data shop-server --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+  pocketlens-server serve --data shop-server --insecure      # this machine alone, no tokens
+"""
+
 
 def register(app: typer.Typer) -> None:
     """Adds the command to the program."""
-    app.command("serve")(_serve)
+    app.command("serve", epilog=_EXAMPLE)(_serve)
 
 
 def _serve(
     *,
     data: Data,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="0 for a free one.")] = 8443,
+    host: Annotated[
+        str | None, typer.Option("--host", help="Address to listen on; 127.0.0.1 if left.")
+    ] = None,
+    port: Annotated[
+        int | None,
+        typer.Option("--port", min=0, max=65535, help="Of gRPC, 0 for a free one; 8443 if left."),
+    ] = None,
     http_port: Annotated[
         int | None,
         typer.Option(
@@ -32,38 +44,89 @@ def _serve(
             help="The public files over HTTP(S) there too; 0 for a free one.",
         ),
     ] = None,
+    metrics_port: Annotated[
+        int | None,
+        typer.Option(
+            "--metrics-port", min=0, max=65535, help="Metrics for Prometheus; 0 for a free one."
+        ),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")
     ] = None,
     tls_key: Annotated[
         Path | None, typer.Option("--tls-key", metavar="FILE", help="Its private key, PEM.")
     ] = None,
+    tls_client_ca: Annotated[
+        Path | None,
+        typer.Option(
+            "--tls-client-ca",
+            metavar="FILE",
+            help="Clients must show a certificate of this authority too, PEM.",
+        ),
+    ] = None,
+    insecure: Annotated[
+        bool,
+        typer.Option("--insecure", help="Ask nobody for a token: on the loopback only, for tests."),
+    ] = False,
 ) -> None:
-    """Answer devices over gRPC, and plain HTTP, until Ctrl-C; without TLS on the loopback only."""
+    """Answer devices over gRPC, and plain HTTP, until Ctrl-C; without TLS on the loopback only.
+
+    Over gRPC everybody shows a token. What is not given here is as in server.toml of the server's
+    folder and in the environment: `config show` prints it.
+    """
     if (tls_cert is None) != (tls_key is None):
         output.usage_error("--tls-cert", "--tls-cert and --tls-key together", str(tls_cert))
     import asyncio
+    import os
     import signal
+    from datetime import UTC, datetime
 
+    from pocketlens_server import config, logs, server
     from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.server import Settings, serve
 
-    settings = Settings(host, port, http_port, tls_cert, tls_key)
-    scheme = "https" if tls_cert else "http"
     folder = ServerFolder(data)
+    options: dict[tuple[str, str], config.Value] = {
+        ("listen", "host"): host,
+        ("listen", "port"): port,
+        ("listen", "http_port"): http_port,
+        ("listen", "metrics_port"): metrics_port,
+        ("tls", "certificate"): tls_cert,
+        ("tls", "key"): tls_key,
+        ("tls", "client_ca"): tls_client_ca,
+    }
+    wanted = config.read(data, os.environ, options).config
+    logs.configure(wanted.logs)
+    scheme = "https" if wanted.tls.certificate else "http"
+    address = f"{scheme}://{wanted.listen.host}"
+
+    def say_started(found: int) -> None:
+        output.say(f"serving {data} on {wanted.listen.host}:{found}")
+        for warning in server.warnings(folder, insecure=insecure, now=datetime.now(UTC)):
+            output.say(warning)
 
     async def run() -> None:
         until = asyncio.Event()
         for each in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(each, until.set)
-        await serve(
+        await server.serve(
             folder,
-            settings,
-            started=lambda found: output.say(f"serving {data} on {host}:{found}"),
-            http_started=lambda found: output.say(
-                f"public files on {scheme}://{host}:{found}/CATALOGUE"
+            wanted,
+            insecure=insecure,
+            started=server.Started(
+                say_started,
+                lambda found: output.say(f"public files on {address}:{found}/CATALOGUE"),
+                lambda found: output.say(f"metrics on {address}:{found}/metrics"),
             ),
             until=until,
         )
 
+    _take_descriptors()
     asyncio.run(run())
+
+
+def _take_descriptors() -> None:
+    """Lets the process open as many files as it may: each connection is one."""
+    import resource
+
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

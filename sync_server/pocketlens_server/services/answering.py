@@ -34,6 +34,8 @@ async def answered(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
             logger.warning("service.failed error=%s", exc)
         text = "The server failed." if status in _OURS else str(exc)
         await context.abort(grpc.StatusCode[status], text)
+    except grpc.aio.AbortError:  # answered already, as by what checks the requests of a stream
+        raise
     except Exception:  # the outermost place of a call: whatever arrives here is a bug
         logger.exception("service.failed")
         await context.abort(grpc.StatusCode.INTERNAL, "The server failed.")

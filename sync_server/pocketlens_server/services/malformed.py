@@ -59,10 +59,14 @@ def _answering(behaviour: Callable[..., Awaitable[object]]) -> Callable[..., Awa
 
 
 def _answering_many(
-    behaviour: Callable[..., AsyncIterator[object]],
+    behaviour: Callable[..., Any],
 ) -> Callable[..., AsyncIterator[object]]:
     async def answer(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[object]:
-        async for each in behaviour(await _checked(request, context), context):
+        answers = behaviour(await _checked(request, context), context)
+        if not hasattr(answers, "__aiter__"):  # it writes them itself
+            await answers
+            return
+        async for each in answers:
             yield each
 
     return answer

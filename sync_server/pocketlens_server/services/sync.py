@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import grpc.aio
@@ -15,9 +15,10 @@ from pocketlens.errors import InvalidOperation, NotFound
 from pocketlens.formats.manifest import PIECE_BYTES
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
-from pocketlens_server.folders import ServerFolder
+from pocketlens_server.folders import CatalogueFolder, ServerFolder
 from pocketlens_server.publishing import answers
-from pocketlens_server.publishing.answers import Asked
+from pocketlens_server.publishing.ahead import Sightings
+from pocketlens_server.publishing.answers import Answer, Asked
 from pocketlens_server.services.answering import answered
 
 MAX_PIECES = 64  # in one request
@@ -28,8 +29,17 @@ _ROLES = ("root", "timestamp", "snapshot", "targets", "models", "publishing")
 class SyncService(stubs.SyncServiceServicer):
     """Answers devices; files are read in threads, so that a slow disk holds nobody else up."""
 
-    def __init__(self, server: ServerFolder) -> None:
-        self._server = server
+    def __init__(
+        self, server: ServerFolder, sightings: Sightings, *, counted: Callable[[str], None]
+    ) -> None:
+        """Answers from a server's folder.
+
+        Args:
+            server: The server.
+            sightings: Where devices are noted that have what the server has not.
+            counted: Called with the name of the catalogue at each poll of such a device.
+        """
+        self._server, self._sightings, self._counted = server, sightings, counted
 
     async def Poll(  # noqa: N802 # as the service names it
         self, request: messages.PollRequest, context: grpc.aio.ServicerContext
@@ -47,8 +57,8 @@ class SyncService(stubs.SyncServiceServicer):
                 {role: getattr(request, role) for role in _ROLES},
                 request.without_delta,
             )
-            folder = self._folder(request.catalogue)
-            answer = await asyncio.to_thread(answers.newer, folder, asked)
+            catalogue = self._catalogue(request.catalogue)
+            answer = await asyncio.to_thread(self._answer, catalogue, asked)
         return messages.PollResponse(
             files=[messages.File(name=name, data=data) for name, data in answer.files.items()],
             delta=answer.delta,
@@ -63,7 +73,7 @@ class SyncService(stubs.SyncServiceServicer):
                 raise InvalidOperation(
                     f"Expected 1 to {MAX_PIECES} pieces. Received {len(request.pieces)}."
                 )
-            blobs = self._folder(request.catalogue) / "blobs"
+            blobs = self._catalogue(request.catalogue).public / "blobs"
             for place, piece in enumerate(request.pieces):
                 for start in range(0, PIECE_BYTES, CHUNK_BYTES):
                     # No more than a chunk in memory for each who does not read on.
@@ -72,9 +82,15 @@ class SyncService(stubs.SyncServiceServicer):
                         break
                     yield messages.PieceChunk(place=place, data=data)
 
-    def _folder(self, catalogue: str) -> Path:
+    def _answer(self, catalogue: CatalogueFolder, asked: Asked) -> Answer:
+        answer = answers.newer(catalogue.public, asked)
+        if self._sightings.notice(catalogue, asked, answer):
+            self._counted(catalogue.name)
+        return answer
+
+    def _catalogue(self, catalogue: str) -> CatalogueFolder:
         try:
-            return self._server.catalogue(catalogue).public
+            return self._server.catalogue(catalogue)
         except NotFound as exc:  # whose text names the others
             raise NotFound(f"There is no catalogue {catalogue[:64]!r}.") from exc
 

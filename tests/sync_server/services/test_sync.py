@@ -34,10 +34,12 @@ from pocketlens.sync.planner import Action
 from pocketlens.sync.retrying import RetryingTransport
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
-from pocketlens_server.catalogue.operations import PatchOffer, apply
+from pocketlens_server.catalogue.operations import PatchProduct, apply
+from pocketlens_server.config import Listen, ServerConfig, Tls
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
+from pocketlens_server.limits import Limits
 from pocketlens_server.publishing import releasing, signing
-from pocketlens_server.server import Settings, serve
+from pocketlens_server.server import serve
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_a_device_follows_a_server(server: Server, address: str, tmp_path: Path)
     first = install(store, server=address, root=server.root, clock=clock)
     assert (first.action, first.version) == (Action.INSTALL, 1)
     for stock in range(5):
-        apply(server.catalogue.history, PatchOffer("sku-3", stock=stock + 50))
+        apply(server.catalogue.history, PatchProduct("sku-3", stock=stock + 50))
         server.publish()
     report = install(store, server=address, root=server.root, clock=clock)
 
@@ -163,6 +165,9 @@ class Busy(grpc.RpcError):
     def details(self) -> str:
         return "busy"
 
+    def trailing_metadata(self) -> tuple[tuple[str, str], ...]:
+        return ()
+
 
 def test_the_root_of_a_newer_app_counts(server: Server, address: str, tmp_path: Path) -> None:
     store = tmp_path / "store"
@@ -199,7 +204,7 @@ def test_what_has_not_changed_costs_next_to_nothing(
     server: Server, address: str, tmp_path: Path
 ) -> None:
     service = stub(address)
-    new = service.Poll(messages.PollRequest(catalogue="main"))
+    new = service.Poll(messages.PollRequest(catalogue="main"), timeout=20)
     names = {file.name.rpartition("/")[2].split(".", 1)[-1] for file in new.files}
     assert names == {
         "root.json",
@@ -219,12 +224,14 @@ def test_what_has_not_changed_costs_next_to_nothing(
         "publishing": 2,
     }
 
-    same = service.Poll(messages.PollRequest(catalogue="main", version=1, **versions))
+    same = service.Poll(messages.PollRequest(catalogue="main", version=1, **versions), timeout=20)
     assert same.ByteSize() == 0
 
-    apply(server.catalogue.history, PatchOffer("sku-3", stock=50))
+    apply(server.catalogue.history, PatchProduct("sku-3", stock=50))
     server.publish()
-    changed = service.Poll(messages.PollRequest(catalogue="main", version=1, **versions))
+    changed = service.Poll(
+        messages.PollRequest(catalogue="main", version=1, **versions), timeout=20
+    )
     assert [name.rpartition("/")[2] for name in (file.name for file in changed.files)][:3] == [
         "timestamp.json",
         "4.snapshot.json",
@@ -233,8 +240,8 @@ def test_what_has_not_changed_costs_next_to_nothing(
     assert len(changed.delta) > 0
     assert changed.ByteSize() < 4096
     request = messages.PollRequest(catalogue="main", version=1, without_delta=True, **versions)
-    assert service.Poll(request).files == changed.files
-    assert service.Poll(request).delta == b""
+    assert service.Poll(request, timeout=20).files == changed.files
+    assert service.Poll(request, timeout=20).delta == b""
 
 
 @pytest.mark.parametrize("allowed", [None, 3000, 64 << 10])
@@ -244,7 +251,7 @@ def test_a_delta_comes_unasked_only_where_it_may_be_fetched(
     store = tmp_path / "store"
     install(store, server=address, root=server.root, clock=lambda: server.now)
     for number in range(30):
-        apply(server.catalogue.history, PatchOffer(f"sku-{number}", stock=number + 50))
+        apply(server.catalogue.history, PatchProduct(f"sku-{number}", stock=number + 50))
     server.publish()
     options = SyncOptions(max_bytes=allowed)
 
@@ -277,14 +284,14 @@ def test_a_delta_comes_unasked_only_where_it_may_be_fetched(
             messages.PollRequest(catalogue="main", generation=b"short"),
             grpc.StatusCode.INVALID_ARGUMENT,
         ),
-        (messages.PollRequest(catalogue="x" * 100_000), grpc.StatusCode.RESOURCE_EXHAUSTED),
+        (messages.PollRequest(catalogue="x" * (1 << 20)), grpc.StatusCode.RESOURCE_EXHAUSTED),
     ],
 )
 def test_polls_that_cannot_be_answered(
     address: str, request_: messages.PollRequest, code: grpc.StatusCode
 ) -> None:
     with pytest.raises(grpc.RpcError) as failed:
-        stub(address).Poll(request_)
+        stub(address).Poll(request_, timeout=20)
 
     assert failed.value.code() is code  # type: ignore[attr-defined] # of a call it has one
 
@@ -303,9 +310,10 @@ def test_pieces_that_are_not_there(
     address: str, pieces: list[tuple[bytes, int]], code: grpc.StatusCode
 ) -> None:
     wanted = [messages.PieceRequest(blob_sha256=sha256, number=n) for sha256, n in pieces]
+    request = messages.GetPiecesRequest(catalogue="main", pieces=wanted)
 
     with pytest.raises(grpc.RpcError) as failed:
-        list(stub(address).GetPieces(messages.GetPiecesRequest(catalogue="main", pieces=wanted)))
+        list(stub(address).GetPieces(request, timeout=20))
 
     assert failed.value.code() is code  # type: ignore[attr-defined] # of a call it has one
 
@@ -316,9 +324,10 @@ def test_there_is_no_piece_beyond_the_end_of_a_blob(
 ) -> None:
     blob = server.catalogue.blobs.put([b"a small one"])
     piece = messages.PieceRequest(blob_sha256=blob.sha256, number=number)
+    request = messages.GetPiecesRequest(catalogue="main", pieces=[piece])
 
     with pytest.raises(grpc.RpcError) as failed:
-        list(stub(address).GetPieces(messages.GetPiecesRequest(catalogue="main", pieces=[piece])))
+        list(stub(address).GetPieces(request, timeout=20))
 
     assert failed.value.code() is grpc.StatusCode.NOT_FOUND  # type: ignore[attr-defined]
 
@@ -330,7 +339,7 @@ def test_a_server_that_is_gone_is_told(server: Server, tmp_path: Path) -> None:
 
 
 def test_connections_that_say_nothing_are_closed(server: Server, tmp_path: Path) -> None:
-    with serving(tmp_path / "server", Settings(handshake_seconds=1)) as address:
+    with serving(tmp_path / "server", ServerConfig(limits=Limits(handshake_seconds=1))) as address:
         silent = [socket.create_connection(("127.0.0.1", address.port)) for _ in range(20)]
         began = monotonic()
         for each in silent:
@@ -345,7 +354,7 @@ def test_connections_that_say_nothing_are_closed(server: Server, tmp_path: Path)
 def test_connections_without_a_call_are_closed(server: Server, tmp_path: Path) -> None:
     greeting = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # SETTINGS
     with (
-        serving(tmp_path / "server", Settings(idle_seconds=1)) as address,
+        serving(tmp_path / "server", ServerConfig(limits=Limits(idle_seconds=1))) as address,
         socket.create_connection(("127.0.0.1", address.port)) as idle,
     ):
         idle.sendall(greeting)
@@ -365,7 +374,9 @@ def test_who_does_not_read_on_holds_a_chunk_and_nobody_up(
     wanted = [messages.PieceRequest(blob_sha256=blob.sha256, number=n % 2) for n in range(64)]
     request = messages.GetPiecesRequest(catalogue="main", pieces=wanted)
     channels = [grpc.insecure_channel(address, [("sep", n)]) for n in range(4)]
-    calls = [stubs.SyncServiceStub(channels[n % 4]).GetPieces(request) for n in range(80)]
+    calls = [
+        stubs.SyncServiceStub(channels[n % 4]).GetPieces(request, timeout=60) for n in range(80)
+    ]
     for call in calls[:8]:
         assert next(call).data == large[: 64 << 10]
 
@@ -419,7 +430,7 @@ def test_without_tls_only_the_loopback_is_served(server: Server, tmp_path: Path)
     folder = ServerFolder(tmp_path / "server")
 
     with pytest.raises(ServerError, match="Expected TLS to listen on"):
-        asyncio.run(serve(folder, Settings(host="0.0.0.0", port=0)))  # noqa: S104 # refused
+        asyncio.run(serve(folder, ServerConfig(Listen("0.0.0.0", 0))))  # noqa: S104 # refused
 
 
 def test_what_only_the_operator_can_mend_is_not_told_to_devices(
@@ -428,7 +439,7 @@ def test_what_only_the_operator_can_mend_is_not_told_to_devices(
     (server.public / "metadata" / "timestamp.json").write_text("rot")
 
     with pytest.raises(grpc.RpcError) as failed:
-        stub(address).Poll(messages.PollRequest(catalogue="main"))
+        stub(address).Poll(messages.PollRequest(catalogue="main"), timeout=20)
 
     assert failed.value.code() is grpc.StatusCode.INTERNAL  # type: ignore[attr-defined]
     assert failed.value.details() == "The server failed."  # type: ignore[attr-defined]
@@ -447,6 +458,6 @@ def test_a_certificate_that_cannot_be_used_is_told(
         asyncio.run(
             serve(
                 ServerFolder(tmp_path / "server"),
-                Settings(port=0, certificate=made.certificate, key=made.key),
+                ServerConfig(Listen(port=0), Tls(made.certificate, made.key)),
             )
         )
