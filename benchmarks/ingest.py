@@ -1,0 +1,310 @@
+"""What a server makes of what backends send: operations a second, what bounds them, who waits.
+
+    python benchmarks/ingest.py [--quick] [--parts patches,pictures,small,memory] [--json FILE]
+        [--model SHOP.tflite]
+
+A server with a catalogue of 100,000 products, in a process of its own; backends in others, over
+real gRPC on the loopback. Without --model pictures are embedded by a small one that costs nothing.
+With --json the figures of other parts in FILE stay.
+
+- patches: prices with request ids and revisions, on one stream and on four; beside the same one at
+  a time, on a stream that stays open and in a call each.
+- pictures: new ones, known ones with their bytes, and known ones by their hash alone, until all of
+  their images hold.
+- small: milliseconds of another backend's price and of a device's poll, alone and beside the above.
+- memory: of the server beside streams that send without a pause and read no answer.
+
+Of everything the server did it is told what its threads and processes had of the cores.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import sqlite3
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import ingest_catalogue
+import numpy as np
+from ingest_clients import Client
+from ingest_server import IngestServer, Usage
+
+PARTS = ("patches", "pictures", "small", "memory")
+LEAST_RATIO = 5  # of patches on a stream, beside one at a time
+MOST_MB_A_STREAM = 4  # a message of 1 MiB, what gRPC reads ahead, and a window of operations
+
+# How pictures are sent, in this order: the first are new to the server, the others known then.
+KNOWN = {"new": "bytes", "known": "bytes", "hash": "hash"}
+
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """Of a run.
+
+    Attributes:
+        products: Of the catalogue.
+        seconds: That what has no end goes on.
+        pictures: That are sent.
+        floods: Streams that read nothing, at once.
+    """
+
+    products: int = 100_000
+    seconds: float = 20
+    pictures: int = 2000
+    floods: tuple[int, ...] = (1, 4, 16)
+
+
+QUICK = Size(products=2000, seconds=1.5, pictures=64, floods=(1, 4))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--quick", action="store_true", help="2,000 products, seconds each")
+    parser.add_argument("--json", type=Path, help="write figures and goals there")
+    parser.add_argument("--parts", default=",".join(PARTS), help="those above; all by default")
+    parser.add_argument("--model", type=Path, help="the bundle that embeds")
+    arguments = parser.parse_args()
+    size = QUICK if arguments.quick else Size()
+    figures = _earlier(arguments.json) if arguments.json and not arguments.quick else {}
+    figures |= {"quick": arguments.quick, **_machine()}
+    if arguments.quick:
+        talk("QUICK: 2,000 products and a second each show that it runs, not what it costs")
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        model = arguments.model or _small_model(work)
+        figures |= {"model": model.name, "pictures_of": ingest_catalogue.Pictures("").source}
+        ingest_catalogue.made(work / "server", model, products=size.products)
+        talk(f"a catalogue of {size.products:,} products")
+        with IngestServer(work / "server") as server:
+            bench = Bench(server, size)
+            bench.images("warm", "bytes", "warm", 16)  # decoders and the model are loaded
+            ways = {
+                "patches": bench.patches,
+                "pictures": bench.pictures,
+                "small": bench.small,
+                "memory": bench.memory,
+            }
+            for part in arguments.parts.split(","):
+                figures[part] = ways[part]()
+                if arguments.json:
+                    arguments.json.write_text(_as_json(figures))
+    for goal in goals_of(figures):
+        talk(f"{'reached' if goal['met'] else 'MISSED '} {goal['name']}: {goal['value']:.4g}")
+    if not arguments.json:
+        sys.stdout.write(_as_json(figures))
+    return 0
+
+
+class Bench:
+    """What is measured of one server."""
+
+    def __init__(self, server: IngestServer, size: Size) -> None:
+        self._server, self._size = server, size
+        self._names = count()
+
+    def patches(self) -> Figures:
+        found: Figures = {}
+        ways = {
+            "stream": ("patching", 1),
+            "streams_4": ("patching", 4),
+            "one_by_one": ("asking", 1),
+            "calls": ("calling", 1),
+        }
+        for name, (function, clients) in ways.items():
+            with self._clients(function, clients) as told:
+                before = self._server.usage()
+                time.sleep(self._size.seconds)
+                spent = self._server.usage() - before
+            found |= _prefixed(name, _of_run(spent, told))
+            talk(f"  {name}: {found[f'{name}_per_s']:.0f}/s")
+        for other in ("one_by_one", "calls"):
+            found[f"stream_beside_{other}"] = found["stream_per_s"] / found[f"{other}_per_s"]
+        return found
+
+    def pictures(self) -> Figures:
+        found: Figures = {}
+        for name, how in KNOWN.items():
+            found |= _prefixed(name, self.images(name, how, "pictures", self._size.pictures))
+            talk(f"  {name}: {found[f'{name}_per_s']:.0f}/s")
+        return found
+
+    def images(self, name: str, how: str, word: str, images: int) -> Figures:
+        """So many images, until all hold."""
+        client = Client(
+            "putting", self._server.address, how, f"{name}-{next(self._names)}", word, images
+        )
+        before = self._server.usage()
+        client.begin()
+        told = client.stop()
+        found = _of_run(self._server.usage() - before, [told])
+        found["answered_per_s"] = told["operations"] / told["answered_s"]
+        found["bytes_each"] = told["bytes"] / told["operations"]
+        return found
+
+    def small(self) -> Figures:
+        """Of somebody who asks for little, beside each of the others."""
+        found = _prefixed("quiet", self._looked(lambda: time.sleep(self._size.seconds)))
+        for name, clients in (("stream", 1), ("streams_4", 4)):
+            with self._clients("patching", clients):
+                took = self._looked(lambda: time.sleep(self._size.seconds))
+            found |= _prefixed(name, took)
+        for name in KNOWN:
+            found |= _prefixed(name, self._looked(lambda name=name: self._send(name)))
+        return found
+
+    def _send(self, name: str) -> None:
+        """Images, again and again."""
+        until = time.monotonic() + self._size.seconds / 2
+        words = count()
+        while time.monotonic() < until:
+            word = f"small-{next(words) if name == 'new' else 0}"
+            self.images("small", KNOWN[name], word, self._size.pictures)
+
+    def memory(self) -> Figures:
+        """Megabytes of the server before, and the most while streams send."""
+        found: Figures = {}
+        with self._clients("patching", 1):  # what SQLite keeps in memory is there
+            time.sleep(self._size.seconds / 2)
+        for what in ("prices", "pictures"):
+            for streams in self._size.floods:
+                before = self._server.resident_mb()
+                client = Client(
+                    "flooding", self._server.address, what, streams, self._size.products
+                )
+                client.begin()
+                most, until = 0.0, time.monotonic() + self._size.seconds / 2
+                while time.monotonic() < until:
+                    most = max(most, self._server.resident_mb())
+                    time.sleep(0.05)
+                told = client.stop()
+                found |= _prefixed(
+                    f"{what}_{streams}",
+                    {
+                        "before_mb": before,
+                        "most_mb": most,
+                        "mb_a_stream": (most - before) / streams,
+                        "unanswered": told["unanswered"],
+                    },
+                )
+                talk(f"  {what}, {streams} streams: {before:.0f} to {most:.0f} MB")
+        return found
+
+    def _looked(self, work: Callable[[], object]) -> Figures:
+        """Milliseconds of small requests while `work` runs."""
+        client = Client("looking", self._server.address, self._size.products)
+        client.begin()
+        work()
+        told = client.stop()
+        found: Figures = {"requests": len(told["patch"])}
+        for name, each in told.items():
+            found[f"{name}_p50_ms"] = float(np.median(each))
+            found[f"{name}_p99_ms"] = float(np.quantile(each, 0.99))
+        return found
+
+    @contextmanager
+    def _clients(self, function: str, clients: int) -> Iterator[list[dict[str, Any]]]:
+        """Clients that work while the context lasts; what they tell is there after it."""
+        address, products = self._server.address, self._size.products
+        started = [Client(function, address, number, products) for number in range(clients)]
+        for each in started:
+            each.begin()
+        told: list[dict[str, Any]] = []
+        yield told
+        told += [each.stop() for each in started]
+
+
+def _of_run(spent: Usage, told: list[dict[str, Any]]) -> Figures:
+    """Operations a second, and what each cost: microseconds of a core, by what for."""
+    rate = sum(each["operations"] / each["s"] for each in told)
+    operations = sum(each["operations"] for each in told)
+    done = rate * spent.at
+    costs = {f"{name}_us": each / done * 1e6 for name, each in spent.seconds.items()}
+    return {
+        "per_s": rate,
+        **{name: each for name, each in costs.items() if each >= 0.5},
+        "server_cores": spent.cores,
+        "client_us": sum(each["cores_s"] for each in told) / operations * 1e6,
+        "flushes_per_s": spent.flushes / spent.at,
+        "flushing_share": spent.flush_seconds / spent.at,
+    }
+
+
+# --- what it is for ------------------------------------------------------------------------------
+
+
+def goals_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """An entry for each goal whose figure is there."""
+    found = []
+    patches, memory = figures.get("patches", {}), figures.get("memory", {})
+    for name in ("stream_beside_calls", "stream_beside_one_by_one"):
+        if name in patches:
+            met = patches[name] >= LEAST_RATIO
+            value = {"value": patches[name], "goal": LEAST_RATIO, "met": met}
+            found.append({"name": f"patches_{name}", **value})
+    for name, each in memory.items():
+        if name.endswith("mb_a_stream") and "_1_" not in name:  # of one, all else is most
+            met = each <= MOST_MB_A_STREAM
+            found.append(
+                {"name": f"memory_{name}", "value": each, "goal": MOST_MB_A_STREAM, "met": met}
+            )
+    return found
+
+
+def _earlier(path: Path) -> Figures:
+    """Figures of other parts, of a run before."""
+    if not path.exists():
+        return {}
+    found: Figures = json.loads(path.read_text())["figures"]
+    return {} if found["quick"] else found
+
+
+def _as_json(figures: Mapping[str, Any]) -> str:
+    return json.dumps({"figures": figures, "goals": goals_of(figures)}, indent=1) + "\n"
+
+
+def _prefixed(name: str, figures: Figures) -> Figures:
+    return {f"{name}_{each}": value for each, value in figures.items()}
+
+
+def _machine() -> Figures:
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((each.split(":")[1].strip() for each in lines if "model name" in each), "")
+    return {
+        "cores": os.cpu_count(),
+        "processor": model,
+        "load_before": os.getloadavg()[0],
+        "python": platform.python_version(),
+        "sqlite": sqlite3.sqlite_version,
+    }
+
+
+def _small_model(work: Path) -> Path:
+    from tests.making.colour_bundle import colour_bundle
+
+    model = work / "colours.tflite"
+    model.write_bytes(colour_bundle())
+    return model
+
+
+def talk(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

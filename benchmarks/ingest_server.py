@@ -1,0 +1,176 @@
+"""A real server in a process of its own, and what each of its threads and processes costs.
+
+    with IngestServer(folder) as server:
+        before = server.usage()
+        ...
+        spent = server.usage() - before
+        spent.seconds["write"], spent.flushes
+
+Inside the server nothing runs for this but a thread that waits for a line: then it says which
+thread is which, and how much of a core each has had so far.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter, process_time
+
+from pocketlens.closing import Closing
+
+PROGRAM = (
+    "import sys; sys.path.insert(0, sys.argv.pop(1)); import ingest_server; ingest_server.serve()"
+)
+HERE = Path(__file__).resolve().parent
+
+_TICKS = os.sysconf("SC_CLK_TCK")
+# By the beginning of a thread's name: what it does. Those of gRPC have no name in Python.
+_WORK = {
+    "MainThread": "loop",
+    "write-": "write",
+    "embed-": "settle",
+    "pocketlens-embed": "embed",
+    "keep-": "files",
+    "ask-": "ask",
+    "asyncio_": "ask",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a server has had since it started, or between two looks.
+
+    Attributes:
+        at: `perf_counter`, or seconds.
+        seconds: Of cores, by what for: "loop" (messages, in Python), "grpc" (in C), "write"
+            (operations, in SQLite), "files" (of pictures), "settle" (images that begin to hold),
+            "decode" (processes), "embed", "ask" and "other".
+        flushes: Of the machine's disks, whoever asked for them.
+        flush_seconds: That they took.
+    """
+
+    at: float
+    seconds: Mapping[str, float]
+    flushes: int
+    flush_seconds: float
+
+    def __sub__(self, before: Usage) -> Usage:
+        return Usage(
+            self.at - before.at,
+            {name: each - before.seconds.get(name, 0) for name, each in self.seconds.items()},
+            self.flushes - before.flushes,
+            self.flush_seconds - before.flush_seconds,
+        )
+
+    @property
+    def cores(self) -> float:
+        """That were busy for it, in the mean."""
+        return sum(self.seconds.values()) / self.at
+
+
+class IngestServer(Closing):
+    """`pocketlens-server serve` on the loopback."""
+
+    def __init__(self, folder: Path) -> None:
+        command = [sys.executable, "-c", PROGRAM, str(HERE), "serve", "--insecure", "--port", "0"]
+        self._process = subprocess.Popen(
+            [*command, "--data", str(folder)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stderr is not None
+        said = self._process.stderr.readline()
+        if "serving" not in said:
+            raise SystemExit(f"the server does not start: {said}{self._process.stderr.read()}")
+        self.address = f"127.0.0.1:{int(said.rpartition(':')[2])}"
+        threading.Thread(target=self._read_on, daemon=True).start()
+
+    def usage(self) -> Usage:
+        """What it has had so far."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        seconds = json.loads(self._process.stdout.readline())
+        flushes, flush_seconds = _flushes()
+        return Usage(perf_counter(), seconds, flushes, flush_seconds)
+
+    def resident_mb(self) -> float:
+        """Of the server in memory now, without the processes that decode."""
+        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def close(self) -> None:
+        """Ends the server."""
+        self._process.terminate()
+        self._process.wait(60)
+
+    def _read_on(self) -> None:
+        """Its log, which would hold it up when the pipe is full."""
+        assert self._process.stderr is not None
+        for _ in self._process.stderr:
+            pass
+
+
+def serve() -> None:
+    """The program of the server's process: its command line, and a thread that answers."""
+    from pocketlens_server.cli import main
+
+    threading.Thread(target=_answer, name="watch", daemon=True).start()
+    main()
+
+
+def _answer() -> None:
+    for _ in sys.stdin:
+        print(json.dumps(_seconds()), flush=True)
+
+
+def _seconds() -> dict[str, float]:
+    """Of this process by the work of its threads; of its children, those that have ended too."""
+    names = {each.native_id: each.name for each in threading.enumerate()}
+    found: defaultdict[str, float] = defaultdict(float)
+    for task in Path("/proc/self/task").iterdir():
+        nanoseconds = int((task / "schedstat").read_text().split()[0])
+        found[_work(names.get(int(task.name)))] += nanoseconds / 1e9
+    found["embed"] += process_time() - sum(found.values())  # threads end with their pictures
+    times = os.times()
+    found["decode"] = times.children_user + times.children_system + sum(_children_seconds())
+    return found
+
+
+def _work(name: str | None) -> str:
+    """What a thread is for; of gRPC's own Python knows no name."""
+    if name is None:
+        return "grpc"
+    return next((work for begin, work in _WORK.items() if name.startswith(begin)), "other")
+
+
+def _children_seconds() -> Iterator[float]:
+    """Of each process that this one has started and that runs."""
+    for process in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # it has ended
+            after_name = process.read_text().rpartition(")")[2].split()
+            if int(after_name[1]) == os.getpid():
+                yield (int(after_name[11]) + int(after_name[12])) / _TICKS
+
+
+def _flushes() -> tuple[int, float]:
+    """How many the machine's disks have made, and the seconds that took."""
+    count = milliseconds = 0
+    for line in Path("/proc/diskstats").read_text().splitlines():
+        fields = line.split()
+        if len(fields) >= 20 and not fields[2].startswith(("loop", "ram")):
+            count, milliseconds = count + int(fields[18]), milliseconds + int(fields[19])
+    return count, milliseconds / 1e3
