@@ -43,8 +43,8 @@ class Limits:
             more calls of one answer may be on their way, in or out.
         connections: At once; each takes a file descriptor.
         connection_streams: Calls of one connection at once; more wait at the client.
-        stream_window_bytes: Of a stream, that gRPC takes in before it is asked for; by itself it lets
-            that grow to megabytes each (benchmarks/ingest.py, memory).
+        stream_window_bytes: Of a stream, that gRPC takes in before it is asked for; by itself it
+            lets that grow to megabytes each (benchmarks/ingest.py, memory).
         connection_age_seconds: After which a client connects again, to another server maybe.
         connection_grace_seconds: That the calls of a connection have after that.
         idle_seconds: After which a connection without a call is closed.

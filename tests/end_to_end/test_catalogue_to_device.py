@@ -157,8 +157,8 @@ def test_nothing_is_published_twice_and_what_waits_is_told(
     capsys.readouterr()
     shop.run("diff --json")
     found = json.loads(capsys.readouterr().out)
-    nothing = dict.fromkeys(("added", "changed", "deleted"), 0)
-    nothing |= dict.fromkeys(("added_ids", "changed_ids", "deleted_ids"), [])
+    words = ("added", "changed", "deleted")
+    nothing = dict.fromkeys(words, 0) | {f"{word}_ids": [] for word in words}
     assert 0 < found.pop("delta_bytes") < 300
     assert found == {
         "base": 1,
