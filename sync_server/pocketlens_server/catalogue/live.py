@@ -24,7 +24,7 @@ from typing import TypeVar
 
 import prometheus_client
 
-from pocketlens.errors import PocketLensError, ServerUnavailable
+from pocketlens.errors import PocketLensError, ServerError, ServerUnavailable
 from pocketlens_server.catalogue.batches import Arrived, Refused
 from pocketlens_server.catalogue.decoding import Decoders
 from pocketlens_server.catalogue.embedders import Embedders
@@ -219,6 +219,10 @@ class LiveCatalogue:
         arrived = [each for each, _ in batch]
         try:
             outcomes = await self.change(lambda: self.ingest.submit(arrived))
+        except ServerError as exc:  # a command beside the server holds the tables for too long
+            logger.warning("ingest.failed catalogue=%s error=%s", self.folder.name, exc)
+            _fail(batch, ServerUnavailable(str(exc)))
+            return
         except PocketLensError as exc:
             _fail(batch, exc)
             return
