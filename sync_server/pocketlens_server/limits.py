@@ -43,8 +43,6 @@ class Limits:
             more calls of one answer may be on their way, in or out.
         connections: At once; each takes a file descriptor.
         connection_streams: Calls of one connection at once; more wait at the client.
-        stream_window_bytes: Of a stream, that gRPC takes in before it is asked for; by itself it
-            lets that grow to megabytes each (benchmarks/ingest.py, memory).
         connection_age_seconds: After which a client connects again, to another server maybe.
         connection_grace_seconds: That the calls of a connection have after that.
         idle_seconds: After which a connection without a call is closed.
@@ -69,7 +67,6 @@ class Limits:
     streams: int = 1024
     connections: int = 8192
     connection_streams: int = 32
-    stream_window_bytes: int = 512 << 10
     connection_age_seconds: float = 3600
     connection_grace_seconds: float = 300
     idle_seconds: float = 60
@@ -94,8 +91,6 @@ class Limits:
             ("grpc.server.max_pending_requests_hard_limit", self.waiting_calls * 5 // 4),
             ("grpc.max_allowed_incoming_connections", self.connections),
             ("grpc.max_concurrent_streams", self.connection_streams),
-            ("grpc.http2.bdp_probe", 0),
-            ("grpc.http2.lookahead_bytes", self.stream_window_bytes),
             ("grpc.max_connection_age_ms", _ms(self.connection_age_seconds)),
             ("grpc.max_connection_age_grace_ms", _ms(self.connection_grace_seconds)),
             ("grpc.max_connection_idle_ms", _ms(self.idle_seconds)),

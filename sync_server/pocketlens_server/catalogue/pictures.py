@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from pocketlens.durable_files import sync_folder, translated, write_file
-from pocketlens.errors import InvalidOperation
+from pocketlens.errors import InvalidOperation, StoreFull
 from pocketlens.options import PictureLimits
 from pocketlens_server.folders import CatalogueFolder
 
@@ -33,7 +33,11 @@ def keep(folder: CatalogueFolder, picture: bytes) -> bytes:
     digest = hashlib.sha256(picture).digest()
     place = folder.picture(digest)
     if not _is_kept(place):
-        write_file(place, picture)
+        try:
+            write_file(place, picture)
+        except StoreFull as exc:  # whatever the picture
+            room = folder.folder / "pictures"
+            raise StoreFull(f"No room to write to {room}. Free some space, try again.") from exc
     return digest
 
 
@@ -116,7 +120,7 @@ class Arriving:
                 self._temporary.replace(place)
                 sync_folder(place.parent)
         except OSError as exc:
-            raise translated(exc, place) from exc
+            raise translated(exc, place.parent.parent) from exc
         finally:
             self.discard()
         return digest
@@ -141,5 +145,5 @@ def _is_kept(place: Path) -> bool:
         sync_folder(place.parent)
         sync_folder(place.parent.parent)
     except OSError as exc:
-        raise translated(exc, place) from exc
+        raise translated(exc, place.parent.parent) from exc
     return True

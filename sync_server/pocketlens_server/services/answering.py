@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 
 import grpc.aio
 
-from pocketlens.errors import PocketLensError
+from pocketlens.errors import PocketLensError, StoreError, StoreFull
 from pocketlens.sync.statuses import status_of
 
 logger = logging.getLogger(__name__)
@@ -29,10 +29,12 @@ async def answered(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
     try:
         yield
     except PocketLensError as exc:
-        status = status_of(exc)
-        if status in _OURS:
+        status, text = status_of(exc), str(exc)
+        if isinstance(exc, StoreError) or status in _OURS:
             logger.warning("service.failed error=%s", exc)
-        text = "The server failed." if status in _OURS else str(exc)
+            text = (
+                "The server's disk is full." if isinstance(exc, StoreFull) else "The server failed."
+            )
         await context.abort(grpc.StatusCode[status], text)
     except grpc.aio.AbortError:  # answered already, as by what checks the requests of a stream
         raise
