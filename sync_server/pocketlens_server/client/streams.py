@@ -27,6 +27,7 @@ from typing import Any
 import grpc
 
 from pocketlens.errors import Conflict, InvalidOperation, ServerUnavailable
+from pocketlens.sync.deadlines import Cutter
 from pocketlens_protos.v1 import catalog_service_pb2 as messages
 from pocketlens_server.catalogue.operations import Operation, PutImage
 from pocketlens_server.catalogue.results import Outcome, Result
@@ -42,6 +43,7 @@ TOGETHER = 64  # operations of one message: with four times as many it is a tent
 PART_BYTES = 256 << 10
 _MESSAGE_BYTES = (1 << 20) - PART_BYTES - 1024  # that a server takes, beside a part of a picture
 _FRAME_BYTES = 5  # around each of the operations of a message, at most
+_OPEN_SECONDS = 60.0  # that a server has to open a job, as long as a command may hold it up
 _STREAM_SECONDS = 3000.0  # less than a server lets a stream last; another goes on with the job
 
 
@@ -247,6 +249,11 @@ class OperationStream:
             )
             self._call = call
         try:
+            # A server that is reached and says nothing is asked again.
+            with Cutter(_OPEN_SECONDS, call.cancel):
+                opened = next(call, None)
+            if opened is not None:
+                self._take(opened)
             for response in call:
                 self._take(response)
         finally:

@@ -116,8 +116,8 @@ def test_patience_ends(server: ServerFolder) -> None:
                 late()
 
 
-def test_no_more_is_sent_than_may_wait(address: Address) -> None:
-    with silent(address) as stream:
+def test_no_more_is_sent_than_may_wait(server: ServerFolder, client: CatalogueClient) -> None:
+    with silent(server, client) as stream:
         sent = blocked(stream, lambda: stream.send(product(1)), after=WINDOW)
         stream.abandon()
 
@@ -125,9 +125,11 @@ def test_no_more_is_sent_than_may_wait(address: Address) -> None:
         sent[-1].result(0)
 
 
-def test_pictures_that_wait_do_not_fill_the_memory(address: Address) -> None:
+def test_pictures_that_wait_do_not_fill_the_memory(
+    server: ServerFolder, client: CatalogueClient
+) -> None:
     picture = bytes(HELD_BYTES * 2 // 5)
-    with silent(address) as stream:
+    with silent(server, client) as stream:
         blocked(stream, lambda: stream.send(shown("mug"), picture=picture), after=2)
         stream.abandon()
 
@@ -278,15 +280,11 @@ def through(proxy: FaultProxy, patience: Patience = SOON) -> Iterator[CatalogueC
 
 
 @contextmanager
-def silent(address: Address) -> Iterator[OperationStream]:
-    """A stream that was opened, and gets no outcome."""
-    with FaultProxy(address.port) as proxy, through(proxy) as client:
-        stream = client.stream()
-        opened_bytes = proxy.sent
-        stream.abandon()
-    toxic = Toxic(cut_after=opened_bytes, ending=Ending.SILENCE, heals=False)
-    with FaultProxy(address.port, toxic) as proxy, through(proxy) as client:
-        yield client.stream()
+def silent(server: ServerFolder, client: CatalogueClient) -> Iterator[OperationStream]:
+    """A stream that was opened and gets no outcome: another process is writing to the catalogue."""
+    stream = client.stream()
+    with server.catalogue(MAIN).changing():
+        yield stream
 
 
 def blocked(
