@@ -40,7 +40,7 @@ class Telemetry:
         refused_calls: By `reason`, of `REASONS`.
         operations: Ingested, by `catalogue` and `outcome`: applied, unchanged, skipped,
             refused, waiting.
-        operations_waiting: Accepted and not applied, by `catalogue`.
+        operations_waiting: Received and not answered yet, by `catalogue`.
         pictures_waiting: Kept and not embedded, by `catalogue`.
         dead_letters: That nobody has dealt with, by `catalogue`.
         embeddings: By `catalogue` and `origin`: made, or reused as the picture was known.
@@ -74,7 +74,7 @@ class Telemetry:
 
         name = "catalogue"
         self.operations = counter("operations", "Operations ingested.", name, "outcome")
-        self.operations_waiting = gauge("operations_waiting", "Accepted, not applied.", name)
+        self.operations_waiting = gauge("operations_waiting", "Received, not answered.", name)
         self.pictures_waiting = gauge("pictures_waiting", "Kept, not embedded.", name)
         self.dead_letters = gauge("dead_letters", "Operations that failed for good.", name)
         self.embeddings = counter("embeddings", "Embeddings of pictures.", name, "origin")

@@ -101,6 +101,7 @@ def test_metrics_tell_of_calls_catalogues_and_what_is_signed(shop: TileShop) -> 
     assert status == 200
     for line in (
         'pocketlens_operations_total{catalogue="main",outcome="applied"} 1.0',
+        'pocketlens_operations_waiting{catalogue="main"} 0.0',
         'pocketlens_published_version{catalogue="main"} 1.0',
         'pocketlens_expiring_roles{catalogue="main"} 0.0',
         'pocketlens_calls_total{code="OK",method="pocketlens.v1.CatalogService/Ingest"} 1.0',

@@ -78,10 +78,9 @@ class Ingest:
             ServerError: Another process was writing for too long; nothing has changed.
             StoreFull: The disk has no room; nothing has changed.
         """
-        outcomes: list[Outcome] = []
         with self._folder.changing() as tables:
             batch = Batch(tables, self._folder)
-            outcomes += [batch.take(each) for each in arrived]
+            outcomes = [batch.take(each) for each in arrived]
             batch.count(now=self._clock())
         return outcomes
 

@@ -196,6 +196,8 @@ class LiveCatalogue:
         while True:
             await self._has_come.wait()
             batch = self._next_batch()
+            waiting = self._telemetry.operations_waiting.labels(catalogue=self.folder.name)
+            waiting.set(sum(map(len, self._streams.values())))
             if batch:
                 await self._take(batch)
             else:

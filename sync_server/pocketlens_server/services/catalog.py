@@ -167,7 +167,7 @@ class CatalogService(stubs.CatalogServiceServicer):
         async with answered(context):
             live = self._live(request.catalogue)
             parent = request.parent if request.HasField("parent") else None
-            changed = await live.publish(
+            changed = await live.change(
                 lambda: releasing.roll_back(live.folder, request.version, parent=parent)
             )
         return messages.RollbackResponse(changed=changed)

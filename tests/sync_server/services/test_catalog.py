@@ -42,7 +42,9 @@ from pocketlens_server.storage.jobs import JobState
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> TileShop:
-    return TileShop(tmp_path_factory.mktemp("shop"), {}, now=datetime.now(UTC))
+    made = TileShop(tmp_path_factory.mktemp("shop"), {0: 1, 1: 1}, now=datetime.now(UTC))
+    made.publish()
+    return made
 
 
 @pytest.fixture(scope="module")
@@ -85,9 +87,9 @@ def test_products_and_images_are_put_embedded_and_published(
 ) -> None:
     before = client.status()
     with client.stream() as stream:
-        mug = stream.send(PutProduct(Product("mug", title="Mug", price=Price(1250, "EUR"))))
-        seen = stream.send(PutImage(Image("mug-1"), b"", ["mug"]), picture=tile(30))
-    assert (mug.result().result, mug.result().version) == (Result.APPLIED, before.version + 1)
+        cup = stream.send(PutProduct(Product("cup", title="Cup", price=Price(1250, "EUR"))))
+        seen = stream.send(PutImage(Image("cup-1"), b"", ["cup"]), picture=tile(30))
+    assert (cup.result().result, cup.result().version) == (Result.APPLIED, before.version + 1)
     assert (seen.result().result, seen.result().version) == (Result.WAITING, 0)
 
     job = client.wait(stream.job.number)
@@ -96,7 +98,7 @@ def test_products_and_images_are_put_embedded_and_published(
     assert (job.state, job.counters.received, job.counters.applied) == (JobState.DONE, 2, 2)
     assert (published.version, published.is_new) == (before.version + 1, True)
     assert shop.sync("device").version == published.version
-    assert client.diff(before.version, published.version).products.added_ids == ("mug",)
+    assert client.diff(before.version, published.version).products.added_ids == ("cup",)
 
 
 def test_who_is_second_to_publish_is_told(client: CatalogueClient) -> None:
@@ -137,8 +139,7 @@ def test_a_full_feed_deletes_what_it_does_not_name(client: CatalogueClient) -> N
         client.apply(PutProduct(Product(name)))
     other = client.stream()
     with client.stream(is_full_feed=True) as feed:
-        for known in ("kept", "mug", "second", "third", "rolled", "shown"):
-            feed.send(PutProduct(Product(known)))
+        feed.send(PutProduct(Product("kept")))
 
     with pytest.raises(InvalidOperation, match="no full feed"):
         client.replace(other.job.number)
