@@ -40,7 +40,7 @@ def main() -> int:
     figures: dict[str, object] = {}
     ratios, grown, lost = [], [], 0
     with tempfile.TemporaryDirectory() as folder, busy_server(Path(folder)) as server:
-        good = partial(Load, server.port, callers=2, pause_seconds=0.005)
+        good = partial(Load, server.port, callers=2, pause_seconds=0.02)
         good(seconds=1).run()  # what is loaded at first use
         files, memory = server.open_files, server.memory_bytes
         quiet = good(seconds=20 / min(fewer, 5)).run()

@@ -34,7 +34,7 @@ def main() -> int:
         tempfile.TemporaryDirectory() as folder,
         busy_server(Path(folder), unary_seconds=seconds / 2, idle_seconds=seconds) as server,
     ):
-        good = partial(Load, server.port, callers=2, pause_seconds=0.005)
+        good = partial(Load, server.port, callers=2, pause_seconds=0.02)
         good(seconds=1).run()  # what is loaded at first use
         files = server.open_files
         quiet = good(seconds=seconds / 2).run()
@@ -63,6 +63,9 @@ def main() -> int:
         "good_calls": sum(report.sent for report in reports),
         "good_calls_refused_or_lost": sum(r.sent - r.ok.count for r in reports),
         "quiet_p99_ms": round(quiet.ok.p99_ms, 1),
+        "half_open_p99_ms": round(meanwhile.ok.p99_ms, 1),
+        "slow_requests_p99_ms": round(besides.ok.p99_ms, 1),
+        "slow_headers_p99_ms": round(last.ok.p99_ms, 1),
         "attacked_p99_ms": round(worst, 1),
         "p99_ratio": round(worst / quiet.ok.p99_ms, 2),
     }

@@ -14,6 +14,7 @@ is blotted out is the last line of defence.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import json
 import logging
@@ -21,6 +22,7 @@ import queue
 import re
 import sys
 import threading
+import time
 from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -34,6 +36,9 @@ REQUEST_ID: ContextVar[str | None] = ContextVar("request_id", default=None)
 
 _MOST_CHARACTERS = 8192  # of a line: a traceback fits, a picture does not
 _MOST_LINES = 2000  # that wait to be written: a second of a server with much to do
+# That lines are gathered for: a thread that woke for each would hold up the calls they are about
+# (a third of what an empty call costs, benchmarks/faults/http2_abuse.py).
+_GATHER_SECONDS = 0.02
 _FLUSH_SECONDS = 2.0
 _REDACTED = "[redacted]"
 _SECRET = re.compile(
@@ -122,13 +127,21 @@ class Lines(logging.Handler):
         super().close()
 
     def _write(self) -> None:
-        while (item := self._queue.get()) is not None:
-            if isinstance(item, threading.Event):
-                item.set()
-                continue
+        is_open = True
+        while is_open:
+            items = [self._queue.get()]
+            time.sleep(_GATHER_SECONDS)
+            with suppress(queue.Empty):
+                while True:
+                    items.append(self._queue.get_nowait())
+            lines = "".join(f"{item}\n" for item in items if isinstance(item, str))
             with suppress(OSError, ValueError):  # nobody is there to be told
-                self._stream.write(f"{item}\n")
+                self._stream.write(lines)
                 self._stream.flush()
+            for item in items:
+                if isinstance(item, threading.Event):
+                    item.set()
+            is_open = None not in items
 
 
 class JsonLines(logging.Formatter):
@@ -171,19 +184,32 @@ def _lost_lines(count: int) -> logging.LogRecord:
 
 def _event(record: logging.LogRecord) -> tuple[str, dict[str, object]] | None:
     """What happened, and its fields; None for a message that is a sentence."""
-    if not isinstance(record.msg, str) or not _EVENT.fullmatch(record.msg):
+    if not isinstance(record.msg, str) or (found := _parsed(record.msg)) is None:
         return None
-    event, *pairs = record.msg.split(" ")
+    event, templates = found
     # Logging takes a dict that is alone for arguments by name, which none of ours are.
     given = iter(record.args if isinstance(record.args, tuple) else (record.args,))
     fields = dict[str, object]()
+    for name, template, conversions, may_be_number in templates:
+        text = template % tuple(itertools.islice(given, conversions))
+        is_number = may_be_number and _NUMBER.fullmatch(text)
+        fields[name] = json.loads(text) if is_number else _shown(text)
+    return event, fields
+
+
+@functools.lru_cache(512)  # of messages as the code has them, before anything is put into them
+def _parsed(message: str) -> tuple[str, list[tuple[str, str, int, bool]]] | None:
+    """The event of a message; of each field its name, template, how many it takes, if a number."""
+    if not _EVENT.fullmatch(message):
+        return None
+    event, *pairs = message.split(" ")
+    templates = []
     for pair in pairs:
         name, _, template = pair.partition("=")
         conversions = _CONVERSION.findall(template)
-        text = template % tuple(itertools.islice(given, len(conversions)))
-        is_number = conversions == [template] and template[-1] in "df" and _NUMBER.fullmatch(text)
-        fields[name] = json.loads(text) if is_number else _shown(text)
-    return event, fields
+        is_number = conversions == [template] and template[-1] in "df"
+        templates.append((name, template, len(conversions), is_number))
+    return event, templates
 
 
 def _shown(text: str) -> str:

@@ -367,4 +367,14 @@ DEFECTS = (
         ),
         (INGEST,),
     ),
+    Planted(
+        "answers to devices are remembered beyond a publish",
+        25,
+        _of_server(
+            "publishing/answers.py",
+            "if moment is None or moment.state != state:",
+            "if moment is None:",
+        ),
+        ("tests/sync_server/publishing/test_answers.py",),
+    ),
 )

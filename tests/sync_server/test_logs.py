@@ -170,11 +170,11 @@ def test_a_server_goes_on_where_nobody_reads_its_log_and_says_later_what_was_los
     lines.close()
 
     told = [json.loads(line) for line in pipe.getvalue().splitlines()]
-    *written, lost, last = told
-    assert [each["number"] for each in written] == list(range(len(written)))
-    assert (lost["message"], lost["lines"]) == ("logs.lost", 5_000 - len(written))
-    assert last["number"] == 5_000
-    assert 2_000 <= len(written) < 2_010
+    *written, last = [each["number"] for each in told if each["message"] == "x.y"]
+    lost = [each["lines"] for each in told if each["message"] == "logs.lost"]
+    assert written == sorted(set(written))
+    assert len(written) + sum(lost) == last == 5_000
+    assert 2_000 <= len(written) <= 4_000  # what waits, and what was taken from that in one go
 
 
 def test_a_stream_that_is_gone_is_no_error() -> None:

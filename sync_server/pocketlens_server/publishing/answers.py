@@ -3,7 +3,8 @@
     answer = newer(folder, asked)
     answer.files, answer.delta
 
-Only what is visible is read: a publish beside it gives the answer of before or of after.
+Only what is visible is read: a publish beside it gives the answer of before or of after. Most
+devices of a catalogue ask the same, so that a server remembers what it answered.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -11,7 +12,9 @@ Only what is visible is read: a publish beside it gives the answer of before or 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -25,6 +28,12 @@ from pocketlens_server.publishing.signing import NEWEST
 
 MAX_ROOTS = 64  # in one answer; a device that is further behind asks again
 MAX_ROOTS_BYTES = 512_000  # of them together: as much as a device takes of one
+
+_REMEMBERED_BYTES = 16 << 20
+_ANSWER_BYTES = 1 << 10  # of an answer without files, with its question
+# What changes twice within a tick of the file system's clock, 10 ms at most, looks as it did after
+# the first change.
+_SETTLED_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,88 @@ class Answer:
     delta: bytes = b""
 
 
+class Remembered:
+    """Answers to devices, for the many who ask the same until something is published.
+
+    An answer is remembered with what the file system tells of the folder that every change of it
+    changes: the folder of metadata, and the file that makes a version visible. One thread uses it.
+
+    Attributes:
+        size_bytes: Of what is remembered.
+    """
+
+    def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
+        """Remembers nothing yet.
+
+        Args:
+            clock: Seconds, which do not go back.
+        """
+        self._clock = clock
+        self._moments: dict[Path, Moment] = {}
+        self._kept: OrderedDict[tuple[object, ...], tuple[Moment, Answer]] = OrderedDict()
+        self.size_bytes = 0
+
+    def find(self, folder: Path, asked: Asked) -> tuple[Answer | None, Moment]:
+        """What was answered to the same, if it still holds; and what `keep` wants of a new answer.
+
+        Raises:
+            ServerError: The folder is damaged.
+        """
+        state = _state(folder)
+        moment = self._moments.get(folder)
+        if moment is None or moment.state != state:
+            moment = self._moments[folder] = Moment(state, self._clock())
+        key = _key(folder, asked)
+        then, answer = self._kept.get(key, (None, None))
+        if then is not moment:
+            return None, moment
+        self._kept.move_to_end(key)
+        return answer, moment
+
+    def keep(self, folder: Path, asked: Asked, answer: Answer, moment: Moment) -> None:
+        """Remembers an answer that was read after `find` gave the moment."""
+        if self._clock() - moment.since < _SETTLED_SECONDS:
+            return
+        key = _key(folder, asked)
+        _, before = self._kept.pop(key, (moment, None))
+        self.size_bytes += _size(answer) - (_size(before) if before else 0)
+        self._kept[key] = moment, answer
+        while self.size_bytes > _REMEMBERED_BYTES:
+            _, (_, oldest) = self._kept.popitem(last=False)
+            self.size_bytes -= _size(oldest)
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """A folder between two changes.
+
+    Attributes:
+        state: What the file system tells of it.
+        since: When that was first seen.
+    """
+
+    state: tuple[int, ...]
+    since: float
+
+
+def _key(folder: Path, asked: Asked) -> tuple[object, ...]:
+    roles = tuple(sorted(asked.metadata.items()))
+    return folder, asked.generation, asked.version, roles, asked.without_delta
+
+
+def _state(folder: Path) -> tuple[int, ...]:
+    metadata = folder / "metadata"
+    try:
+        found = metadata.stat(), (metadata / "timestamp.json").stat()
+    except OSError as exc:
+        raise _damaged(folder, exc) from exc
+    return tuple(each for s in found for each in (s.st_ino, s.st_mtime_ns, s.st_size))
+
+
+def _size(answer: Answer) -> int:
+    return _ANSWER_BYTES + sum(map(len, answer.files.values())) + len(answer.delta)
+
+
 def newer(folder: Path, asked: Asked) -> Answer:
     """The files that a device needs.
 
@@ -66,7 +157,11 @@ def newer(folder: Path, asked: Asked) -> Answer:
     try:
         return _newer(folder, asked)
     except (OSError, ValueError, KeyError) as exc:
-        raise ServerError(f"The public files in {folder} are damaged: {exc}.") from exc
+        raise _damaged(folder, exc) from exc
+
+
+def _damaged(folder: Path, exc: Exception) -> ServerError:
+    return ServerError(f"The public files in {folder} are damaged: {exc}.")
 
 
 def _newer(folder: Path, asked: Asked) -> Answer:

@@ -18,7 +18,7 @@ from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
 from pocketlens_server.publishing import answers
 from pocketlens_server.publishing.ahead import Sightings
-from pocketlens_server.publishing.answers import Answer, Asked
+from pocketlens_server.publishing.answers import Asked, Remembered
 from pocketlens_server.services.answering import answered
 
 MAX_PIECES = 64  # in one request
@@ -40,6 +40,7 @@ class SyncService(stubs.SyncServiceServicer):
             counted: Called with the name of the catalogue at each poll of such a device.
         """
         self._server, self._sightings, self._counted = server, sightings, counted
+        self._remembered = Remembered()
 
     async def Poll(  # noqa: N802 # as the service names it
         self, request: messages.PollRequest, context: grpc.aio.ServicerContext
@@ -58,7 +59,13 @@ class SyncService(stubs.SyncServiceServicer):
                 request.without_delta,
             )
             catalogue = self._catalogue(request.catalogue)
-            answer = await asyncio.to_thread(self._answer, catalogue, asked)
+            answer, moment = self._remembered.find(catalogue.public, asked)
+            if answer is None:
+                answer = await asyncio.to_thread(answers.newer, catalogue.public, asked)
+                if await asyncio.to_thread(self._sightings.notice, catalogue, asked, answer):
+                    self._counted(catalogue.name)
+                else:
+                    self._remembered.keep(catalogue.public, asked, answer, moment)
         return messages.PollResponse(
             files=[messages.File(name=name, data=data) for name, data in answer.files.items()],
             delta=answer.delta,
@@ -81,12 +88,6 @@ class SyncService(stubs.SyncServiceServicer):
                     if not data:
                         break
                     yield messages.PieceChunk(place=place, data=data)
-
-    def _answer(self, catalogue: CatalogueFolder, asked: Asked) -> Answer:
-        answer = answers.newer(catalogue.public, asked)
-        if self._sightings.notice(catalogue, asked, answer):
-            self._counted(catalogue.name)
-        return answer
 
     def _catalogue(self, catalogue: str) -> CatalogueFolder:
         try:

@@ -232,3 +232,27 @@ def test_no_token_and_no_payload_is_in_what_is_logged(caplog: pytest.LogCaptureF
     for secret in (token, "payload"):
         assert secret not in caplog.text
         assert secret.encode() not in telemetry.text()
+
+
+def test_of_calls_that_are_given_up_all_are_counted_and_few_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+
+    async def story(kinds: Kinds) -> None:
+        kinds.is_open.clear()
+        for _ in range(150):
+            call = kinds.begin("one_one", timeout=10)
+            await until(lambda: kinds.running == 1)
+            call.cancel()
+            await until(lambda: kinds.running == 0)
+
+    async def run() -> None:
+        async with served([Observes(telemetry, clock=lambda: 0.0)]) as kinds:
+            await story(kinds)
+
+    telemetry = Telemetry()
+    asyncio.run(run())
+
+    assert counted(telemetry, "one_one", "CANCELLED") == 150
+    assert len([each for each in caplog.records if each.name == LOGGER]) == 100
