@@ -50,7 +50,7 @@ def main() -> int:
 
         done = [cuts_of(device, images // 2, keeps_open=keeps_open) for keeps_open in (False, True)]
         sdk = planted_sdk(Path(folder) / "sdk", CARELESS)
-        with Device.started(fault_shim.built(scratch), sdk=sdk) as careless:
+        with Device.started(fault_shim.built(scratch), source=sdk) as careless:
             noticed = cuts_of(careless, 200, keeps_open=True)
     for each in done:
         print("\n".join(each.wrong), file=sys.stderr)

@@ -48,7 +48,7 @@ def test_a_database_that_does_not_flush_is_found_out(
     """A kill shows nothing about flushes: these cuts do."""
     defect = Defect("store/database.py", "synchronous = FULL", f"synchronous = {instead}")
     sdk = planted_sdk(tmp_path / "sdk", defect)
-    with Device.started(shim, sdk=sdk) as careless:
+    with Device.started(shim, source=sdk) as careless:
         session: Session = recorded(careless, long_course, scratch, keeps_open=True)
 
     cuts = cut(session, scratch, images=IMAGES // 5, rng=random.Random(5))

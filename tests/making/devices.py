@@ -8,64 +8,24 @@ with Device.started(fault_shim.built(tmp_path)) as device:
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
-from multiprocessing.connection import Connection
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tests.making import fault_shim
 from tests.making.courses import Step
 from tests.making.device_program import Ending, Order, Visit
+from tests.making.forking import Forking
 
-ROOT = Path(__file__).resolve().parents[2]
 
-
-class Device:
+class Device(Forking):
     """Carries out orders, each in a child of its own; one at a time."""
 
-    def __init__(self, process: subprocess.Popen[bytes]) -> None:
-        """Takes a process that runs `device_program`."""
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._orders = Connection(os.dup(process.stdin.fileno()), readable=False)
-        self._endings = Connection(os.dup(process.stdout.fileno()), writable=False)
-        process.stdin.close()  # so that the end of the orders is one
-
-    @classmethod
-    @contextmanager
-    def started(cls, library: Path, *, sdk: Path | None = None) -> Iterator[Device]:
-        """Starts the process with the shim; `sdk` is a folder with another SDK to run."""
-        environment = fault_shim.preloaded(library)
-        folders = [str(ROOT), environment.get("PYTHONPATH", "")]
-        environment["OPENBLAS_NUM_THREADS"] = "1"  # a child would start its threads anew
-        environment["PYTHONPATH"] = ":".join([str(sdk), *folders] if sdk else folders)
-        program = "from tests.making import device_program as p; p.main()"
-        with (
-            subprocess.Popen(
-                [sys.executable, "-c", program],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                env=environment,
-                cwd=ROOT,
-            ) as process,
-            closing(cls(process)) as device,
-        ):
-            yield device
+    program = "device_program"
 
     def carry_out(self, order: Order) -> Ending:
         """Waits for the end of the child."""
-        self._orders.send(order)
-        ending: Ending = self._endings.recv()
+        ending: Ending = self.ask(order)
         return ending
-
-    def close(self) -> None:
-        """Ends the process."""
-        self._orders.close()
-        self._endings.close()
 
 
 def order_of(*steps: Step, store: Path, **choices: Any) -> Order:
