@@ -87,27 +87,27 @@ class Remembered:
         self._kept: OrderedDict[tuple[object, ...], tuple[Moment, Answer]] = OrderedDict()
         self.size_bytes = 0
 
-    def find(self, folder: Path, asked: Asked) -> tuple[Answer | None, Moment]:
-        """What was answered to the same, if it still holds; and what `keep` wants of a new answer.
+    def find(self, folder: Path, asked: Asked) -> tuple[Answer | None, Moment | None]:
+        """What was answered to the same, if it still holds; or when a new answer is read.
+
+        The moment is None where what is read now may change without a trace.
 
         Raises:
             ServerError: The folder is damaged.
         """
-        state = _state(folder)
+        state, now = _state(folder), self._clock()
         moment = self._moments.get(folder)
         if moment is None or moment.state != state:
-            moment = self._moments[folder] = Moment(state, self._clock())
+            moment = self._moments[folder] = Moment(state, now)
         key = _key(folder, asked)
         then, answer = self._kept.get(key, (None, None))
         if then is not moment:
-            return None, moment
+            return None, moment if now - moment.since > _SETTLED_SECONDS else None
         self._kept.move_to_end(key)
         return answer, moment
 
     def keep(self, folder: Path, asked: Asked, answer: Answer, moment: Moment) -> None:
         """Remembers an answer that was read after `find` gave the moment."""
-        if self._clock() - moment.since < _SETTLED_SECONDS:
-            return
         key = _key(folder, asked)
         _, before = self._kept.pop(key, (moment, None))
         self.size_bytes += _size(answer) - (_size(before) if before else 0)

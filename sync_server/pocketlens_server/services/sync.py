@@ -27,7 +27,7 @@ _ROLES = ("root", "timestamp", "snapshot", "targets", "models", "publishing")
 
 
 class SyncService(stubs.SyncServiceServicer):
-    """Answers devices; files are read in threads, so that a slow disk holds nobody else up."""
+    """Answers devices; files are read in threads, so that a slow disk holds few others up."""
 
     def __init__(
         self, server: ServerFolder, sightings: Sightings, *, counted: Callable[[str], None]
@@ -64,7 +64,7 @@ class SyncService(stubs.SyncServiceServicer):
                 answer = await asyncio.to_thread(answers.newer, catalogue.public, asked)
                 if await asyncio.to_thread(self._sightings.notice, catalogue, asked, answer):
                     self._counted(catalogue.name)
-                else:
+                elif moment is not None:
                     self._remembered.keep(catalogue.public, asked, answer, moment)
         return messages.PollResponse(
             files=[messages.File(name=name, data=data) for name, data in answer.files.items()],

@@ -89,7 +89,8 @@ class Server:
         if answer is not None:
             return answer, True
         answer = newer(self._folder, asked)
-        self._remembered.keep(self._folder, asked, answer, moment)
+        if moment is not None:
+            self._remembered.keep(self._folder, asked, answer, moment)
         return answer, False
 
 
