@@ -8,7 +8,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.making.repositories import BEGAN, Repository, manifest
 
@@ -97,6 +97,7 @@ class Server:
 NOTHING = Asked(b"", 0, {})
 
 
+@settings(deadline=None, max_examples=60)
 @given(
     steps=st.lists(
         st.one_of(
