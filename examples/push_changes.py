@@ -35,6 +35,7 @@ from pocketlens_server.client import (
     PatchProduct,
     PutImage,
     PutProduct,
+    Refusal,
     Result,
 )
 
@@ -69,7 +70,9 @@ def push(shop: CatalogueClient, path: Path) -> bool:
         for line, outcome in answered(stream, path):
             # It is on the server's disk: a worker takes it off its queue here.
             counts["repeated" if outcome.is_repeated else outcome.result.value] += 1
-            if outcome.result is Result.REFUSED:
+            if outcome.refusal is Refusal.NOT_THERE_YET:  # it would go back into the queue
+                print(f"{line['id']}: {outcome.reason} Then send it again.")
+            elif outcome.result is Result.REFUSED:  # it would be put aside for a person
                 print(f"{line['id']}: {outcome.reason}")
     print(", ".join(f"{count} {result}" for result, count in counts.items()))
 
@@ -136,7 +139,7 @@ def publish(shop: CatalogueClient) -> int:
         seen = shop.status()
         try:
             return shop.publish(parent=seen.version).version
-        except Conflict:  # another version since: what waits now is another too
+        except Conflict:  # another version since, or this one, whose answer was lost: look again
             continue
 
 

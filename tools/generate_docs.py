@@ -70,8 +70,8 @@ def errors_page() -> Iterator[str]:
     for status, received in RECEIVED.items():
         yield f"| {status} | `{received.__name__}` |"
     yield "| any other | `ServerError` |"
-    yield "\nWhile a store is synced, each is the cause of a `TransportError`; after UNAVAILABLE"
-    yield "and RESOURCE_EXHAUSTED of a `ServerUnavailable`, which may be tried again later."
+    yield "\nWhile a store is synced, each is the cause of a `TransportError`; after UNAVAILABLE,"
+    yield "RESOURCE_EXHAUSTED and CANCELLED of a `ServerUnavailable`, which may be tried again."
     yield ""
 
 

@@ -10,6 +10,7 @@
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { join, parse } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import grpc from '@grpc/grpc-js'
 import protoLoader from '@grpc/proto-loader'
@@ -47,8 +48,29 @@ function shown(tokenFile, seconds) {
   return [metadata, { deadline: Date.now() + seconds * 1000 }]
 }
 
-/** The answer to one request. */
-function ask(client, method, request, { tokenFile = options['token-file'], seconds = 30 } = {}) {
+// Nobody is there, or the server wants to be spared. So it does where gRPC says CANCELLED by itself:
+// that drops calls for a server which has too many waiting.
+const { UNAVAILABLE, RESOURCE_EXHAUSTED, CANCELLED } = grpc.status
+const again = new Set([UNAVAILABLE, RESOURCE_EXHAUSTED, CANCELLED])
+const PATIENCE_MS = 60_000
+
+/** The answer to one request, which may come twice; asked for again while that may help. */
+async function ask(client, method, request, how = {}) {
+  const until = Date.now() + PATIENCE_MS
+  for (let longest = 200; ; longest = Math.min(2 * longest, 10_000)) {
+    try {
+      return await askOnce(client, method, request, how)
+    } catch (error) {
+      // Drawn anew each time, so that many clients do not come at once; not before the server says.
+      const least = Number(error.metadata?.get('grpc-retry-pushback-ms')[0] ?? 0)
+      const wait = Math.max(least, Math.random() * longest)
+      if (!again.has(error.code) || Date.now() + wait > until) throw error
+      await setTimeout(wait)
+    }
+  }
+}
+
+function askOnce(client, method, request, { tokenFile = options['token-file'], seconds = 30 }) {
   return new Promise((resolve, reject) => {
     const message = { catalogue: options.catalog, ...request }
     client[method](message, ...shown(tokenFile, seconds), (error, answer) =>
@@ -156,7 +178,9 @@ async function main() {
   const [version, products, images] = ['version', 'products', 'images'].map((name) => Number(manifest[name]))
   const later = await poll({ ...first.trusted, generation, version })
   return {
-    outcomes: outcomes.map(({ request_id, result, reason, is_repeated }) => ({ request_id, result, reason, is_repeated })),
+    // Of those that are REFUSED, NOT_THERE_YET may be sent again later; others are for a person.
+    outcomes: outcomes.map(({ request_id, result, refusal, reason, is_repeated }) =>
+      ({ request_id, result, refusal, reason, is_repeated })),
     job: ended,
     dead_letters: letters.map(({ image_id, reason }) => ({ image_id, reason })),
     published: { version: published.version, is_new: published.is_new },

@@ -1,6 +1,6 @@
 """The server's certificate, for gRPC and HTTP, read again where its files have changed.
 
-    certificates = ServedCertificates(config.tls)
+    certificates = ServedCertificates.of(config.tls)
     server.add_secure_port(address, certificates.for_grpc())
     HttpServer(files, listening, tls=certificates.for_http)
     await certificates.follow()             # until it is cancelled

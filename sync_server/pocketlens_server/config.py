@@ -25,6 +25,7 @@ from types import NoneType, UnionType
 from typing import Any, Literal, TypeAlias, get_args, get_origin, get_type_hints
 
 from pocketlens.errors import ServerError
+from pocketlens.sync.credentials import is_loopback
 from pocketlens_server.limits import Limits
 from pocketlens_server.logs import LogSettings
 
@@ -40,10 +41,11 @@ class Listen:
     """Where a server listens; a port 0 takes a free one, None is for not at all.
 
     Attributes:
-        host: Of all ports. Beyond the loopback there must be TLS.
+        host: Of gRPC and HTTP. Beyond the loopback there must be TLS.
         port: Of gRPC.
         http_port: Of the public files over HTTP.
-        metrics_port: Of what monitoring reads, on the loopback or behind TLS like the others.
+        metrics_port: Of what monitoring reads, which is open to whoever reaches it.
+        metrics_host: Of that port alone; beyond the loopback there must be TLS too.
         reflection: Whether the server says over gRPC which methods it has, to a backend's token.
     """
 
@@ -51,6 +53,7 @@ class Listen:
     port: int = 8443
     http_port: int | None = None
     metrics_port: int | None = None
+    metrics_host: str = "127.0.0.1"
     reflection: bool = False
 
     def __post_init__(self) -> None:
@@ -59,9 +62,17 @@ class Listen:
                 raise ServerError(f"Expected a port from 0 to 65,535. Received {each}.")
 
 
+def address(host: str, port: int) -> str:
+    """A host with a port, as in an URL: "192.0.2.7:8443", "[::1]:8443"."""
+    return f"[{host}]:{port}" if ":" in host and not host.startswith("[") else f"{host}:{port}"
+
+
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """Files in PEM, for gRPC and HTTP; those of a relative name lie beside server.toml.
+    """Files in PEM, for gRPC and HTTP.
+
+    A relative name that server.toml has is one beside it; one of a variable or an option is as seen
+    from where the server starts.
 
     Attributes:
         certificate, key: Of the server, the certificate with those between it and its authority.
@@ -95,6 +106,11 @@ class ServerConfig:
     tls: Tls = field(default_factory=Tls)
     limits: Limits = field(default_factory=Limits)
     logs: LogSettings = field(default_factory=LogSettings)
+
+    @property
+    def has_plain_metrics(self) -> bool:
+        """Whether metrics are shown without TLS: a certificate is of no name of the loopback."""
+        return self.tls.certificate is None or is_loopback(self.listen.metrics_host)
 
 
 class Source(StrEnum):

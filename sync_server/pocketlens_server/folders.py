@@ -23,10 +23,10 @@ from datetime import datetime
 from pathlib import Path
 
 from pocketlens.durable_files import sync_folder, translated, write_file
-from pocketlens.errors import NotFound, ServerError, StoreFull
+from pocketlens.errors import NotFound, ServerError
 from pocketlens.products import is_catalogue_name
 from pocketlens_server.publishing import keys, signing
-from pocketlens_server.storage import migrations
+from pocketlens_server.storage import database_errors, migrations
 from pocketlens_server.storage.history import History
 from pocketlens_server.storage.jobs import Jobs
 from pocketlens_server.storage.kept_connections import KeptConnection
@@ -39,7 +39,6 @@ FORMAT = 1
 MAIN = "main"  # the catalogue that `init` makes
 _SETTINGS = "server.json"
 _DATABASE = "catalogue.sqlite"
-_NO_ROOM_BYTES = 64 << 10
 # Pages have 4 KiB. A batch of operations touches a thousand, and all that it does fits into memory.
 # The log is folded into the tables after so many pages that most were written several times
 # (benchmarks/ingest.py), and its file does not stay as long as a large publish has made it.
@@ -127,21 +126,13 @@ class CatalogueFolder:
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as exc:
-            # Where SQLite has no room for a file beside the database, it says "disk I/O error", or
-            # that it cannot open it.
-            code = exc.sqlite_errorcode & 0xFF
-            is_full = code == sqlite3.SQLITE_FULL or (
-                code in (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
-                and shutil.disk_usage(self.folder).free < _NO_ROOM_BYTES
-            )
-            if is_full:
-                raise StoreFull(
-                    f"No room for the catalogue {self.name!r} in {self.folder}. Free some space "
-                    "and try again."
-                ) from exc
-            raise ServerError(
-                f"The catalogue {self.name!r} cannot be used: {exc}. Try again."
+        except sqlite3.Error as exc:
+            raise database_errors.error_of(
+                exc,
+                self.folder,
+                if_full=f"No room for the catalogue {self.name!r} in {self.folder}. Free some "
+                "space and try again.",
+                otherwise=f"The catalogue {self.name!r} cannot be used: {exc}. Try again.",
             ) from exc
 
     def keeping(self, *, busy_seconds: float) -> CatalogueFolder:

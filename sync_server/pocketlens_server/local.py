@@ -15,6 +15,8 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 
 from pocketlens_server.catalogue import settling
+from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.embedders import Embedders
 from pocketlens_server.catalogue.ingest import Ingest
 from pocketlens_server.catalogue.targets import LocalTarget
 from pocketlens_server.folders import CatalogueFolder
@@ -61,16 +63,23 @@ class LocalCatalogue:
         with self._folder.reading() as tables:
             return tables.dead_letters.listed(limit=-1)
 
-    def retry(self, numbers: Collection[int] = ()) -> int:
-        """Lets dead letters wait again, all if none is named, and looks at them; how many."""
-        retried = settling.retry(self._folder, numbers)
-        while settling.settle(self._folder, clock=self._clock).pictures:
-            pass
+    def retry(self, numbers: Collection[int] | None = None) -> int:
+        """Lets dead letters wait again, all if it is None, and looks at them; how many."""
+        if numbers is not None and not numbers:
+            return 0
+        retried = settling.retry(self._folder, numbers or ())
+        with Decoders() as decoders, Embedders(self._folder) as embedders:
+            while settling.settle(
+                self._folder, clock=self._clock, decoders=decoders, embedders=embedders
+            ).pictures:
+                pass
         return retried
 
-    def purge(self, numbers: Collection[int] = ()) -> int:
-        """Forgets dead letters, all if none is named; how many there were of them."""
-        return settling.purge(self._folder, numbers)
+    def purge(self, numbers: Collection[int] | None = None) -> int:
+        """Forgets dead letters, all if it is None; how many there were of them."""
+        if numbers is not None and not numbers:
+            return 0
+        return settling.purge(self._folder, numbers or ())
 
     def diff(self, base: int = 0, head: int = 0, *, limit: int = 100) -> Comparison:
         """What differs between two versions; see `comparing.compare`."""

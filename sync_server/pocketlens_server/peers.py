@@ -2,6 +2,7 @@
 
 host_of("ipv4:192.0.2.7:50412")             # "192.0.2.7"
 network_of("ipv6:[2001:db8::7]:50412")      # "2001:db8::/64"
+network("2001:db8::7")                      # the same
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -35,8 +36,12 @@ def host_of(peer: str) -> str:
 
 
 def network_of(peer: str) -> str:
+    """Whom to count a peer as; see `network`."""
+    return network(host_of(peer))
+
+
+def network(host: str) -> str:
     """Whom to count as one: a host, or all of the network that it can choose its address from."""
-    host = host_of(peer)
     if ":" not in host:
         return host
     # An address of this machine's own links has the name of the link behind it.

@@ -10,24 +10,26 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import grpc.aio
 
-from pocketlens.errors import PocketLensError, ServerError
+from pocketlens.errors import ClockSuspect, PocketLensError, ServerError
 from pocketlens.sync.credentials import is_loopback
 from pocketlens_protos.v1 import catalog_service_pb2 as catalog_messages
 from pocketlens_protos.v1 import catalog_service_pb2_grpc as catalog_stubs
 from pocketlens_protos.v1 import sync_service_pb2 as sync_messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as sync_stubs
-from pocketlens_server import measuring
+from pocketlens_server import measuring, settings
 from pocketlens_server.auth import State
+from pocketlens_server.catalogue.live import LiveCatalogue
 from pocketlens_server.catalogue.lives import LiveCatalogues
 from pocketlens_server.certificates import ServedCertificates
-from pocketlens_server.config import Listen, ServerConfig
+from pocketlens_server.clocks import SteadyClock, elapsed_seconds
+from pocketlens_server.config import Listen, ServerConfig, address
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.http.files import PublicFiles
 from pocketlens_server.http.metrics import LIMITS as METRICS_LIMITS
@@ -90,13 +92,16 @@ async def serve(
 
     Raises:
         ServerError: It would be open to a network without TLS or without tokens, a port is taken,
-            or the certificate cannot be used.
+            the certificate cannot be used, or a catalogue is set to what cannot be.
     """
     _check_closed(config, insecure=insecure)
+    for name in folder.catalogues():
+        settings.read(folder.catalogue(name).folder)
     started = started or Started()
     certificates = ServedCertificates.of(config.tls)
     telemetry, health = Telemetry(), Health(SERVICES)
     lives = LiveCatalogues(folder, clock=_now, telemetry=telemetry)
+    clock = SteadyClock(wall=_now, elapsed=elapsed_seconds)
     with ExitStack() as stack:
         tokens = None if insecure else stack.enter_context(Tokens(folder))
         server = _grpc_server(config.limits, tokens, telemetry)
@@ -113,21 +118,22 @@ async def serve(
                 listening = listening_on(config.listen.host, config.listen.http_port)
                 public = HttpServer(PublicFiles(folder.path / "public"), listening, tls=tls)
                 running = public.run(grace_seconds=config.limits.drain_seconds)
-                tasks.append(asyncio.create_task(running))
+                tasks.append(_begun(running))
                 started.http(listening.getsockname()[1])
             if config.listen.metrics_port is not None:
-                listening = listening_on(config.listen.host, config.listen.metrics_port)
-                pages = Pages(telemetry, health)
-                monitored = HttpServer(pages, listening, tls=tls, limits=METRICS_LIMITS)
-                watched.append(asyncio.create_task(monitored.run(grace_seconds=1)))
+                watched_on = config.listen.metrics_host
+                listening = listening_on(watched_on, config.listen.metrics_port)
+                pages, shown = Pages(telemetry, health), None if config.has_plain_metrics else tls
+                monitored = HttpServer(pages, listening, tls=shown, limits=METRICS_LIMITS)
+                watched.append(_begun(monitored.run(grace_seconds=1)))
                 started.metrics(listening.getsockname()[1])
             if certificates is not None:
-                tasks.append(asyncio.create_task(certificates.follow()))
+                tasks.append(_begun(certificates.follow()))
             lives.start()
             tasks += [
-                asyncio.create_task(_keep_fresh(folder)),
-                asyncio.create_task(_measure(folder, telemetry)),
-                asyncio.create_task(publish_when_due(lives, clock=_now)),
+                _begun(_keep_fresh(folder, lives, clock)),
+                _begun(_measure(folder, telemetry)),
+                _begun(publish_when_due(lives, clock=clock.now)),
             ]
             await server.start()
             started.grpc(port)
@@ -167,8 +173,11 @@ def warnings(folder: ServerFolder, *, insecure: bool, now: datetime) -> list[str
 
 
 def _check_closed(config: ServerConfig, *, insecure: bool) -> None:
-    host = config.listen.host
-    if is_loopback(host):
+    listen, hosts = config.listen, [config.listen.host]
+    if listen.metrics_port is not None:
+        hosts.append(listen.metrics_host)
+    host = next((each for each in hosts if not is_loopback(each)), None)
+    if host is None:
         return
     if insecure:
         raise ServerError(
@@ -206,14 +215,14 @@ def _add_services(
 
 def _bound(server: grpc.aio.Server, listen: Listen, certificates: ServedCertificates | None) -> int:
     """The port that gRPC listens on."""
-    address = f"{listen.host}:{listen.port}"
+    wanted = address(listen.host, listen.port)
     try:
         if certificates is None:
-            port: int = server.add_insecure_port(address)
+            port: int = server.add_insecure_port(wanted)
         else:
-            port = server.add_secure_port(address, certificates.for_grpc())
+            port = server.add_secure_port(wanted, certificates.for_grpc())
     except RuntimeError as exc:
-        raise ServerError(f"Cannot listen on {address}: {exc}.") from exc
+        raise ServerError(f"Cannot listen on {wanted}: {exc}.") from exc
     return port
 
 
@@ -221,7 +230,19 @@ def _now() -> datetime:
     return datetime.now(UTC)
 
 
-async def _keep_fresh(folder: ServerFolder) -> None:
+def _begun(running: Coroutine[None, None, None]) -> asyncio.Task[None]:
+    """A task for as long as the server runs; what ends it before is logged."""
+
+    def tell(task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            logger.error("server.task.failed", exc_info=error)
+
+    task = asyncio.create_task(running)
+    task.add_done_callback(tell)
+    return task
+
+
+async def _keep_fresh(folder: ServerFolder, lives: LiveCatalogues, clock: SteadyClock) -> None:
     """Signs timestamps again before they are old; a catalogue that fails does not stop others."""
     while True:
         try:
@@ -231,13 +252,18 @@ async def _keep_fresh(folder: ServerFolder) -> None:
             names = []
         for name in names:
             try:
-                catalogue = folder.catalogue(name)
-                await asyncio.to_thread(releasing.refresh, catalogue, now=_now())
+                await _refresh(lives.get(name), clock)
+            except ClockSuspect:  # it was told
+                pass
             except PocketLensError as exc:
                 logger.warning("server.refresh.failed catalogue=%s error=%s", name, exc)
             except Exception:  # a bug, or a system out of files: the next round may do better
                 logger.exception("server.refresh.failed catalogue=%s", name)
         await asyncio.sleep(REFRESH_SECONDS)
+
+
+async def _refresh(live: LiveCatalogue, clock: SteadyClock) -> None:
+    await live.change(lambda: releasing.refresh(live.folder, now=clock.now()))
 
 
 async def _measure(folder: ServerFolder, telemetry: Telemetry) -> None:

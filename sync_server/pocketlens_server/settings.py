@@ -5,7 +5,8 @@
     canary_share = 0.2
 
 Every setting has a default with its reason; a name that is none is refused, so that a misspelt one
-does not leave a gate open.
+does not leave a gate open. They are a catalogue's own, and read again each time that they count:
+what is changed holds at once, for commands as for a server that runs.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pocketlens.errors import ServerError
+from pocketlens_server.config import Setting, Source
 from pocketlens_server.publishing.automatic import AutoPublish
 from pocketlens_server.publishing.gate_limits import GateLimits
 from pocketlens_server.publishing.keeping import Keeping
@@ -53,13 +55,37 @@ def read(folder: Path) -> Settings:
     Raises:
         ServerError: The file is damaged, or sets what cannot be set.
     """
+    return _settings(_found(folder), folder / FILE_NAME)
+
+
+def listed(folder: Path) -> tuple[Setting, ...]:
+    """Every setting of a catalogue that counts, with where it came from, in order; see `read`."""
+    found = _found(folder)
+    settings = _settings(found, folder / FILE_NAME)
+    return tuple(
+        Setting(
+            section.name,
+            each.name,
+            getattr(getattr(settings, section.name), each.name),
+            Source.FILE if each.name in found.get(section.name, {}) else Source.DEFAULT,
+        )
+        for section in fields(settings)
+        for each in fields(getattr(settings, section.name))
+    )
+
+
+def _found(folder: Path) -> dict[str, Any]:
+    """What the file sets; nothing where there is none."""
     path = folder / FILE_NAME
     try:
-        found = tomllib.loads(path.read_text("utf-8"))
+        return tomllib.loads(path.read_text("utf-8"))
     except FileNotFoundError:
-        return Settings()
+        return {}
     except (OSError, ValueError) as exc:
         raise ServerError(f"The settings {path} cannot be read: {exc}.") from exc
+
+
+def _settings(found: Mapping[str, Any], path: Path) -> Settings:
     defaults = Settings()
     sections = {each.name: getattr(defaults, each.name) for each in fields(defaults)}
     for name in found:

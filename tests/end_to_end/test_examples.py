@@ -108,7 +108,7 @@ def test_push_changes_says_what_was_refused_and_what_died(tmp_path: Path) -> Non
         arguments = [str(tmp_path / "changes.jsonl"), "--server", address.grpc]
         said = run("push_changes.py", *arguments, status=1)
 
-    assert "c-1: There is no product 'lost'. Put it first." in said
+    assert "c-1: There is no product 'lost'. Put it first. Then send it again." in said
     assert any(line.startswith("torn is a dead letter: ") for line in said)
     assert said[-1] == "version 1 has all that was applied"
 

@@ -6,13 +6,17 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from PIL import Image
@@ -27,11 +31,16 @@ from pocketlens_server.config import ServerConfig, Tls
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE = 8  # products of the shop, each with an image
+# What npm says where the registry cannot be reached; whatever else it says is a failure.
+NO_NETWORK = re.compile(
+    r"code (ENOTFOUND|EAI_AGAIN|ECONN\w+|ENETUNREACH|EHOSTUNREACH|ETIMEDOUT|ERR_SOCKET_TIMEOUT)\b"
+)
+INSTALL_SECONDS = 120
 
 
 @pytest.fixture(scope="module")
 def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """examples/node with its modules; skips where they cannot be had."""
+    """examples/node with its modules; skips where there is no Node, or no network to get them."""
     for tool in ("node", "npm"):
         if shutil.which(tool) is None:
             pytest.skip(f"{tool} is needed to run examples/node, and was not found")
@@ -43,15 +52,24 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "ci",
         "--ignore-scripts",
         "--prefer-offline",
+        "--fetch-retries=1",
         "--no-audit",
         "--no-fund",
     ]
-    done = subprocess.run(
-        install_modules, cwd=folder, capture_output=True, text=True, check=False, timeout=120
-    )
-    if done.returncode:
-        said = done.stderr.strip().splitlines() or ["it says nothing"]
-        pytest.skip(f"the modules of examples/node cannot be installed: {said[0]}")
+    try:
+        done = subprocess.run(
+            install_modules,
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=INSTALL_SECONDS,
+        )
+    except subprocess.TimeoutExpired:  # a network that swallows everything
+        pytest.skip(f"npm has not got the modules of examples/node in {INSTALL_SECONDS} s")
+    if done.returncode and (found := NO_NETWORK.search(done.stderr)):
+        pytest.skip(f"npm cannot reach the modules of examples/node: {found[1]}")
+    assert done.returncode == 0, done.stderr
     return folder / "push.js"
 
 
@@ -140,6 +158,52 @@ def test_a_backend_in_node_is_told_why_it_may_not(
     (tmp_path / "mug.png").write_bytes(tile(1))
 
     assert "scope" in shop.run(program, tmp_path / "mug.png", shown="device")
+
+
+class Busy(grpc.GenericRpcHandler):  # type: ignore[misc]
+    """Refuses each call with the next of some codes.
+
+    Attributes:
+        codes: That are left.
+    """
+
+    def __init__(self, *codes: grpc.StatusCode) -> None:
+        self.codes = list(codes)
+
+    def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
+        def refuse(request: bytes, context: grpc.ServicerContext) -> bytes:
+            code = self.codes.pop(0)
+            if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+                context.set_trailing_metadata((("grpc-retry-pushback-ms", "500"),))
+            context.abort(code, f"told {code.name}")
+            return b""
+
+        return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+def test_a_backend_in_node_asks_again_where_the_server_has_too_much_to_do(
+    program: Path, tmp_path: Path
+) -> None:
+    codes = grpc.StatusCode
+    busy = Busy(codes.CANCELLED, codes.RESOURCE_EXHAUSTED, codes.UNAVAILABLE, codes.NOT_FOUND)
+    (tmp_path / "token").write_text("pl_000000000000_nobody")
+    server = grpc.server(ThreadPoolExecutor(1), handlers=[busy])
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    began = monotonic()
+    command = ["node", program, "--server", f"127.0.0.1:{port}", "--protos", ROOT / "protos"]
+    done = subprocess.run(
+        [*command, "--token-file", tmp_path / "token", "nothing.png"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    server.stop(None).wait(10)
+
+    assert (done.returncode, done.stderr.strip()) == (1, "told NOT_FOUND")
+    assert busy.codes == []
+    assert monotonic() - began > 0.5
 
 
 def noise(side: int) -> bytes:

@@ -297,16 +297,23 @@ class Operations(_message.Message):
     def __init__(self, operations: _Optional[_Iterable[_Union[Operation, _Mapping]]] = ...) -> None: ...
 
 class Outcome(_message.Message):
-    __slots__ = ["is_embedding_reused", "is_repeated", "reason", "request_id", "result", "version"]
+    __slots__ = ["is_embedding_reused", "is_repeated", "reason", "refusal", "request_id", "result", "version"]
+    class Refusal(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
     class Result(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
         __slots__ = []
     APPLIED: Outcome.Result
+    INVALID: Outcome.Refusal
     IS_EMBEDDING_REUSED_FIELD_NUMBER: _ClassVar[int]
     IS_REPEATED_FIELD_NUMBER: _ClassVar[int]
+    NOT_THERE_YET: Outcome.Refusal
     PICTURE_NEEDED: Outcome.Result
     REASON_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_FIELD_NUMBER: _ClassVar[int]
+    REFUSAL_UNSPECIFIED: Outcome.Refusal
     REFUSED: Outcome.Result
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_ID_TAKEN: Outcome.Refusal
     RESULT_FIELD_NUMBER: _ClassVar[int]
     RESULT_UNSPECIFIED: Outcome.Result
     SKIPPED: Outcome.Result
@@ -316,10 +323,11 @@ class Outcome(_message.Message):
     is_embedding_reused: bool
     is_repeated: bool
     reason: str
+    refusal: Outcome.Refusal
     request_id: str
     result: Outcome.Result
     version: int
-    def __init__(self, request_id: _Optional[str] = ..., result: _Optional[_Union[Outcome.Result, str]] = ..., reason: _Optional[str] = ..., version: _Optional[int] = ..., is_embedding_reused: bool = ..., is_repeated: bool = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., result: _Optional[_Union[Outcome.Result, str]] = ..., reason: _Optional[str] = ..., version: _Optional[int] = ..., is_embedding_reused: bool = ..., is_repeated: bool = ..., refusal: _Optional[_Union[Outcome.Refusal, str]] = ...) -> None: ...
 
 class Outcomes(_message.Message):
     __slots__ = ["outcomes"]

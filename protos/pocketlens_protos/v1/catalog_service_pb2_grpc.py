@@ -85,7 +85,8 @@ class CatalogServiceServicer(object):
     """Missing associated documentation comment in .proto file."""
 
     def Ingest(self, request_iterator, context):
-        """Operations, each answered once it is on disk, in the order in which they came.
+        """Operations, each answered once it is on disk, in the order in which they came. ABORTED where their
+        job has ended: what was not answered is not applied, and may be sent in another.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -127,7 +128,7 @@ class CatalogServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def RetryDeadLetters(self, request, context):
-        """Lets them wait again.
+        """Lets them wait again, and their jobs with them.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

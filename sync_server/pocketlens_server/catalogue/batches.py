@@ -4,7 +4,8 @@
     outcomes = [batch.take(each) for each in arrived]
     batch.count(now=clock())
 
-One that cannot be changes nothing and hinders no other.
+One that cannot be changes nothing and hinders no other. One whose job has ended is not refused: it
+may be sent in another job, and is no operation that a person must look at.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -13,7 +14,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pocketlens.errors import CatalogError, Conflict, InvalidOperation, NotFound
@@ -22,17 +23,18 @@ from pocketlens_server.catalogue import revising
 from pocketlens_server.catalogue.operations import (
     DeleteImage,
     DeleteProduct,
+    KeepImage,
     Operation,
     PutImage,
     apply,
     products_of,
+    show,
 )
-from pocketlens_server.catalogue.results import LASTING, Outcome, Result
+from pocketlens_server.catalogue.results import LASTING, Outcome, Refusal, Result
 from pocketlens_server.folders import CatalogueFolder, Tables
-from pocketlens_server.storage.history import IMAGE, PRODUCT
-from pocketlens_server.storage.jobs import Job, JobKind, JobState
+from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
+from pocketlens_server.storage.jobs import JobKind, JobState
 from pocketlens_server.storage.requests import MAX_ID_BYTES, Answered
-from pocketlens_server.storage.revisions import MAX_REVISION
 from pocketlens_server.storage.waiting_images import WaitingImage
 
 
@@ -106,32 +108,36 @@ class Batch:
         self._tables, self._folder = tables, folder
         self._version = tables.history.head + 1
         self._bundles = list(tables.vectors.bundles())
-        self._jobs: dict[int, Job] = {}
+        self._jobs: dict[int, tuple[JobKind | None, Conflict | None]] = {}
         self._counted: defaultdict[int, Counter[str]] = defaultdict(Counter)
         self._named: defaultdict[int, list[tuple[int, str]]] = defaultdict(list)
+        self._has_superseded = False
 
-    def take(self, arrived: Arrived | Refused) -> Outcome:
-        """One operation to its outcome."""
-        id_ = arrived.request_id
-        try:
-            job = self._job(arrived.job)
-        except NotFound as exc:  # it ended long ago
-            return Outcome(id_, Result.REFUSED, reason=str(exc))
-        try:
-            outcome = self._outcome(arrived, job)
-        except (InvalidOperation, CatalogError, Conflict) as exc:
-            outcome = Outcome(id_, Result.REFUSED, reason=str(exc))
+    def take(self, arrived: Arrived | Refused) -> Outcome | Conflict:
+        """One operation to its outcome, or to the error that its job takes no more.
+
+        A request that was answered before is answered so whatever has become of its job.
+        """
+        kind, ended = self._job(arrived.job)
+        request = arrived.request if isinstance(arrived, Arrived) else None
+        known = None if request is None else self._tables.requests.known(request.id)
+        if request is not None and known is not None and known.body == request.body:
+            outcome = _repeated(arrived, known)
+        elif ended is not None:
+            return ended
+        else:
+            outcome = self._outcome(arrived, known)
+        if kind is JobKind.FULL_FEED and ended is None:  # whatever becomes of it
+            self._named[arrived.job] += arrived.named
         if outcome.result is Result.PICTURE_NEEDED:  # it comes again, and counts then
             return outcome
-        counted = self._counted[job.number]
+        counted = self._counted[arrived.job]
         counted["received"] += 1
         if outcome.is_repeated:
             counted["repeated"] += 1
         elif outcome.result is not Result.WAITING:
             counted[outcome.result.value] += 1
         counted["reused"] += outcome.is_embedding_reused
-        if job.kind is JobKind.FULL_FEED:  # whatever becomes of it
-            self._named[job.number] += arrived.named
         return outcome
 
     def delete(self, operation: Operation, revision: int) -> None:
@@ -149,52 +155,42 @@ class Batch:
             self._tables.jobs.touch(job, now=now)
         for job, named in self._named.items():
             self._tables.jobs.name(job, named)
+        if self._has_superseded:  # which may have been the last that another job waited for
+            self._tables.jobs.end_embedded(now=now)
 
-    def _outcome(self, arrived: Arrived | Refused, job: Job) -> Outcome:
-        if job.state is not JobState.OPEN:
-            raise Conflict(f"The job {job.number} is {job.state.value}. Open another.")
+    def _outcome(self, arrived: Arrived | Refused, known: Answered | None) -> Outcome:
+        """Of an operation that was not answered; `known` is another's, under its request id."""
         if isinstance(arrived, Refused):
-            raise InvalidOperation(arrived.reason)
+            return _refused(arrived, Refusal.INVALID, arrived.reason)
         request = arrived.request
-        if request is None:
-            return self._applied(arrived)
-        if not 1 <= len(request.id.encode()) <= MAX_ID_BYTES:
-            raise InvalidOperation(
-                f"Expected a request id of 1 to {MAX_ID_BYTES} bytes. Received "
-                f"{len(request.id.encode())}."
-            )
-        known = self._tables.requests.known(request.id)
-        if known is None:
+        try:
+            if request is not None:
+                _check_request(request, known)
             outcome = self._applied(arrived)
-            if outcome.result in LASTING:
-                answered = Answered(request.body, outcome.result.value, outcome.version)
-                self._tables.requests.remember(request.id, answered)
-            return outcome
-        if known.body != request.body:
-            raise InvalidOperation(
-                f"The request id {request.id!r} was another operation's. Give each its own."
-            )
-        return Outcome(request.id, Result(known.result), known.version, is_repeated=True)
+        except NotFound as exc:
+            return _refused(arrived, Refusal.NOT_THERE_YET, str(exc))
+        except Conflict as exc:
+            return _refused(arrived, Refusal.REQUEST_ID_TAKEN, str(exc))
+        except (InvalidOperation, CatalogError) as exc:
+            return _refused(arrived, Refusal.INVALID, str(exc))
+        if request is not None and outcome.result in LASTING:
+            answered = Answered(request.body, outcome.result.value, outcome.version)
+            self._tables.requests.remember(request.id, answered)
+        return outcome
 
     def _applied(self, arrived: Arrived) -> Outcome:
         history, revisions = self._tables.history, self._tables.revisions
         revision = arrived.revision
-        if not 0 <= revision <= MAX_REVISION:
-            raise InvalidOperation(
-                f"Expected a revision from 0 to {MAX_REVISION}. Received {revision}."
-            )
+        revising.check_revision(revision)
         kind, id_ = revising.item_of(arrived.operation)
         checked_id(id_, "image" if kind == IMAGE else "product")
         left = revising.newer(history, revisions, arrived.operation, revision=revision)
         if left is None:
-            reason = f"A newer revision than {revision} was applied."
-            return Outcome(arrived.request_id, Result.SKIPPED, reason=reason)
+            return Outcome(arrived.request_id, Result.SKIPPED, reason=_skipped(revision))
         if isinstance(left, PutImage):
             outcome = self._image(left, arrived)
         else:
-            has_changed = self._changed(left)
-            result = Result.APPLIED if has_changed else Result.UNCHANGED
-            outcome = Outcome(arrived.request_id, result, self._version if has_changed else 0)
+            outcome = self._held(arrived, has_changed=self._changed(left))
         if outcome.result is not Result.PICTURE_NEEDED:
             revising.remember(history, revisions, left, revision=revision)
         return outcome
@@ -203,34 +199,45 @@ class Batch:
         """An image, which holds if its picture is embedded and waits otherwise."""
         tables, picture, id_ = self._tables, put.picture_sha256, arrived.request_id
         keys = products_of(tables.history, put)
-        if not (arrived.has_picture or self._is_held(picture)):
+        if not self._is_held(picture, has_come=arrived.has_picture):
             return Outcome(id_, Result.PICTURE_NEEDED)
         if self._bundles and tables.vectors.is_embedded(self._bundles, picture):
-            has_changed = self._changed(put)
-            return Outcome(
-                id_,
-                Result.APPLIED if has_changed else Result.UNCHANGED,
-                self._version if has_changed else 0,
-                is_embedding_reused=has_changed,
+            self._superseded(tables.waiting.drop(put.image.id))
+            has_changed = show(tables.history, put.image, picture, keys)
+            return replace(
+                self._held(arrived, has_changed=has_changed), is_embedding_reused=has_changed
             )
-        waiting = WaitingImage(put.image, picture, arrived.job, keys)
+        waiting = WaitingImage(put.image, picture, arrived.job, keys, id_)
         self._superseded(tables.waiting.put(waiting))
         return Outcome(id_, Result.WAITING)
 
-    def _is_held(self, picture: bytes) -> bool:
-        """Whether a picture came before, and is on disk: its file alone may be about to be."""
-        vectors, waiting = self._tables.vectors, self._tables.waiting
-        if waiting.is_kept(picture):
+    def _held(self, arrived: Arrived, *, has_changed: bool) -> Outcome:
+        """The outcome of an operation that holds, and the version in which that is seen."""
+        history = self._tables.history
+        if has_changed:
+            return Outcome(arrived.request_id, Result.APPLIED, self._version)
+        kind, id_ = revising.item_of(arrived.operation)
+        key = history.known_key(kind, id_)
+        kinds = (PRODUCT, OFFER) if kind == PRODUCT else (IMAGE,)
+        is_coming = key is not None and any(history.is_coming(each, key) for each in kinds)
+        return Outcome(arrived.request_id, Result.UNCHANGED, self._version if is_coming else 0)
+
+    def _is_held(self, picture: bytes, *, has_come: bool) -> bool:
+        """Whether a picture came, now or before, and is on disk: its file alone may be about to be.
+
+        One that came now may have been collected since by a clock that jumped ahead.
+        """
+        vectors = self._tables.vectors
+        is_known = has_come or any(vectors.is_embedded([each], picture) for each in self._bundles)
+        if is_known and self._folder.picture(picture).exists():
             return True
-        is_known = any(vectors.is_embedded([each], picture) for each in self._bundles)
-        return is_known and self._folder.picture(picture).exists()
+        return self._tables.waiting.is_kept(picture)
 
     def _changed(self, operation: Operation) -> bool:
         """Applies an operation; what waits for the same item waits no more."""
         tables = self._tables
+        has_changed = apply(tables.history, operation)  # which refuses before anything changes
         match operation:
-            case PutImage(image):
-                self._superseded(tables.waiting.drop(image.id))
             case DeleteImage(image_id):
                 self._superseded(tables.waiting.drop(image_id))
             case DeleteProduct(product_id):
@@ -239,16 +246,59 @@ class Batch:
                 for image_id, job in dropped:  # as if it had been embedded before
                     self._superseded(job)
                     apply(tables.history, DeleteImage(image_id))
+            case KeepImage(image_id):
+                key = tables.history.known_key(IMAGE, image_id)
+                holds = key is not None and tables.history.value(IMAGE, key) is not None
+                if not (holds or tables.waiting.is_coming(image_id)):
+                    raise NotFound(f"There is no image {image_id!r}. Put it, with its picture.")
             case _:
                 pass
-        return apply(tables.history, operation)
+        return has_changed
 
     def _superseded(self, job: int | None) -> None:
         """An image waits no more for a job, since something newer came."""
         if job is not None:
             self._counted[job]["skipped"] += 1
+            self._has_superseded = True
 
-    def _job(self, number: int) -> Job:
+    def _job(self, number: int) -> tuple[JobKind | None, Conflict | None]:
+        """Kind of a job, and why it takes no more, if so."""
         if number not in self._jobs:
-            self._jobs[number] = self._tables.jobs.get(number)
+            self._jobs[number] = self._looked_up(number)
         return self._jobs[number]
+
+    def _looked_up(self, number: int) -> tuple[JobKind | None, Conflict | None]:
+        try:
+            kind, state = self._tables.jobs.kind_and_state(number)
+        except NotFound:  # it ended long ago
+            return None, Conflict(f"The job {number} has ended. Open another.")
+        if state is JobState.OPEN:
+            return kind, None
+        return kind, Conflict(f"The job {number} is {state.value}. Open another.")
+
+
+def _check_request(request: Request, known: Answered | None) -> None:
+    """Refuses a request id that is none, or was another operation's."""
+    if not 1 <= len(request.id.encode()) <= MAX_ID_BYTES:
+        raise InvalidOperation(
+            f"Expected a request id of 1 to {MAX_ID_BYTES} bytes. Received "
+            f"{len(request.id.encode())}."
+        )
+    if known is not None:
+        raise Conflict(f"The request id {request.id!r} was another operation's. Give each its own.")
+
+
+def _repeated(arrived: Arrived | Refused, known: Answered) -> Outcome:
+    """As it was answered the first time."""
+    result = Result(known.result)
+    revision = arrived.revision if isinstance(arrived, Arrived) else 0
+    reason = _skipped(revision) if result is Result.SKIPPED else ""
+    return Outcome(arrived.request_id, result, known.version, reason, is_repeated=True)
+
+
+def _skipped(revision: int) -> str:
+    return f"A newer revision than {revision} was applied."
+
+
+def _refused(arrived: Arrived | Refused, refusal: Refusal, reason: str) -> Outcome:
+    return Outcome(arrived.request_id, Result.REFUSED, reason=reason, refusal=refusal)

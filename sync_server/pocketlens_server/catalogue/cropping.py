@@ -3,7 +3,8 @@
     cropped(data, Area(0.1, 0.1, 0.9, 0.9, is_normalized=True))     # bytes of a JPEG or PNG
 
 What a polygon leaves of a picture is its box: upright, clamped to the picture, in whole pixels. A
-box that is the whole picture leaves the bytes as they are.
+box that is the whole picture leaves the bytes as they are. Pictures are decoded in this process,
+once their headers ask for no more than is allowed.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -85,7 +86,8 @@ def cropped(data: bytes, area: Area, *, limits: PictureLimits = _LIMITS) -> byte
         where the box is the whole picture.
 
     Raises:
-        PictureError: It cannot be read, or its box is too small.
+        PictureError: It cannot be read, has more pixels or bytes than `limits` allow, or too few in
+            the box.
         MissingExtraError: It is a HEIC, which needs an extra.
     """
     with opened(data, limits) as source:

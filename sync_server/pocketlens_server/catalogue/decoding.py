@@ -17,6 +17,7 @@ import json
 import logging
 import math
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -53,6 +54,9 @@ _START_SECONDS = 60.0  # Python and its modules from a slow disk, beside much el
 _LOOK_EVERY = 16  # pictures: asking for a process's memory costs 45 us, which is 1 % of embedding
 _ERROR_BYTES = 64 << 10  # a text names the picture's path, of 4 kB at most
 _NONSENSE = "sent what is no answer"
+# What Python and its libraries need of this process's environment: whoever takes a decoder over
+# finds no secret there.
+_PASSED = re.compile(r"PATH|HOME|TMPDIR|LANG|LC_\w+|PYTHON\w+|(LD|DYLD)_LIBRARY_PATH")
 # By the name that comes back: a process that was taken over can raise nothing else here.
 _ERRORS: dict[str, type[PictureError]] = {
     "PictureError": PictureError,
@@ -113,7 +117,7 @@ class Decoders(Closing):
             command: That starts a process which speaks as `decoder` does.
         """
         self._limits, self._command = limits or DecodingLimits(), command
-        self.workers = workers or _usable_cores() + 1
+        self.workers = workers or usable_cores() + 1
         self._places = threading.Semaphore(self.workers)
         self._idle: list[_Worker] = []
         self._closing, self._is_closed = threading.Lock(), False
@@ -216,10 +220,16 @@ class Decoders(Closing):
         )
 
 
-def _usable_cores() -> int:
+def usable_cores() -> int:
+    """Cores that this process may use: in a container fewer than there are."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _environment() -> dict[str, str]:
+    passed = {name: text for name, text in os.environ.items() if _PASSED.fullmatch(name)}
+    return {**passed, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
 
 class _Harm(Exception):
@@ -243,7 +253,7 @@ class _Worker:
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                env=_environment(),
                 process_group=0,  # Ctrl-C is for the server alone
             )
         except BaseException:

@@ -10,12 +10,12 @@ To open a bundle and to prove it on its golden examples takes as long as embeddi
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pocketlens.closing import Closing
 from pocketlens.query.embedder import Embedder
+from pocketlens_server.catalogue.decoding import usable_cores
 from pocketlens_server.folders import CatalogueFolder
 
 _MOST = 2  # the model that is served, and the one that takes its place
@@ -37,7 +37,7 @@ class Embedders(Closing):
             BundleError: It cannot be opened.
         """
         embedder = self._idle.pop(sha256, None) or Embedder.open(
-            self._folder.bundle(sha256), expected_sha256=sha256, interpreters=os.cpu_count()
+            self._folder.bundle(sha256), expected_sha256=sha256, interpreters=usable_cores()
         )
         try:
             yield embedder

@@ -10,7 +10,7 @@ What was kept before an interruption is not embedded again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -46,8 +46,8 @@ class Batch:
 
 def embedded(
     embedder: Embedder, files: Mapping[bytes, Path], *, decoders: Decoders | None = None
-) -> Iterator[Batch]:
-    """Yields the embeddings of pictures, in their order.
+) -> Generator[Batch, None, None]:
+    """Yields the embeddings of pictures, in their order; closed early, it leaves nothing behind.
 
     Args:
         embedder: Of the bundle.
@@ -55,8 +55,8 @@ def embedded(
         decoders: Of the caller, who closes them; None starts some for these pictures alone.
 
     Raises:
-        BundleError: The model failed.
-        ServerError: No process that decodes can be started.
+        BundleError: The model failed, or the embedder was closed.
+        ServerError: No process that decodes can be started, or the decoders were closed.
     """
     with ExitStack() as stack:
         decoding = decoders or stack.enter_context(Decoders())

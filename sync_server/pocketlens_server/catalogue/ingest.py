@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from pocketlens.errors import Conflict, InvalidOperation, NotAuthorized
 from pocketlens_server import settings
+from pocketlens_server.catalogue import revising
 from pocketlens_server.catalogue.batches import Arrived, Batch, Refused
 from pocketlens_server.catalogue.operations import DeleteImage, DeleteProduct
 from pocketlens_server.catalogue.results import Outcome
@@ -25,7 +26,11 @@ from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.storage.history import IMAGE, PRODUCT
 from pocketlens_server.storage.jobs import Job, JobKind, JobState
 
-_ABANDONED = timedelta(days=7)  # after which nobody goes on with an open job
+# Open jobs of a caller; of more, those that nothing has come for longest are taken for abandoned.
+# They are counted and not dated: a clock that jumps ahead would end the jobs of everybody, and what
+# comes for them would be refused. And each caller's are, so that nobody ends another's. A full feed
+# remembers all that it names, and a second one at once makes no sense.
+_MOST_OPEN = {JobKind.INGEST: 1000, JobKind.FULL_FEED: 10}
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +38,7 @@ class Replaced:
     """What a full feed let vanish.
 
     Attributes:
-        products, images: How many were deleted.
+        products, images: How many were deleted; images that waited, and dead letters, too.
         job: The feed's, which has ended, but for pictures that wait.
     """
 
@@ -48,14 +53,21 @@ class Ingest:
     def __init__(self, folder: CatalogueFolder, *, clock: Callable[[], datetime]) -> None:
         self._folder, self._clock = folder, clock
 
-    def open(self, *, caller: str, is_full_feed: bool = False, expected: int = 0) -> Job:
-        """A new job."""
+    def open(
+        self,
+        *,
+        caller: str,
+        is_full_feed: bool = False,
+        expected: int = 0,
+        in_use: Collection[int] = (),
+    ) -> Job:
+        """A new job; `in_use` are numbers of those that somebody goes on with just now."""
         kind = JobKind.FULL_FEED if is_full_feed else JobKind.INGEST
         now = self._clock()
         with self._folder.changing() as tables:
-            tables.jobs.abandon(now - _ABANDONED, now=now)
+            kept = _MOST_OPEN[kind] - 1
+            tables.jobs.abandon(kind, caller=caller, kept=kept, in_use=in_use, now=now)
             tables.jobs.forget_old()
-            tables.requests.forget_old()
             return tables.jobs.open(kind, caller=caller, now=now, expected=expected)
 
     def resume(self, number: int, *, caller: str) -> Job:
@@ -71,8 +83,12 @@ class Ingest:
             tables.jobs.touch(number, now=self._clock())
         return job
 
-    def submit(self, arrived: Sequence[Arrived | Refused]) -> list[Outcome]:
+    def submit(self, arrived: Sequence[Arrived | Refused]) -> list[Outcome | Conflict]:
         """Applies operations in their order; one that cannot be hinders no other.
+
+        Returns:
+            What became of each; of one that is not applied because its job has ended, the error
+            that whoever goes on with that job must be told.
 
         Raises:
             ServerError: Another process was writing for too long; nothing has changed.
@@ -82,12 +98,13 @@ class Ingest:
             batch = Batch(tables, self._folder)
             outcomes = [batch.take(each) for each in arrived]
             batch.count(now=self._clock())
+            tables.requests.forget_old()
         return outcomes
 
     def close(self, number: int) -> Job:
         """Ends a job of which nothing more comes; a full feed stays open for `replace`."""
         with self._folder.changing() as tables:
-            if tables.jobs.get(number).kind is not JobKind.FULL_FEED:
+            if tables.jobs.kind_and_state(number)[0] is not JobKind.FULL_FEED:
                 tables.jobs.close(number, now=self._clock())
             return tables.jobs.get(number)
 
@@ -124,7 +141,8 @@ class Ingest:
 
         Raises:
             NotFound, NotAuthorized, Conflict: See `resume`.
-            InvalidOperation: It is no full feed, or too much would vanish; nothing has changed.
+            InvalidOperation: It is no full feed, too much would vanish, or the revision or share is
+                none; nothing has changed.
         """
         limits = settings.read(self._folder.folder).gates
         share, least = (
@@ -132,27 +150,34 @@ class Ingest:
         )
         if not 0 <= share <= 1:
             raise InvalidOperation(f"Expected a share from 0 to 1. Received {share}.")
+        revising.check_revision(revision)
         with self._folder.changing() as tables:
             deleted = _deleted_before(tables, number, caller)
             if deleted is not None:
                 return deleted
             if _open_job(tables, number, caller).kind is not JobKind.FULL_FEED:
                 raise InvalidOperation(f"The job {number} is no full feed: it deletes nothing.")
+            there = {kind: dict.fromkeys(tables.history.ids(kind)) for kind in (IMAGE, PRODUCT)}
+            there[IMAGE] |= dict.fromkeys(sorted(tables.waiting.ids()))
             gone = {
-                kind: _unnamed(tables, number, kind, revision, tables.history.ids(kind))
+                kind: _unnamed(tables, number, kind, revision, there[kind])
                 for kind in (IMAGE, PRODUCT)
             }
+            if lost_share is None and any(gone.values()) and tables.jobs.names_nothing(number):
+                raise InvalidOperation(
+                    "The feed names nothing: all would vanish, and nothing has. If it is meant, "
+                    "say a share of 1."
+                )
             for kind, what in ((PRODUCT, "products"), (IMAGE, "images")):
-                there = tables.history.count(kind)
-                if len(gone[kind]) > max(least, share * there):
+                count = len(there[kind])
+                if len(gone[kind]) > max(least, share * count):
                     raise InvalidOperation(
-                        f"The feed names {there - len(gone[kind]):,} of {there:,} {what}: more "
+                        f"The feed names {count - len(gone[kind]):,} of {count:,} {what}: more "
                         f"than {share:.0%} would vanish, and nothing has. If it is meant, say a "
                         "larger share."
                     )
             batch = Batch(tables, self._folder)
-            coming = _unnamed(tables, number, IMAGE, revision, tables.waiting.ids())
-            for id_ in {**dict.fromkeys(gone[IMAGE]), **dict.fromkeys(coming)}:
+            for id_ in gone[IMAGE]:
                 batch.delete(DeleteImage(id_), revision)
             for id_ in gone[PRODUCT]:
                 batch.delete(DeleteProduct(id_), revision)

@@ -5,8 +5,11 @@
     outcome = await live.submitted(stream, arrived)
 
 Streams take turns: a batch takes some operations of each, so that nobody waits for the thousands
-of another. What changes tables quickly, what takes long, what embeds and what asks have threads of
-their own.
+of another. What changes tables quickly, what takes long, what embeds, what compares and what asks
+have threads of their own.
+
+Where another process holds the tables for too long, whatever was to be done raises
+ServerUnavailable: the same may be done again later.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -16,15 +19,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from typing import TypeVar
 
-import prometheus_client
-
-from pocketlens.errors import PocketLensError, ServerError, ServerUnavailable
+from pocketlens.errors import Conflict, PocketLensError, ServerError, ServerUnavailable
 from pocketlens_server.catalogue.batches import Arrived, Refused
 from pocketlens_server.catalogue.decoding import Decoders
 from pocketlens_server.catalogue.embedders import Embedders
@@ -32,6 +33,7 @@ from pocketlens_server.catalogue.ingest import Ingest
 from pocketlens_server.catalogue.results import Outcome, Result
 from pocketlens_server.catalogue.settling import settle
 from pocketlens_server.folders import CatalogueFolder
+from pocketlens_server.storage.database_errors import is_held
 from pocketlens_server.storage.jobs import Job
 from pocketlens_server.storage.waiting_images import DeadLetter
 from pocketlens_server.telemetry import Telemetry
@@ -46,8 +48,10 @@ Queued = tuple[Arrived | Refused, "asyncio.Future[Outcome]"]
 # the benchmarks).
 BATCH = 128
 TURN = 8  # of one stream in a batch, while others wait
+_THREADS = {"write": 1, "publish": 1, "embed": 1, "keep": 2, "compare": 1, "ask": 2}
 _BUSY_SECONDS = 60  # that a command beside the server may write for
 _LOOK_SECONDS = 5  # between looks at what another process has brought
+_ASK_SECONDS = 0.25  # between questions after a job; most jobs of one picture end before
 _RETRY_SECONDS = 30  # after embedding failed
 
 
@@ -57,7 +61,8 @@ class LiveCatalogue:
     Attributes:
         folder: Of the catalogue, where writing takes turns.
         ingest: The way into it.
-        applied: Operations that changed anything since it runs.
+        applied: Operations that it has applied, and images that it has let hold once they were
+            embedded.
     """
 
     def __init__(
@@ -82,11 +87,11 @@ class LiveCatalogue:
         self._clock, self._decoders, self._telemetry = clock, decoders, telemetry
         self._embedders = Embedders(self.folder)
         self._streams: dict[object, deque[Queued]] = {}
+        self._in_use: Counter[int] = Counter()
         self._has_come, self._may_embed = asyncio.Event(), asyncio.Event()
-        self._changed = asyncio.Condition()
         self._threads = {
             kind: ThreadPoolExecutor(count, f"{kind}-{folder.name}")
-            for kind, count in (("write", 1), ("publish", 1), ("embed", 1), ("keep", 2), ("ask", 2))
+            for kind, count in _THREADS.items()
         }
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -96,9 +101,12 @@ class LiveCatalogue:
 
     async def stop(self) -> None:
         """Ends, once every operation that was taken is answered."""
-        while any(not task.done() for task in self._tasks[:1]) and self._has_come.is_set():
+        writing, embedding = self._tasks[:1], self._tasks[1:]
+        for task in embedding:  # at once: it is no error that decoders are closed from now on
+            task.cancel()
+        while any(not task.done() for task in writing) and self._has_come.is_set():
             await asyncio.sleep(0.01)
-        for task in self._tasks:
+        for task in writing:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for threads in self._threads.values():
@@ -116,12 +124,27 @@ class LiveCatalogue:
 
         Returns:
             That raises ServerError or StoreFull where nothing of its batch was changed; the same
-            may be sent again.
+            may be sent again. It raises Conflict where the job has ended.
         """
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         self._streams.setdefault(stream, deque()).append((arrived, future))
         self._has_come.set()
         return future
+
+    @contextmanager
+    def going_on(self, number: int) -> Iterator[None]:
+        """While a stream goes on with a job, which may be silent for long."""
+        self._in_use[number] += 1
+        try:
+            yield
+        finally:
+            self._in_use[number] -= 1
+            self._in_use += Counter()  # those with none are forgotten
+
+    @property
+    def in_use(self) -> frozenset[int]:
+        """Jobs that streams go on with: none of them is abandoned."""
+        return frozenset(self._in_use)
 
     async def change(self, work: Callable[[], Value]) -> Value:
         """Runs what changes tables and is soon done."""
@@ -134,11 +157,15 @@ class LiveCatalogue:
 
     async def keep(self, work: Callable[[], Value]) -> Value:
         """Runs what writes files of pictures."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads["keep"], work)
+        return await self._run("keep", work)
 
     async def ask(self, work: Callable[[], Value]) -> Value:
-        """Runs what only reads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads["ask"], work)
+        """Runs what only reads, and is soon done."""
+        return await self._run("ask", work)
+
+    async def compare(self, work: Callable[[], Value]) -> Value:
+        """Runs what only reads, and may take long; one such at a time."""
+        return await self._run("compare", work)
 
     async def wait_for(self, number: int, *, seconds: float) -> Job:
         """A job once it has ended, or as it is after so many seconds.
@@ -147,16 +174,15 @@ class LiveCatalogue:
             NotFound: There is none of that number.
         """
         loop = asyncio.get_running_loop()
-        until = loop.time() + seconds
+        until, pause = loop.time() + seconds, _ASK_SECONDS / 16
         while True:
             job = await self.ask(lambda: self.job(number))
             left = until - loop.time()
             if job.has_ended or left <= 0:
                 return job
-            async with self._changed:
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(min(left, _LOOK_SECONDS)):
-                        await self._changed.wait()
+            # Woken by every change, those who wait would take what the changes need.
+            await asyncio.sleep(min(left, pause))
+            pause = min(2 * pause, _ASK_SECONDS)
 
     def job(self, number: int) -> Job:
         """A job as it is.
@@ -182,14 +208,12 @@ class LiveCatalogue:
         self._may_embed.set()
 
     async def _run(self, kind: str, work: Callable[[], Value]) -> Value:
-        found = await asyncio.get_running_loop().run_in_executor(self._threads[kind], work)
-        await self._tell()
-        return found
-
-    async def _tell(self) -> None:
-        """Wakes those who wait for a job."""
-        async with self._changed:
-            self._changed.notify_all()
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._threads[kind], work)
+        except ServerError as exc:
+            if not is_held(exc):
+                raise
+            raise ServerUnavailable("Another process holds the catalogue. Try again.") from exc
 
     async def _write(self) -> None:
         """Takes batches, for ever."""
@@ -221,7 +245,7 @@ class LiveCatalogue:
         arrived = [each for each, _ in batch]
         try:
             outcomes = await self.change(lambda: self.ingest.submit(arrived))
-        except ServerError as exc:  # a command beside the server holds the tables for too long
+        except (ServerError, ServerUnavailable) as exc:  # of the tables, whatever was sent
             logger.warning("ingest.failed catalogue=%s error=%s", self.folder.name, exc)
             _fail(batch, ServerUnavailable(str(exc)))
             return
@@ -230,17 +254,31 @@ class LiveCatalogue:
             return
         except Exception:  # a bug: who waits must be told, and the others go on
             logger.exception("ingest.failed catalogue=%s", self.folder.name)
-            _fail(batch, ServerUnavailable("The server failed. Send it again."))
+            if len(batch) == 1:
+                _fail(batch, ServerUnavailable("The server failed. Send it again."))
+                return
+        else:
+            self._answer(batch, outcomes)
             return
-        for (_, future), outcome in zip(batch, outcomes, strict=True):
-            if not future.done():  # its caller may be gone
-                future.set_result(outcome)
+        for each in batch:  # it may be met by one alone
+            await self._take([each])
+
+    def _answer(self, batch: list[Queued], answers: list[Outcome | Conflict]) -> None:
+        outcomes: list[Outcome] = []
+        for each, answer in zip(batch, answers, strict=True):
+            if isinstance(answer, Conflict):
+                _fail([each], answer)
+                continue
+            outcomes.append(answer)
+            if not each[1].done():  # its caller may be gone
+                each[1].set_result(answer)
         results = Counter(each.result for each in outcomes if not each.is_repeated)
         self.applied += results[Result.APPLIED]
+        name, counted = self.folder.name, self._telemetry
         for result, count in results.items():
-            self._counter(self._telemetry.operations, outcome=result.value).inc(count)
+            counted.operations.labels(catalogue=name, outcome=result.value).inc(count)
         reused = sum(each.is_embedding_reused for each in outcomes)
-        self._counter(self._telemetry.embeddings, origin="reused").inc(reused)
+        counted.embeddings.labels(catalogue=name, origin="reused").inc(reused)
         if results[Result.WAITING]:
             self.embed_soon()
 
@@ -248,32 +286,28 @@ class LiveCatalogue:
         """Embeds what waits, for ever; what another process has brought too."""
         while True:
             self._may_embed.clear()
+            pictures = None
             try:
                 pictures = await self._run("embed", self._settle)
             except PocketLensError as exc:
                 logger.warning("embedding.failed catalogue=%s error=%s", self.folder.name, exc)
-                await asyncio.sleep(_RETRY_SECONDS)
-            except Exception:  # a bug: the next picture may do better
+            except Exception:  # a bug, or a system out of files: later it may do better
                 logger.exception("embedding.failed catalogue=%s", self.folder.name)
+            if pictures is None:  # not in `except`, where all that the error names is kept
                 await asyncio.sleep(_RETRY_SECONDS)
-            else:
-                if not pictures:
-                    with suppress(TimeoutError):
-                        async with asyncio.timeout(_LOOK_SECONDS):
-                            await self._may_embed.wait()
+            elif not pictures:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(_LOOK_SECONDS):
+                        await self._may_embed.wait()
 
     def _settle(self) -> int:
         settled = settle(
             self.folder, clock=self._clock, decoders=self._decoders, embedders=self._embedders
         )
         self.applied += settled.images
-        self._counter(self._telemetry.embeddings, origin="made").inc(settled.embedded)
+        made = self._telemetry.embeddings.labels(catalogue=self.folder.name, origin="made")
+        made.inc(settled.embedded)
         return settled.pictures
-
-    def _counter(
-        self, metric: prometheus_client.Counter, **labels: str
-    ) -> prometheus_client.Counter:
-        return metric.labels(catalogue=self.folder.name, **labels)
 
 
 def _fail(batch: list[Queued], error: PocketLensError) -> None:

@@ -77,7 +77,8 @@ class LiveCatalogues:
         return iter(tuple(self._lives.values()))
 
     async def stop(self) -> None:
-        """Stops all, once what was taken is answered."""
+        """Stops all, once what was taken is answered; pictures that wait are the next start's."""
         self._has_stopped = True
-        await asyncio.gather(*(live.stop() for live in self))
-        await asyncio.to_thread(self._decoders.close)
+        # Meanwhile, not afterwards: no picture is begun, so that nobody waits for all of a batch.
+        closed = asyncio.to_thread(self._decoders.close)
+        await asyncio.gather(*(live.stop() for live in self), closed)

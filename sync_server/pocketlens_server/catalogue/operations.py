@@ -14,17 +14,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from pocketlens.errors import InvalidOperation
+from pocketlens.errors import InvalidOperation, NotFound
 from pocketlens.formats import parts
 from pocketlens.formats.parts import ImagePart, OfferPart, ProductPart
 from pocketlens.products import Image, Price, Product
 from pocketlens.store.rows import offer_part, product_part
 from pocketlens_server.catalogue.currencies import CURRENCIES, unknown_currency
+from pocketlens_server.catalogue.item_limits import (
+    MAX_ATTRIBUTES,
+    image_faults,
+    product_faults,
+    text_fault,
+)
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History
-
-MAX_TEXT_BYTES = 8192  # of a title, a url, a category, or a name or value of an attribute
-MAX_ATTRIBUTES = 100
-MAX_PRODUCTS = 1000  # that one image shows
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,8 @@ def apply(history: History, operation: Operation) -> bool:
     """Lets an operation hold from the next version on; says whether it changes anything.
 
     Raises:
-        InvalidOperation: It cannot be: a text beyond its limit, a product that is not there.
+        InvalidOperation: It cannot be, such as with a text beyond its limit.
+        NotFound: A product is not there.
     """
     match operation:
         case PutProduct(product):
@@ -124,16 +127,8 @@ def _check_price(price: Price | None) -> None:
 
 
 def _check_product(product: Product) -> None:
-    _check_price(product.price)
-    texts = [product.title, product.category, product.url]
-    for name, value in product.attributes.items():
-        texts += [name, value]
-    _check_texts(f"product {product.id!r}", texts)
-    if len(product.attributes) > MAX_ATTRIBUTES:
-        raise InvalidOperation(
-            f"Expected {MAX_ATTRIBUTES} attributes at most. Received {len(product.attributes)} of "
-            f"product {product.id!r}."
-        )
+    for _, why in product_faults(product):
+        raise InvalidOperation(why)
 
 
 def _patch_product(history: History, patch: PatchProduct) -> bool:
@@ -142,6 +137,7 @@ def _patch_product(history: History, patch: PatchProduct) -> bool:
     if key is None or offer is None:
         raise _unknown(patch.product_id)
     _check_price(patch.price)
+    _check_removed(patch)
     if patch.price is not None:
         offer = replace(
             offer, price_minor_units=patch.price.minor_units, currency=patch.price.currency
@@ -155,6 +151,19 @@ def _patch_product(history: History, patch: PatchProduct) -> bool:
         offer = replace(offer, stock=patch.stock)
     is_new = bool(patch.attributes) and _patch_attributes(history, key, patch)
     return history.put(OFFER, key, parts.encode(offer)) or is_new
+
+
+def _check_removed(patch: PatchProduct) -> None:
+    """Each is remembered with its revision, whether the product has had it or not."""
+    removed = [name for name, text in patch.attributes.items() if text is None]
+    for name in removed:
+        if why := text_fault(name, f"product {patch.product_id!r}"):
+            raise InvalidOperation(why)
+    if len(removed) > MAX_ATTRIBUTES:
+        raise InvalidOperation(
+            f"Expected {MAX_ATTRIBUTES} removed attributes at most. Received {len(removed)} of "
+            f"product {patch.product_id!r}."
+        )
 
 
 def _patch_attributes(history: History, key: int, patch: PatchProduct) -> bool:
@@ -183,20 +192,28 @@ def offer_at(history: History, key: int) -> OfferPart | None:
 
 def _delete_product(history: History, product_id: str) -> bool:
     key = history.known_key(PRODUCT, product_id)
-    if key is None or not history.delete(PRODUCT, key):
+    if key is None:
+        return False
+    # All are read before anything changes: one that has rotted ends it here.
+    images = [_image_at(history, each) for each in history.images_of(key)]
+    if not history.delete(PRODUCT, key):
         return False
     history.delete(OFFER, key)
-    for image_key in history.images_of(key):
-        data = history.value(IMAGE, image_key)
-        image = parts.decode(data) if data is not None else None
-        if not isinstance(image, ImagePart):
+    for image in images:
+        if image is None:
             continue
         left = tuple(each for each in image.product_keys if each != key)
         if left:
             _write_image(history, replace(image, product_keys=left))
         else:
-            _delete_image(history, image_key)
+            _delete_image(history, image.key)
     return True
+
+
+def _image_at(history: History, key: int) -> ImagePart | None:
+    data = history.value(IMAGE, key)
+    part = None if data is None else parts.decode(data)
+    return part if isinstance(part, ImagePart) else None
 
 
 def _put_image(history: History, put: PutImage) -> bool:
@@ -216,16 +233,11 @@ def products_of(history: History, put: PutImage) -> tuple[int, ...]:
     """Keys of the products of an image that could be put now, ascending.
 
     Raises:
-        InvalidOperation: It cannot: its url is too long, it shows too many products or none, or one
-            that is not there.
+        InvalidOperation: It cannot: its url is too long, or it shows too many products or none.
+        NotFound: It shows one that is not there.
     """
-    _check_texts(f"image {put.image.id!r}", [put.image.url])
-    count = len(set(put.product_ids))
-    if not 1 <= count <= MAX_PRODUCTS:
-        raise InvalidOperation(
-            f"Expected 1 to {MAX_PRODUCTS} products of an image. Received {count} of image "
-            f"{put.image.id!r}."
-        )
+    for _, why in image_faults(put.image, put.product_ids):
+        raise InvalidOperation(why)
     return tuple(sorted({_key_of_product(history, each) for each in put.product_ids}))
 
 
@@ -246,17 +258,5 @@ def _key_of_product(history: History, product_id: str) -> int:
     return key
 
 
-def _unknown(product_id: str) -> InvalidOperation:
-    return InvalidOperation(f"There is no product {product_id!r}. Put it first.")
-
-
-def _check_texts(of: str, texts: Sequence[str]) -> None:
-    for text in texts:
-        try:
-            size = len(text.encode())
-        except UnicodeEncodeError as exc:
-            raise InvalidOperation(f"Expected Unicode. Received {text!r} of {of}.") from exc
-        if size > MAX_TEXT_BYTES:
-            raise InvalidOperation(
-                f"Expected texts of {MAX_TEXT_BYTES:,} bytes at most. Received {size:,} of {of}."
-            )
+def _unknown(product_id: str) -> NotFound:
+    return NotFound(f"There is no product {product_id!r}. Put it first.")

@@ -5,7 +5,8 @@
     arriving.write(part)
     sha256 = arriving.keep()                                     # or arriving.discard()
 
-A picture that no image comes to show is collected a day later.
+One that has rotted on disk is written anew when it comes again. A picture that no image comes to
+show is collected a day later.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -17,6 +18,7 @@ import os
 import secrets
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from pocketlens.durable_files import sync_folder, translated, write_file
 from pocketlens.errors import InvalidOperation, StoreFull
@@ -32,7 +34,7 @@ def keep(folder: CatalogueFolder, picture: bytes) -> bytes:
     """
     digest = hashlib.sha256(picture).digest()
     place = folder.picture(digest)
-    if not _is_kept(place):
+    if not _is_kept(place, digest):
         try:
             write_file(place, picture)
         except StoreFull as exc:  # whatever the picture
@@ -64,20 +66,17 @@ class Arriving:
     """A picture that comes in parts, in a file that `keep` or `discard` ends."""
 
     def __init__(self, folder: CatalogueFolder, *, size_bytes: int) -> None:
-        """Begins the file.
+        """Begins nothing on disk yet.
 
         Raises:
             InvalidOperation: See `check_size`.
-            StoreFull, StoreReadOnly: It cannot be written.
         """
         check_size(size_bytes)
         self._folder, self._left = folder, size_bytes
         self._digest = hashlib.sha256()
         self._temporary = folder.folder / "pictures" / f".{secrets.token_hex(8)}.tmp"
-        try:
-            self._file = self._temporary.open("xb")
-        except OSError as exc:
-            raise translated(exc, self._temporary) from exc
+        self._file: BinaryIO | None = None
+        self._has_ended = False
 
     @property
     def is_whole(self) -> bool:
@@ -89,13 +88,18 @@ class Arriving:
 
         Raises:
             InvalidOperation: There are more than were said.
-            StoreFull: The disk has no room.
+            StoreFull, StoreReadOnly: It cannot be written.
         """
         if not 0 < len(part) <= self._left:
             raise InvalidOperation(
                 f"Expected parts of a picture, {self._left:,} bytes more. Received {len(part):,}."
             )
         try:
+            if self._file is None:  # not before: whoever begins it does not wait for a disk
+                self._file = self._temporary.open("xb")
+                if self._has_ended:  # while this waited for the disk, in a thread of its own
+                    self.discard()
+                    return
             self._file.write(part)
         except OSError as exc:
             raise translated(exc, self._temporary) from exc
@@ -109,12 +113,12 @@ class Arriving:
             InvalidOperation: It is not whole.
             StoreFull: The disk has no room.
         """
-        if not self.is_whole:
+        if self._file is None or not self.is_whole:
             raise InvalidOperation(f"Expected {self._left:,} bytes more of a picture.")
         digest = self._digest.digest()
         place = self._folder.picture(digest)
         try:
-            if not _is_kept(place):
+            if not _is_kept(place, digest):
                 self._file.flush()
                 os.fsync(self._file.fileno())
                 self._temporary.replace(place)
@@ -127,16 +131,21 @@ class Arriving:
 
     def discard(self) -> None:
         """Ends it; what has come goes unless it was kept."""
+        self._has_ended = True
         with suppress(OSError):  # it tries to write what a full disk has not taken
-            self._file.close()
+            if self._file is not None:
+                self._file.close()
         self._temporary.unlink(missing_ok=True)
 
 
-def _is_kept(place: Path) -> bool:
-    """Whether a picture is there; it is not collected then before an image can name it."""
+def _is_kept(place: Path, sha256: bytes) -> bool:
+    """Whether a picture is there, whole; it is not collected before an image can name it."""
     try:
         try:
             os.utime(place)
+            with place.open("rb") as file:
+                if hashlib.file_digest(file, "sha256").digest() != sha256:
+                    return False
         except FileNotFoundError:
             place.parent.mkdir(exist_ok=True)
             sync_folder(place.parent.parent)

@@ -3,7 +3,8 @@
     report = push(LocalTarget(folder, clock=clock), Path("catalogue.csv"))
 
 What is there already and the same costs nothing, so that a push which was cut off goes on when it
-is called again.
+is called again: pictures of it that came wait until they are embedded. One that replaces is
+cancelled when it is cut off, and its pictures that wait come again: what else it has put stays.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pocketlens.errors import (
+    Conflict,
     InvalidOperation,
     MissingExtraError,
     PictureError,
@@ -26,11 +28,10 @@ from pocketlens.image_lists import Entry, Problem
 from pocketlens_server.catalogue import vision_lists
 from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.operations import KeepImage, Operation, PutImage, PutProduct
-from pocketlens_server.catalogue.pictures import check_size
 from pocketlens_server.catalogue.results import Outcome, Result
 from pocketlens_server.catalogue.targets import Change, Target
 from pocketlens_server.catalogue.vision_lists import Listed
-from pocketlens_server.storage.jobs import Job
+from pocketlens_server.storage.jobs import Job, JobState
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class PushReport:
     """What a push did; it waits to be published.
 
     Attributes:
-        products, images: Of the list.
+        products, images: Of the list, without what was left out.
         changed: Products and images that are not as they were.
         deleted: Products and images that the list does not name, with `replace`.
         embedded: Pictures that were not known before.
@@ -81,6 +82,7 @@ def push(
         ImageListError: The list is wrong.
         ServerError: The catalogue has no model yet, is being changed by another, or would lose more
             than `lost_share`.
+        Conflict: The job was cancelled meanwhile, by another.
         StoreFull: The disk has no room; the same push goes on when it has.
     """
     listed = vision_lists.read_any(image_list, pictures=pictures)
@@ -96,9 +98,14 @@ def push(
             deleted = vanished.products + vanished.images
     except (KeyboardInterrupt, PocketLensError):
         with suppress(PocketLensError):  # the first error is the one to tell
-            target.cancel(job)
+            (target.cancel if replace else target.abandon)(job)
         raise
     ended = target.finish(job, progress=progress)
+    if ended.state is JobState.CANCELLED:  # by an operator
+        raise Conflict(
+            f"The job {ended.number} was cancelled: pictures of it that waited were dropped. What "
+            "was applied stays; the same push puts the rest."
+        )
     for letter in target.dead_letters(ended):
         pushing.leave_out(PutImage(letter.image, letter.picture, ()), letter.reason)
     return pushing.report(ended, deleted)
@@ -111,7 +118,11 @@ class _Pushing:
         self._listed, self._names_all = listed, names_all
         self._problems = list(listed.images.problems)
         entries = {each.image.id: each for each in listed.images.entries}
-        self._lines: Mapping[str, Entry] = entries
+        self._entries: Mapping[str, Entry] = entries
+        self._lines: dict[str, int] = {}  # of products
+        for entry in listed.images.entries:
+            for id_ in entry.product_ids:
+                self._lines.setdefault(id_, entry.line)
         self._left_out: Counter[str] = Counter()
 
     def changes(self) -> Iterator[Change]:
@@ -122,7 +133,6 @@ class _Pushing:
             put = PutImage(entry.image, b"", entry.product_ids)
             try:
                 picture = self._listed.picture(entry)
-                check_size(len(picture))
             except OSError as exc:
                 self.leave_out(put, f"It cannot be read: {exc.strerror}.")
             except (InvalidOperation, PictureError, MissingExtraError) as exc:
@@ -137,17 +147,23 @@ class _Pushing:
         """What became of a change."""
         if outcome.result is Result.REFUSED:
             self.leave_out(change.operation, outcome.reason)
+        elif outcome.result is Result.PICTURE_NEEDED:  # collected before its operation was taken
+            self.leave_out(change.operation, "The server has lost its picture. Push again.")
 
     def leave_out(self, operation: Operation, reason: str) -> None:
         """Says why something of the list is not in the catalogue as it says."""
+        if isinstance(operation, KeepImage):  # its picture was not at hand: it is left out already
+            return
         if isinstance(operation, PutImage):
-            entry = self._lines[operation.image.id]
+            entry = self._entries[operation.image.id]
             self._left_out["images"] += 1
             text = f"{entry.path}: {reason} The image is left out."
-            self._problems.append(Problem(entry.line, "image", text))
-        else:
+            self._problems.append(self._listed.problem(entry.line, "image", text))
+        elif isinstance(operation, PutProduct):
+            id_ = operation.product.id
             self._left_out["products"] += 1
-            self._problems.append(Problem(None, None, f"{reason} The product is left out."))
+            text = f"{id_}: {reason} The product is left out."
+            self._problems.append(self._listed.problem(self._lines.get(id_), "product_id", text))
 
     def report(self, job: Job, deleted: int) -> PushReport:
         """All of it, once the job has ended."""

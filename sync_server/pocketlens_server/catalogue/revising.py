@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pocketlens.errors import InvalidOperation
 from pocketlens.formats import parts
 from pocketlens.formats.parts import OfferPart
 from pocketlens.products import Price, Product
@@ -36,6 +37,18 @@ from pocketlens_server.catalogue.operations import (
 )
 from pocketlens_server.storage.history import IMAGE, PRODUCT, History
 from pocketlens_server.storage.revisions import MAX_REVISION, FieldRevisions, Revisions
+
+
+def check_revision(revision: int) -> None:
+    """Refuses what is no revision.
+
+    Raises:
+        InvalidOperation: It is below 0, or beyond what tables can compare.
+    """
+    if not 0 <= revision <= MAX_REVISION:
+        raise InvalidOperation(
+            f"Expected a revision from 0 to {MAX_REVISION}. Received {revision}."
+        )
 
 
 def newer(

@@ -10,21 +10,33 @@ shows by then.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter, defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from pocketlens.errors import PictureError
+from pocketlens.errors import ModelUnsupported
 from pocketlens_server.catalogue.decoding import Decoders
 from pocketlens_server.catalogue.embedders import Embedders
-from pocketlens_server.catalogue.missing import Progress, embed_missing
+from pocketlens_server.catalogue.missing import (
+    OF_NO_PICTURE,
+    Progress,
+    embed_each,
+    embed_missing,
+    reason,
+)
 from pocketlens_server.catalogue.operations import show
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.storage.history import PRODUCT
 from pocketlens_server.storage.waiting_images import WaitingImage
 
-AT_ONCE = 64  # pictures between two moments in which images begin to hold
+logger = logging.getLogger(__name__)
+
+# Pictures between two moments in which images begin to hold, each of which keeps others who write
+# waiting for 10 ms. Two cores embed as many a second with 64; sixteen have too little to do then.
+AT_ONCE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +45,7 @@ class Settled:
 
     Attributes:
         pictures: That were looked at.
-        embedded: Of them, that were not embedded before.
+        embedded: Embeddings that were made of them, by each bundle that had none.
         images: That hold.
         dead: Images whose picture cannot be embedded.
     """
@@ -65,18 +77,30 @@ def settle(
         Nothing where no picture waits, or there is no model yet.
 
     Raises:
-        BundleError: A model failed.
+        BundleError: A model cannot be opened, or is not right on its golden examples any more.
         ServerError: No picture can be decoded now, or another process was writing for too long.
     """
     with folder.reading() as tables:
         pictures = tables.waiting.pictures(limit=AT_ONCE)
         if not pictures or not tables.vectors.bundles():
             return Settled()
-    embedded, unreadable = embed_missing(
-        folder, pictures, decoders=decoders, embedders=embedders, progress=progress
-    )
+    with ExitStack() as stack:
+        decoders = decoders or stack.enter_context(Decoders())
+        embedders = embedders or stack.enter_context(Embedders(folder))
+        try:
+            embedded, unreadable = embed_missing(
+                folder, pictures, decoders=decoders, embedders=embedders, progress=progress
+            )
+        except Exception as exc:  # of one picture, maybe
+            if isinstance(exc, OF_NO_PICTURE) and not isinstance(exc, ModelUnsupported):
+                raise
+            logger.warning("embedding.repeated catalogue=%s error=%r", folder.name, exc)
+            embedded, unreadable = embed_each(
+                folder, pictures, decoders=decoders, embedders=embedders
+            )
+    reasons = {picture: reason(folder, picture, exc) for picture, exc in unreadable.items()}
     with folder.changing() as tables:
-        settled = _settled(tables, pictures, unreadable, now=clock())
+        settled = _settled(tables, pictures, reasons, now=clock())
     return replace(settled, embedded=embedded)
 
 
@@ -93,9 +117,12 @@ def retry(folder: CatalogueFolder, numbers: Collection[int]) -> int:
             known = {tables.history.known_key(PRODUCT, each) for each in letter.product_ids}
             there = _there(tables, sorted(key for key in known if key is not None))
             if there:
-                waiting = WaitingImage(letter.image, letter.picture, letter.job, there)
+                waiting = WaitingImage(
+                    letter.image, letter.picture, letter.job, there, letter.request
+                )
                 tables.waiting.put(waiting)  # it is no dead letter then
                 tables.jobs.count(letter.job, {"dead": -1})
+                tables.jobs.wait_again(letter.job)
                 retried += 1
     return retried
 
@@ -109,7 +136,7 @@ def purge(folder: CatalogueFolder, numbers: Collection[int]) -> int:
 def _settled(
     tables: Tables,
     pictures: Sequence[bytes],
-    unreadable: Mapping[bytes, PictureError],
+    unreadable: Mapping[bytes, str],
     *,
     now: datetime,
 ) -> Settled:
@@ -121,7 +148,7 @@ def _settled(
             for each in images:
                 tables.waiting.drop(each.image.id)
                 ids = [tables.history.id(PRODUCT, key) for key in each.product_keys]
-                tables.dead_letters.put(each, ids, str(unreadable[picture]), now=now)
+                tables.dead_letters.put(each, ids, unreadable[picture], now=now)
                 counted[each.job]["dead"] += 1
         elif tables.vectors.is_embedded(bundles, picture):
             for number, each in enumerate(images):

@@ -19,9 +19,10 @@ from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
-from pocketlens.errors import ServerError
+from pocketlens.errors import Conflict, ServerError
 from pocketlens_server.catalogue.batches import Arrived
 from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.embedders import Embedders
 from pocketlens_server.catalogue.ingest import Ingest, Replaced
 from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.operations import Operation, PutImage
@@ -54,8 +55,12 @@ class Change:
 
         Raises:
             OSError: Its file cannot be read.
+            InvalidOperation: It is empty, or larger than pictures may be.
         """
-        return self.picture.read_bytes() if isinstance(self.picture, Path) else self.picture or b""
+        if isinstance(self.picture, Path):
+            check_size(self.picture.stat().st_size)  # before it fills the memory
+            return self.picture.read_bytes()
+        return self.picture or b""
 
 
 class Target(Protocol):
@@ -67,7 +72,10 @@ class Target(Protocol):
     def send(self, job: Job, changes: Iterable[Change]) -> Iterator[tuple[Change, Outcome]]:
         """Yields each change with what became of it, in order, once that is on disk.
 
+        It comes back without its picture: those of many changes would not fit into memory.
+
         Raises:
+            Conflict: The job has ended, as by CancelJob.
             ServerError, StoreFull: It cannot go on; what was yielded holds.
         """
 
@@ -83,6 +91,9 @@ class Target(Protocol):
 
     def cancel(self, job: Job) -> None:
         """Ends a job at once: what waits of it is dropped, what was applied stays."""
+
+    def abandon(self, job: Job) -> None:
+        """Sends no more of a job: what was answered holds, or waits until it is embedded."""
 
     def dead_letters(self, job: Job) -> Sequence[DeadLetter]:
         """Images of the job that could not be embedded."""
@@ -101,10 +112,13 @@ class LocalTarget:
 
     def send(self, job: Job, changes: Iterable[Change]) -> Iterator[tuple[Change, Outcome]]:
         """See `Target`."""
-        left = iter(changes)
+        left = ((replace(each, picture=None), self._arrived(job, each)) for each in changes)
         while some := list(islice(left, _AT_ONCE)):
-            arrived = [self._arrived(job, each) for each in some]
-            yield from zip(some, self._ingest.submit(arrived), strict=True)
+            outcomes = self._ingest.submit([arrived for _, arrived in some])
+            for (change, _), outcome in zip(some, outcomes, strict=True):
+                if isinstance(outcome, Conflict):
+                    raise outcome
+                yield change, outcome
 
     def replace(self, job: Job, *, lost_share: float | None) -> Replaced:
         """See `Target`."""
@@ -115,21 +129,32 @@ class LocalTarget:
         found = self._ingest.close(job.number)
         counters = found.counters
         total = counters.embedded + counters.waiting
-        with Decoders() as decoders:
+        with Decoders() as decoders, Embedders(self._folder) as embedders:
             while counters.waiting:
-                if not settle(self._folder, clock=self._clock, decoders=decoders).pictures:
+                settled = settle(
+                    self._folder,
+                    clock=self._clock,
+                    decoders=decoders,
+                    embedders=embedders,
+                    progress=_behind(progress, total - counters.waiting, total),
+                )
+                found = self._found(job)
+                counters = found.counters
+                if counters.waiting and not settled.pictures:  # nor did a server beside this
                     raise ServerError(
                         "Expected a model. Add one: pocketlens-server model add SHOP.tflite. "
                         f"{counters.waiting:,} images wait for it, and need not be pushed again."
                     )
-                found = self._found(job)
-                counters = found.counters
                 progress("embedding", total - counters.waiting, total)
         return found
 
     def cancel(self, job: Job) -> None:
         """See `Target`."""
         self._ingest.cancel(job.number)
+
+    def abandon(self, job: Job) -> None:
+        """See `Target`."""
+        self._ingest.close(job.number)
 
     def dead_letters(self, job: Job) -> Sequence[DeadLetter]:
         """See `Target`."""
@@ -150,3 +175,8 @@ class LocalTarget:
         check_size(len(data))
         shown = replace(operation, picture_sha256=keep(self._folder, data))
         return Arrived(job.number, shown, change.revision, has_picture=True)
+
+
+def _behind(progress: Progress, done: int, total: int) -> Progress:
+    """That of a part, told as that of the whole."""
+    return lambda stage, some, _: progress(stage, done + some, total)

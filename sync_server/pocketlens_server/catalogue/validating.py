@@ -3,7 +3,8 @@
     report = validate(Path("catalogue.csv"))
     report.refused, report.notices
 
-Every picture is decoded, in as many threads as there are cores.
+Every picture is decoded, in as many threads as there are cores: in this process, since they are the
+operator's own, and no further than `PictureLimits` let its header ask for.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -26,9 +27,8 @@ from pocketlens.products import Product
 from pocketlens.query.picture_sources import opened
 from pocketlens.query.pictures import upright
 from pocketlens_server.catalogue import vision_lists
-from pocketlens_server.catalogue.currencies import CURRENCIES, unknown_currency
+from pocketlens_server.catalogue.item_limits import ATTRIBUTES, image_faults, product_faults
 from pocketlens_server.catalogue.missing import Progress
-from pocketlens_server.catalogue.operations import MAX_ATTRIBUTES, MAX_PRODUCTS, MAX_TEXT_BYTES
 from pocketlens_server.catalogue.vision_lists import Listed
 
 _BATCH = 256  # pictures whose checks wait for each other
@@ -84,8 +84,8 @@ def validate(
         return Report(0, 0, tuple(map(_refusal, [*errors, exc])), ())
     images = listed.images
     refused, notices = [_refusal(each) for each in errors], [*images.problems]
-    _check_products(listed, refused, notices)
-    refused += _crowded(listed)
+    refused += _refused_products(listed)
+    refused += _refused_images(listed)
     shown = _check_pictures(listed, limits or PictureLimits(), refused, notices, progress)
     notices += (
         Problem(None, None, f"product {id_!r} has no picture that can be used")
@@ -101,15 +101,6 @@ def _refusal(error: ImageListError) -> Problem:
     return Problem(error.line, error.column, what)
 
 
-def _problem(listed: Listed, line: int | None, column: str, what: str) -> Problem:
-    """A problem at a place; `column` is what a CSV of ours calls it. A folder has no places."""
-    if listed.is_vision:
-        return Problem(line, vision_lists.column_of(column), what)
-    if listed.images.path.is_dir():
-        return Problem(None, None, what)
-    return Problem(line, column, what)
-
-
 def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(problems, key=lambda problem: problem.line or 0))
 
@@ -117,44 +108,35 @@ def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
 # --- products ---------------------------------------------------------------------------------
 
 
-def _check_products(listed: Listed, refused: list[Problem], notices: list[Problem]) -> None:
-    """Texts, attributes and currencies, each at the line that says so first."""
-    found: dict[tuple[str, str], tuple[list[Problem], str]] = {}
-    for product in listed.images.products.values():
-        for field, size in _sizes(product):
-            if size > MAX_TEXT_BYTES:
-                found[product.id, field] = refused, _too_long(size)
-        if len(product.attributes) > MAX_ATTRIBUTES:
-            found[product.id, "attr.*"] = (
-                refused,
-                f"Expected {MAX_ATTRIBUTES} attributes at most. Received "
-                f"{len(product.attributes)} of product {product.id!r}.",
-            )
-        if product.price is not None and product.price.currency not in CURRENCIES:
-            found[product.id, "currency"] = refused, unknown_currency(product.price.currency)
+def _refused_products(listed: Listed) -> Iterator[Problem]:
+    """What no product may have, each at the line that says so first."""
+    found = {
+        (product.id, field): why
+        for product in listed.images.products.values()
+        for field, why in product_faults(product)
+    }
     places = _places(listed, found)
-    for key, (problems, text) in found.items():
-        problems.append(_problem(listed, places.get(key), key[1], text))
-
-
-def _sizes(product: Product) -> Iterator[tuple[str, int]]:
-    """Bytes of what a product says, by field; of an attribute, of the longer of its two texts."""
-    for field in ("title", "category", "url"):
-        yield field, len(getattr(product, field).encode())
-    for name, value in product.attributes.items():
-        yield ATTRIBUTE_PREFIX + name, max(len(name.encode()), len(value.encode()))
+    for (id_, field), why in found.items():
+        yield listed.problem(places.get((id_, field)), field, why)
 
 
 def _places(listed: Listed, wanted: Container[tuple[str, str]]) -> Mapping[tuple[str, str], int]:
     """The first lines that say something of a field of a product: what they say stays."""
     places: dict[tuple[str, str], int] = {}
     for number, product in _lines(listed) if wanted else ():
-        said = [field for field, size in _sizes(product) if size]
-        said += ["attr.*"] + ["currency"] * (product.price is not None)
-        for field in said:
+        for field in _said(product):
             if (product.id, field) in wanted:
                 places.setdefault((product.id, field), number)
     return places
+
+
+def _said(product: Product) -> Iterator[str]:
+    """Fields of which a product says something."""
+    yield from (field for field in ("title", "category", "url") if getattr(product, field))
+    yield from (ATTRIBUTE_PREFIX + name for name in product.attributes)
+    yield ATTRIBUTES
+    if product.price is not None:
+        yield "currency"
 
 
 def _lines(listed: Listed) -> Iterator[tuple[int, Product]]:
@@ -165,23 +147,14 @@ def _lines(listed: Listed) -> Iterator[tuple[int, Product]]:
     return ((each.number, each.product) for each in image_lists.iterate(path, [], refused=[]))
 
 
-def _too_long(size_bytes: int) -> str:
-    return f"Expected texts of {MAX_TEXT_BYTES:,} bytes at most. Received {size_bytes:,}."
-
-
 # --- images -----------------------------------------------------------------------------------
 
 
-def _crowded(listed: Listed) -> Iterator[Problem]:
+def _refused_images(listed: Listed) -> Iterator[Problem]:
     """What no image may have, whatever its picture is."""
     for entry in listed.images.entries:
-        size = len(entry.image.url.encode())
-        if size > MAX_TEXT_BYTES:
-            yield _problem(listed, entry.line, "image_url", _too_long(size))
-        count = len(entry.product_ids)
-        if count > MAX_PRODUCTS:
-            text = f"Expected {MAX_PRODUCTS:,} products of an image at most. Received {count:,}."
-            yield _problem(listed, entry.line, "product_id", text)
+        for field, why in image_faults(entry.image, entry.product_ids):
+            yield listed.problem(entry.line, field, why)
 
 
 def _check_pictures(
@@ -211,17 +184,17 @@ def _check_pictures(
                 known = first.setdefault(seen, entry)
                 if set(known.product_ids) != set(entry.product_ids):
                     text = f"the same picture as image {known.image.id!r}, of other products"
-                    notices.append(_problem(listed, entry.line, "image", f"{entry.path}: {text}"))
+                    notices.append(listed.problem(entry.line, "image", f"{entry.path}: {text}"))
     return shown
 
 
 def _seen(listed: Listed, entry: Entry, limits: PictureLimits) -> _Seen | Problem:
     column, area, box = "image", listed.areas.get(entry.image.id), None
     if entry.image.id in listed.missing:
-        return _problem(listed, entry.line, column, listed.missing[entry.image.id])
+        return listed.problem(entry.line, column, listed.missing[entry.image.id])
     try:
         if not entry.path.is_file():
-            return _problem(listed, entry.line, column, f"no picture at {entry.path}")
+            return listed.problem(entry.line, column, f"no picture at {entry.path}")
         upright(entry.path, limits=limits, at_least=_SEEN_SIDE)
         with entry.path.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").digest()
@@ -232,8 +205,8 @@ def _seen(listed: Listed, entry: Entry, limits: PictureLimits) -> _Seen | Proble
             box = area.box(size, limits=limits)
             box = None if box == (0, 0, *size) else box
     except (PictureError, MissingExtraError) as exc:
-        return _problem(listed, entry.line, column, str(exc))
+        return listed.problem(entry.line, column, str(exc))
     except OSError as exc:
         what = f"{entry.path} cannot be read: {exc.strerror}"
-        return _problem(listed, entry.line, column, what)
+        return listed.problem(entry.line, column, what)
     return _Seen(sha256, box)

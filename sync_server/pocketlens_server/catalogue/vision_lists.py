@@ -28,6 +28,7 @@ from pocketlens.options import PictureLimits
 from pocketlens.products import Image, Product, checked_id
 from pocketlens_server.catalogue.bucket_files import BucketFiles, parts_of
 from pocketlens_server.catalogue.cropping import Area, cropped
+from pocketlens_server.catalogue.pictures import check_size
 
 COLUMNS = (
     "image-uri image-id product-set-id product-id product-category product-display-name labels "
@@ -89,13 +90,30 @@ class Listed:
 
         Raises:
             OSError: The file cannot be read.
-            PictureError: It was looked for in vain, or the part cannot be cut out.
+            InvalidOperation: It is empty, or larger than pictures may be; nothing of it was read.
+            PictureError: It was looked for in vain, or the part cannot be cut out, such as of a
+                picture with more pixels than `limits` allow.
             MissingExtraError: The part is one of a HEIC, which needs an extra.
         """
         if entry.image.id in self.missing:
             raise PictureError(f"There is {self.missing[entry.image.id]}.")
+        check_size(entry.path.stat().st_size)
         data, area = entry.path.read_bytes(), self.areas.get(entry.image.id)
         return data if area is None else cropped(data, area, limits=limits or PictureLimits())
+
+    def problem(self, line: int | None, column: str, what: str) -> Problem:
+        """A problem at its place, which a folder has not.
+
+        Args:
+            line: Of the list.
+            column: As a CSV of ours calls it.
+            what: See `Problem`.
+        """
+        if self.is_vision:
+            return Problem(line, column_of(column), what)
+        if self.images.path.is_dir():
+            return Problem(None, None, what)
+        return Problem(line, column, what)
 
 
 def read_any(

@@ -4,11 +4,12 @@
 
 from __future__ import annotations
 
+import hashlib
 from contextlib import closing
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,10 +19,13 @@ from pocketlens_server.cli.options import (
     AsJson,
     Authority,
     Catalog,
+    Certificate,
     Data,
     DataOrNone,
+    Key,
     OfflineKeys,
     Server,
+    Shown,
     TokenFile,
     catalogue_of,
     client_of,
@@ -31,6 +35,9 @@ from pocketlens_server.publishing.gate_limits import Gate
 if TYPE_CHECKING:
     from pocketlens.formats.manifest import Manifest
     from pocketlens_server.client import Published
+    from pocketlens_server.folders import CatalogueFolder
+    from pocketlens_server.publishing.comparing import Comparison
+    from pocketlens_server.publishing.releasing import Terms
 
 
 def register(app: typer.Typer) -> None:
@@ -48,6 +55,8 @@ def _publish(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
     parent: Annotated[
         int | None,
@@ -108,26 +117,15 @@ def _publish(
     if (data is None) == (server is None):
         output.usage_error("--data", "--data DIR or --server HOST:PORT", "both" if data else "none")
     if data is None:
-        with client_of(server or "", catalog, token_file, ca) as shop:
+        with client_of(server or "", catalog, Shown(token_file, ca, cert, key)) as shop:
             gates = [each.value for each in allow or ()]
             found = shop.publish(allowed_gates=gates, rollout=rollout, parent=parent)
-        _show_published(found, catalog, as_json=as_json)
-        return
-    import hashlib
+        value = _published_elsewhere(found, catalog)
+    else:
+        from pocketlens_server.folders import ServerFolder
+        from pocketlens_server.publishing.releasing import Terms
 
-    import numpy as np
-
-    from pocketlens.formats.manifest import WHOLE_ROLLOUT
-    from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.publishing import ahead, releasing
-    from pocketlens_server.publishing.publisher import SATURATED
-
-    folder = ServerFolder(data).catalogue(catalog)
-    published = releasing.publish(
-        folder,
-        now=datetime.now(UTC),
-        rng=np.random.default_rng(0),
-        terms=releasing.Terms(
+        terms = Terms(
             allow or (),
             rollout,
             new_generation,
@@ -135,7 +133,41 @@ def _publish(
             above=above,
             offline=[each / catalog for each in offline_keys or ()],
             parent=parent,
-        ),
+        )
+        value = _published_here(ServerFolder(data).catalogue(catalog), terms)
+    if as_json:
+        output.show_json(value)
+    else:
+        _show_published(value)
+
+
+def _published_elsewhere(found: Published, catalog: str) -> dict[str, Any]:
+    """What a server published, in the form of --json."""
+    return {
+        "catalogue": catalog,
+        "version": found.version,
+        "published": found.is_new,
+        "generations": [
+            {
+                "generation": each.id.hex(),
+                "state_hash": each.state_hash.hex(),
+                "images": each.images,
+                "products": each.products,
+                "snapshot": {"version": each.snapshot_version, "bytes": each.snapshot_bytes},
+            }
+            for each in found.generations
+        ],
+    }
+
+
+def _published_here(folder: CatalogueFolder, terms: Terms) -> dict[str, Any]:
+    """Publishes; the same form, with what only the folder tells."""
+    import numpy as np
+
+    from pocketlens_server.publishing import ahead, releasing
+
+    published = releasing.publish(
+        folder, now=datetime.now(UTC), rng=np.random.default_rng(0), terms=terms
     )
     if noted := ahead.seen(folder):
         output.say(
@@ -143,71 +175,44 @@ def _publish(
             "--above VERSION"
         )
     manifests = list(published.manifests) if published else releasing.newest(folder)
-    if as_json:
-        output.show_json(
-            {
-                "catalogue": catalog,
-                "version": manifests[-1].version,
-                "published": published is not None,
-                "saturated_share": published.saturated_share if published else None,
-                "generations": [_as_json(each) for each in manifests],
-            }
-        )
-        return
-    newest = manifests[-1]
-    share = newest.rollout / WHOLE_ROLLOUT
+    return {
+        "catalogue": folder.name,
+        "version": manifests[-1].version,
+        "published": published is not None,
+        "saturated_share": published.saturated_share if published else None,
+        "generations": [_as_json(each) for each in manifests],
+    }
+
+
+def _show_published(value: dict[str, Any]) -> None:
+    from pocketlens_server.publishing.publisher import SATURATED
+
+    version, newest = value["version"], value["generations"][-1]
+    share = newest.get("rollout", 1)
     goes_to = "" if share == 1 else f", for {share:.2%} of devices"
-    if published is None:
-        output.show(f"nothing waits; {catalog!r} is at version {newest.version}{goes_to}")
+    if not value["published"]:
+        output.show(f"nothing waits; {value['catalogue']!r} is at version {version}{goes_to}")
         return
     output.show(
-        f"{catalog!r} version {newest.version}: {newest.images:,} images of {newest.products:,} "
-        f"products{goes_to}"
+        f"{value['catalogue']!r} version {version}: {newest['images']:,} images of "
+        f"{newest['products']:,} products{goes_to}"
     )
-    if published.saturated_share > SATURATED:
+    saturated = value.get("saturated_share", 0)
+    if saturated > SATURATED:
         output.say(
-            f"{published.saturated_share:.2%} of all numbers in codes are at their limit: the "
-            "scale no longer fits what came. Begin another generation: publish --new-generation"
+            f"{saturated:.2%} of all numbers in codes are at their limit: the scale no longer fits "
+            "what came. Begin another generation: publish --new-generation"
         )
-    for each in manifests:
+    for each in value["generations"]:
+        snapshot = each["snapshot"]
         deltas = ", ".join(
-            f"from {delta.base}: {output.bytes_text(delta.blob.size)}" for delta in each.deltas
+            f"from {delta['base']}: {output.bytes_text(delta['bytes'])}"
+            for delta in each.get("deltas", ())
         )
         output.show(
-            f"  generation {each.generation.hex()[:12]}: snapshot of version "
-            f"{each.snapshot.head}: {output.bytes_text(each.snapshot.blob.size)}"
-            + (f"; {deltas}" if deltas else "")
+            f"  generation {each['generation'][:12]}: snapshot of version {snapshot['version']}: "
+            f"{output.bytes_text(snapshot['bytes'])}" + (f"; {deltas}" if deltas else "")
         )
-
-
-def _show_published(found: Published, catalog: str, *, as_json: bool) -> None:
-    """What a server elsewhere published."""
-    if as_json:
-        value = {
-            "catalogue": catalog,
-            "version": found.version,
-            "published": found.is_new,
-            "generations": [
-                {
-                    "generation": each.id.hex(),
-                    "state_hash": each.state_hash.hex(),
-                    "images": each.images,
-                    "products": each.products,
-                    "snapshot": {"version": each.snapshot_version, "bytes": each.snapshot_bytes},
-                }
-                for each in found.generations
-            ],
-        }
-        output.show_json(value)
-        return
-    if not found.is_new:
-        output.show(f"nothing waits; {catalog!r} is at version {found.version}")
-        return
-    newest = found.generations[-1]
-    output.show(
-        f"{catalog!r} version {found.version}: {newest.images:,} images of {newest.products:,} "
-        "products"
-    )
 
 
 def _diff(
@@ -220,11 +225,13 @@ def _diff(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
     as_json: AsJson = False,
 ) -> None:
     """Say what differs between two versions, and what that costs a phone; what waits by default."""
-    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
+    with closing(catalogue_of(data, server, catalog, Shown(token_file, ca, cert, key))) as shop:
         found = shop.diff(base, head)
     if as_json:
         output.show_json(asdict(found))
@@ -239,8 +246,20 @@ def _diff(
     )
     if found.is_new_model:
         output.show("a new model: the next version begins a generation")
-    about = "about " if found.is_estimated else ""
-    output.show(f"a phone at version {found.base} pays {about}{found.delta_bytes:,} bytes")
+    output.show(_price(found))
+
+
+def _price(found: Comparison) -> str:
+    """What it costs a phone, in words."""
+    if found.delta_bytes:
+        about = "about " if found.is_estimated else ""
+        phone = f"a phone at version {found.base}" if found.base else "a new phone"
+        return f"{phone} pays {about}{found.delta_bytes:,} bytes"
+    if found.is_estimated:
+        return "what a phone pays is known once the first version is published"
+    if found.base == found.head:
+        return "a phone pays nothing"
+    return f"no phone goes to version {found.head} any more: there is a newer one"
 
 
 def _rollback(
@@ -250,11 +269,13 @@ def _rollback(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
     as_json: AsJson = False,
 ) -> None:
     """Let everything be as at an earlier version; it waits to be published as a new one."""
-    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
+    with closing(catalogue_of(data, server, catalog, Shown(token_file, ca, cert, key))) as shop:
         changed = shop.roll_back(version)
     if as_json:
         output.show_json({"catalogue": catalog, "version": version, "changed": changed})

@@ -34,7 +34,7 @@ def _backup(
         Path,
         typer.Option(
             "--out",
-            metavar="DIR_OR_TAR",
+            metavar="DIR",
             help="A folder of backups, where only what is new is copied.",
         ),
     ],
@@ -43,7 +43,9 @@ def _backup(
     """Copy everything that a server cannot be without, while it serves and changes.
 
     The copy holds the keys that sign versions: keep it as you keep the server. Cut off, the same
-    command goes on. Exits with 1 if a file of the server is missing or damaged; the rest is in it.
+    command goes on. Each file is compared with its hash when it is first copied; what DIR has
+    already is not read again, which fsck and restore do. Exits with 1 if a file that it lacks is
+    missing or damaged; the rest is in it.
     """
     from pocketlens_server.folders import ServerFolder
     from pocketlens_server.storage.backup import backup

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -50,12 +51,31 @@ Authority = Annotated[
 ]
 
 
+Certificate = Annotated[
+    Path | None,
+    typer.Option(
+        "--cert",
+        metavar="FILE",
+        help="With --server and --key: a certificate to show, PEM, if it asks for one.",
+    ),
+]
+Key = Annotated[
+    Path | None, typer.Option("--key", metavar="FILE", help="With --cert: its key, PEM.")
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Files of what a server is shown, and of whom to trust; None for none."""
+
+    token_file: Path | None
+    ca: Path | None
+    certificate: Path | None
+    key: Path | None
+
+
 def catalogue_of(
-    data: Path | None,
-    server: str | None,
-    catalog: str,
-    token_file: Path | None,
-    ca: Path | None,
+    data: Path | None, server: str | None, catalog: str, shown: Shown
 ) -> LocalCatalogue | CatalogueClient:
     """A catalogue on this machine, or behind an address."""
     from datetime import UTC, datetime
@@ -68,17 +88,21 @@ def catalogue_of(
 
         folder = ServerFolder(data).catalogue(catalog)
         return LocalCatalogue(folder, clock=lambda: datetime.now(UTC))
-    return client_of(server or "", catalog, token_file, ca)
+    return client_of(server or "", catalog, shown)
 
 
-def client_of(
-    server: str, catalog: str, token_file: Path | None, ca: Path | None
-) -> CatalogueClient:
+def client_of(server: str, catalog: str, shown: Shown) -> CatalogueClient:
     """A catalogue behind an address."""
-    from pocketlens_server.client import CatalogueClient, Credentials
+    from pocketlens_server.client import CatalogueClient, ClientCertificate, Credentials
 
-    credentials = Credentials.read(ca=ca, token_file=token_file)
-    return CatalogueClient(server, catalog, credentials=credentials)
+    if (shown.certificate is None) != (shown.key is None):
+        received = str(shown.certificate or shown.key)
+        output.usage_error("--cert", "--cert and --key, or none of them", received)
+    certificate = None
+    if shown.certificate is not None and shown.key is not None:
+        certificate = ClientCertificate.read(shown.certificate, shown.key)
+    credentials = Credentials.read(ca=shown.ca, token_file=shown.token_file)
+    return CatalogueClient(server, catalog, credentials=credentials, certificate=certificate)
 
 
 def opened(

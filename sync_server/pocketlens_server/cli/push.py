@@ -18,8 +18,11 @@ from pocketlens_server.cli.options import (
     AsJson,
     Authority,
     Catalog,
+    Certificate,
     DataOrNone,
+    Key,
     Server,
+    Shown,
     TokenFile,
     catalogue_of,
 )
@@ -66,6 +69,8 @@ def _push(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
     pictures: Annotated[
         Path | None,
@@ -76,7 +81,11 @@ def _push(
         ),
     ] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Delete what the list does not name.")
+        bool,
+        typer.Option(
+            "--replace",
+            help="Delete what the list does not name, also what others have put since it was made.",
+        ),
     ] = False,
     lost_share: Annotated[
         float | None,
@@ -99,7 +108,7 @@ def _push(
     """
     from pocketlens_server.catalogue.pushing import push
 
-    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
+    with closing(catalogue_of(data, server, catalog, Shown(token_file, ca, cert, key))) as shop:
         target = shop.target()
         with output.progress() as progress:
             report = push(
@@ -131,12 +140,14 @@ def _jobs(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The newest.")] = 20,
     as_json: AsJson = False,
 ) -> None:
     """Say what backends sent in one go, newest first, and what became of it."""
-    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
+    with closing(catalogue_of(data, server, catalog, Shown(token_file, ca, cert, key))) as shop:
         found = shop.jobs(limit=limit)
     if as_json:
         output.show_json([_job(each) for each in found])
@@ -167,11 +178,13 @@ def _cancel(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
     as_json: AsJson = False,
 ) -> None:
     """End a job; pictures of it that wait are dropped, what was applied stays."""
-    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
+    with closing(catalogue_of(data, server, catalog, Shown(token_file, ca, cert, key))) as shop:
         found = shop.cancel(number)
     if as_json:
         output.show_json(_job(found))
@@ -185,11 +198,13 @@ def _letters(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
     as_json: AsJson = False,
 ) -> None:
     """Say which images were accepted and could not be embedded, and why; oldest first."""
-    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
+    with closing(catalogue_of(data, server, catalog, Shown(token_file, ca, cert, key))) as shop:
         found = shop.dead_letters()
     if as_json:
         output.show_json(
@@ -229,11 +244,13 @@ def _retry(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
 ) -> None:
     """Let dead letters be embedded again, such as after a fault of the server."""
-    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
-        output.show(f"{shop.retry(numbers or ()):,} wait again")
+    with closing(catalogue_of(data, server, catalog, Shown(token_file, ca, cert, key))) as shop:
+        output.show(f"{shop.retry(numbers or None):,} wait again")
 
 
 def _purge(
@@ -243,11 +260,13 @@ def _purge(
     server: Server = None,
     token_file: TokenFile = None,
     ca: Authority = None,
+    cert: Certificate = None,
+    key: Key = None,
     catalog: Catalog = MAIN,
 ) -> None:
     """Forget dead letters; their pictures go when they are collected."""
-    with closing(catalogue_of(data, server, catalog, token_file, ca)) as shop:
-        output.show(f"{shop.purge(numbers or ()):,} forgotten")
+    with closing(catalogue_of(data, server, catalog, Shown(token_file, ca, cert, key))) as shop:
+        output.show(f"{shop.purge(numbers or None):,} forgotten")
 
 
 def _job(job: Job) -> dict[str, object]:

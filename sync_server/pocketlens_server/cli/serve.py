@@ -1,4 +1,4 @@
-"""`serve`: answers devices."""
+"""`serve`: answers devices and backends."""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -69,10 +69,10 @@ def _serve(
         typer.Option("--insecure", help="Ask nobody for a token: on the loopback only, for tests."),
     ] = False,
 ) -> None:
-    """Answer devices over gRPC, and plain HTTP, until Ctrl-C; without TLS on the loopback only.
+    """Answer devices and backends over gRPC, and devices over HTTP, until Ctrl-C.
 
-    Over gRPC everybody shows a token. What is not given here is as in server.toml of the server's
-    folder and in the environment: `config show` prints it.
+    Without TLS on the loopback only. Over gRPC everybody shows a token. What is not given here is
+    as in server.toml of the server's folder and in the environment: `config show` prints it.
     """
     if (tls_cert is None) != (tls_key is None):
         output.usage_error("--tls-cert", "--tls-cert and --tls-key together", str(tls_cert))
@@ -96,13 +96,20 @@ def _serve(
     }
     wanted = config.read(data, os.environ, options).config
     logs.configure(wanted.logs)
-    scheme = "https" if wanted.tls.certificate else "http"
-    address = f"{scheme}://{wanted.listen.host}"
+    listen = wanted.listen
 
     def say_started(found: int) -> None:
-        output.say(f"serving {data} on {wanted.listen.host}:{found}")
+        output.say(f"serving {data} on {config.address(listen.host, found)}")
         for warning in server.warnings(folder, insecure=insecure, now=datetime.now(UTC)):
             output.say(warning)
+
+    def say_public(found: int) -> None:
+        scheme = "https" if wanted.tls.certificate else "http"
+        output.say(f"public files on {scheme}://{config.address(listen.host, found)}/CATALOGUE")
+
+    def say_metrics(found: int) -> None:
+        scheme = "http" if wanted.has_plain_metrics else "https"
+        output.say(f"metrics on {scheme}://{config.address(listen.metrics_host, found)}/metrics")
 
     async def run() -> None:
         until = asyncio.Event()
@@ -112,11 +119,7 @@ def _serve(
             folder,
             wanted,
             insecure=insecure,
-            started=server.Started(
-                say_started,
-                lambda found: output.say(f"public files on {address}:{found}/CATALOGUE"),
-                lambda found: output.say(f"metrics on {address}:{found}/metrics"),
-            ),
+            started=server.Started(say_started, say_public, say_metrics),
             until=until,
         )
 

@@ -23,13 +23,16 @@ from pocketlens_server.catalogue.operations import (
     PutImage,
     PutProduct,
 )
-from pocketlens_server.catalogue.results import Outcome, Result
+from pocketlens_server.catalogue.results import Outcome, Refusal, Result
 from pocketlens_server.client.calls import CatalogueClient, Published
+from pocketlens_server.client.certificates import ClientCertificate
+from pocketlens_server.client.connections import Patience
 from pocketlens_server.client.streams import OperationStream
 from pocketlens_server.client.target import RemoteTarget
 
 __all__ = [
     "CatalogueClient",
+    "ClientCertificate",
     "Credentials",
     "DeleteImage",
     "DeleteProduct",
@@ -37,9 +40,11 @@ __all__ = [
     "OperationStream",
     "Outcome",
     "PatchProduct",
+    "Patience",
     "Published",
     "PutImage",
     "PutProduct",
+    "Refusal",
     "RemoteTarget",
     "Result",
 ]

@@ -15,11 +15,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pocketlens.errors import Conflict, PocketLensError
 from pocketlens.sync.credentials import Credentials
 from pocketlens_protos.v1 import catalog_service_pb2 as messages
 from pocketlens_server.catalogue.ingest import Replaced
 from pocketlens_server.catalogue.operations import Operation
 from pocketlens_server.catalogue.results import Outcome
+from pocketlens_server.client.certificates import ClientCertificate
 from pocketlens_server.client.connections import Connection, Patience
 from pocketlens_server.client.streams import OperationStream
 from pocketlens_server.client.target import RemoteTarget
@@ -31,7 +33,7 @@ from pocketlens_server.storage.waiting_images import DeadLetter
 _SECONDS, _LONG_SECONDS = 30.0, 900.0  # to look at something, and to work on all there is
 _WAIT_SECONDS = 50.0  # in one call; another follows
 _FOR_EVER = float("inf")
-_PAGE = 1000
+_PAGE = 15  # dead letters in one answer: of images of a thousand products each it is 3 MB
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,7 @@ class CatalogueClient:
         catalogue: str = "main",
         *,
         credentials: Credentials | None = None,
+        certificate: ClientCertificate | None = None,
         patience: Patience | None = None,
     ) -> None:
         """Connects when it is first used.
@@ -85,9 +88,12 @@ class CatalogueClient:
             address: HOST:PORT.
             catalogue: Its name.
             credentials: A token of the scope "backend", and whom to trust.
+            certificate: To show to a server that asks for one.
             patience: `Patience()` if None.
         """
-        self._connection = Connection(address, credentials=credentials, patience=patience)
+        self._connection = Connection(
+            address, credentials=credentials, certificate=certificate, patience=patience
+        )
         self._catalogue = catalogue
 
     def __enter__(self) -> CatalogueClient:
@@ -173,14 +179,25 @@ class CatalogueClient:
         request = messages.ListJobsRequest(catalogue=self._catalogue, limit=limit, before=before)
         return [catalog_messages.job_of(each) for each in self._asked("ListJobs", request).jobs]
 
-    def cancel(self, number: int) -> Job:
+    def cancel(self, number: int, *, patience_seconds: float | None = None) -> Job:
         """Ends a job; what of it waits is dropped, what was applied stays.
+
+        Args:
+            number: Of the job.
+            patience_seconds: To go on asking a server that does not answer, which then has as many
+                to; None for the client's patience.
 
         Raises:
             Conflict: It has ended.
         """
         request = messages.CancelJobRequest(catalogue=self._catalogue, job=number)
-        return catalog_messages.job_of(self._asked("CancelJob", request).job)
+        answer = self._connection.answered(
+            self._connection.stub.CancelJob,
+            request,
+            seconds=_SECONDS if patience_seconds is None else patience_seconds,
+            patience_seconds=patience_seconds,
+        )
+        return catalog_messages.job_of(answer.job)
 
     def dead_letters(self) -> list[DeadLetter]:
         """Images that were accepted and could not be embedded, oldest first."""
@@ -194,13 +211,17 @@ class CatalogueClient:
             if len(letters) < _PAGE:
                 return found
 
-    def retry(self, numbers: Collection[int] = ()) -> int:
-        """Lets dead letters wait again, all if none is named; how many do."""
+    def retry(self, numbers: Collection[int] | None = None) -> int:
+        """Lets dead letters wait again, all if it is None; how many do."""
+        if numbers is not None and not numbers:  # to a server it would be all
+            return 0
         request = messages.RetryDeadLettersRequest(catalogue=self._catalogue, numbers=numbers)
         return int(self._asked("RetryDeadLetters", request).retried)
 
-    def purge(self, numbers: Collection[int] = ()) -> int:
-        """Forgets dead letters, all if none is named; how many there were of them."""
+    def purge(self, numbers: Collection[int] | None = None) -> int:
+        """Forgets dead letters, all if it is None; how many there were of them."""
+        if numbers is not None and not numbers:  # to a server it would be all
+            return 0
         request = messages.PurgeDeadLettersRequest(catalogue=self._catalogue, numbers=numbers)
         return int(self._asked("PurgeDeadLetters", request).purged)
 
@@ -219,13 +240,16 @@ class CatalogueClient:
             rollout: Share of devices that may take it; None for all.
 
         Raises:
-            Conflict: Another published first.
+            Conflict: `parent` is not the newest version: another published first, or this call did
+                and its answer was lost, which the text says then.
             ServerError: A gate holds it; the text says which and why.
         """
         request = messages.PublishRequest(
             catalogue=self._catalogue, parent=parent, allowed_gates=allowed_gates, rollout=rollout
         )
-        answer = self._asked("Publish", request, seconds=_LONG_SECONDS)
+        answer = self._connection.answered(
+            self._connection.stub.Publish, request, seconds=_LONG_SECONDS, again=_maybe_its_own
+        )
         generations = [
             Served(
                 each.id,
@@ -274,3 +298,12 @@ class CatalogueClient:
     def _asked(self, method: str, request: object, *, seconds: float = _SECONDS) -> Any:
         call = getattr(self._connection.stub, method)
         return self._connection.answered(call, request, seconds=seconds)
+
+
+def _maybe_its_own(error: PocketLensError) -> PocketLensError:
+    """Of a publish that was asked for again: whose the newest version is nothing tells."""
+    if not isinstance(error, Conflict):
+        return error
+    return Conflict(
+        f"{error} It was asked before, without an answer: the newest may be what that published."
+    )

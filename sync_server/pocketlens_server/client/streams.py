@@ -11,27 +11,27 @@ sent again under the request ids they had, by which the server applies none twic
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 import uuid
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
 from itertools import islice
+from math import inf
 from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Any
 
 import grpc
 
 from pocketlens.errors import Conflict, InvalidOperation, ServerUnavailable
-from pocketlens.sync.deadlines import Cutter
 from pocketlens_protos.v1 import catalog_service_pb2 as messages
-from pocketlens_server.catalogue.operations import Operation, PutImage
-from pocketlens_server.catalogue.results import Outcome, Result
+from pocketlens_server.catalogue.operations import Operation
+from pocketlens_server.catalogue.results import Outcome, Refusal, Result
 from pocketlens_server.client.connections import Connection, Waits
+from pocketlens_server.client.sent import MESSAGE_BYTES, Sent, message_of, with_picture
 from pocketlens_server.services import catalog_messages
 from pocketlens_server.storage.jobs import Job
 
@@ -40,31 +40,8 @@ logger = logging.getLogger(__name__)
 WINDOW = 512  # operations that are not answered; `send` waits while there are as many
 HELD_BYTES = 64 << 20  # of pictures among them that were given as bytes: one of any size
 TOGETHER = 64  # operations of one message: with four times as many it is a tenth faster
-PART_BYTES = 256 << 10
-_MESSAGE_BYTES = (1 << 20) - PART_BYTES - 1024  # that a server takes, beside a part of a picture
 _FRAME_BYTES = 5  # around each of the operations of a message, at most
-_OPEN_SECONDS = 60.0  # that a server has to open a job, as long as a command may hold it up
 _STREAM_SECONDS = 3000.0  # less than a server lets a stream last; another goes on with the job
-
-
-@dataclass(slots=True, eq=False)
-class _Sent:
-    """An operation until it is answered."""
-
-    message: messages.Operation
-    picture: Path | bytes | None
-    sends_picture: bool
-    future: Future[Outcome]
-
-    def needs_picture(self, outcome: Outcome) -> bool:
-        """Whether the server asks for what was not sent yet."""
-        is_asked = outcome.result is Result.PICTURE_NEEDED
-        return is_asked and self.picture is not None and not self.sends_picture
-
-    @property
-    def held_bytes(self) -> int:
-        """Of its picture, in memory until it is answered."""
-        return len(self.picture) if isinstance(self.picture, bytes) else 0
 
 
 class OperationStream:
@@ -94,13 +71,15 @@ class OperationStream:
         self._connection, self._catalogue = connection, catalogue
         self._open = messages.OpenJob(job=job, is_full_feed=is_full_feed, expected=expected)
         self._state = threading.Condition()
-        self._unanswered: deque[_Sent] = deque()
+        self._unanswered: deque[Sent] = deque()
         self._held_bytes = 0
         self._sent = 0  # of them, on the stream that is open
         self._attempt = 0
         self._call: grpc.Call | None = None
-        self._has_come = False  # an answer, on that stream
+        self._has_come = False  # an outcome, on that stream
+        self._opened_at = inf  # that stream, on the monotonic clock
         self._is_closing = False
+        self._is_whole = False  # all is answered, and the job has ended without word of it
         self._error: BaseException | None = None
         self._job: Future[Job] = Future()
         self._thread = threading.Thread(target=self._run, name="operations", daemon=True)
@@ -149,21 +128,25 @@ class OperationStream:
                 else of the same image may be sent before the outcome is there.
 
         Returns:
-            What became of it, once that is on disk; it raises what ended the stream before.
+            What became of it, once that is on disk; it raises what ended the stream before. It
+            cannot be cancelled: what was sent is on its way.
 
         Raises:
-            OSError: The picture cannot be read.
+            OSError: The picture cannot be read. Where its file is gone only later the operation is
+                sent by its hash, and refused if the server does not have it.
             InvalidOperation: The stream was closed.
             PocketLensError: The stream has ended by an error.
         """
         request_id = request_id or uuid.uuid4().hex
         future: Future[Outcome] = Future()
+        future.set_running_or_notify_cancel()  # cancelled, it could not take its outcome
         try:
-            message = _message(operation, picture, revision, request_id)
+            message = message_of(operation, picture, revision, request_id)
         except InvalidOperation as exc:  # as the server refuses others, which go on
-            future.set_result(Outcome(request_id, Result.REFUSED, reason=str(exc)))
+            refused = Outcome(request_id, Result.REFUSED, reason=str(exc), refusal=Refusal.INVALID)
+            future.set_result(refused)
             return future
-        sent = _Sent(message, picture, picture is not None and not hash_first, future)
+        sent = Sent(message, picture, picture is not None and not hash_first, future)
         with self._state:
             self._state.wait_for(
                 lambda: self._has_room(sent) or self._is_closing or self._error is not None
@@ -186,7 +169,8 @@ class OperationStream:
             self._is_closing = True
             self._state.notify_all()
         self._thread.join()
-        self._check()
+        if not self._is_whole:
+            self._check()
 
     def abandon(self) -> None:
         """Ends the stream and leaves the job open; what was not answered may hold or not."""
@@ -201,7 +185,7 @@ class OperationStream:
         if self._error is not None:
             raise self._error
 
-    def _has_room(self, sent: _Sent) -> bool:
+    def _has_room(self, sent: Sent) -> bool:
         held_bytes = self._held_bytes and self._held_bytes + sent.held_bytes
         return len(self._unanswered) < WINDOW and held_bytes <= HELD_BYTES
 
@@ -209,11 +193,11 @@ class OperationStream:
         """Streams, one after the other, until all is answered or nothing goes on."""
         waits = self._connection.waits()
         while True:
-            self._has_come = False
+            self._has_come, self._opened_at = False, inf
             try:
                 self._stream()
             except grpc.RpcError as exc:
-                if self._has_come:
+                if self._has_got_on():
                     waits = self._connection.waits()
                 if self._goes_on(exc, waits):
                     continue
@@ -221,11 +205,13 @@ class OperationStream:
                 self._end(exc)
             return
 
+    def _has_got_on(self) -> bool:
+        """Whether the stream that broke was of use: to be opened alone is none."""
+        return self._has_come or monotonic() - self._opened_at > self._connection.patience.seconds
+
     def _goes_on(self, exc: grpc.RpcError, waits: Waits) -> bool:
         """Waits after a stream that broke; whether there is to be another."""
         error = self._connection.error(exc)
-        if isinstance(error, Conflict) and self._is_closing and not self._unanswered:
-            return False  # the job has ended, and the word of it was lost
         is_late = exc.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         seconds = waits.after(exc) if is_late or isinstance(error, ServerUnavailable) else None
         if seconds is None:
@@ -249,11 +235,6 @@ class OperationStream:
             )
             self._call = call
         try:
-            # A server that is reached and says nothing is asked again.
-            with Cutter(_OPEN_SECONDS, call.cancel):
-                opened = next(call, None)
-            if opened is not None:
-                self._take(opened)
             for response in call:
                 self._take(response)
         finally:
@@ -265,12 +246,13 @@ class OperationStream:
             raise ServerUnavailable("The server has ended the stream before its end.")
 
     def _take(self, response: Any) -> None:
-        self._has_come = True
         if response.WhichOneof("message") == "opened":
+            self._opened_at = monotonic()
             self._open.job = response.opened.number
             if not self._job.done():
                 self._job.set_result(catalog_messages.job_of(response.opened))
             return
+        self._has_come = True
         several = response.outcomes.outcomes or [response.outcome]
         answered: list[tuple[Future[Outcome], Outcome]] = []
         with self._state:
@@ -282,7 +264,7 @@ class OperationStream:
                     self._unanswered.append(sent)
                 else:
                     self._held_bytes -= sent.held_bytes
-                    answered.append((sent.future, outcome))
+                    answered.append((sent.future, sent.told(outcome)))
             self._state.notify_all()
         for future, outcome in answered:
             future.set_result(outcome)
@@ -307,15 +289,15 @@ class OperationStream:
                 some = self._next()
                 self._sent += len(some)
             if len(some) == 1:
-                yield from _with_picture(some[0])
+                yield from with_picture(some[0])
             else:
                 together = messages.Operations(operations=[each.message for each in some])
                 yield messages.IngestRequest(operations=together)
 
-    def _next(self) -> list[_Sent]:
+    def _next(self) -> list[Sent]:
         """What goes into the next message: as many as are there, or one with its picture."""
-        some: list[_Sent] = []
-        left_bytes = _MESSAGE_BYTES
+        some: list[Sent] = []
+        left_bytes = MESSAGE_BYTES
         for sent in islice(self._unanswered, self._sent, self._sent + TOGETHER):
             left_bytes -= sent.message.ByteSize() + _FRAME_BYTES
             if some and (sent.sends_picture or left_bytes < 0):
@@ -329,49 +311,10 @@ class OperationStream:
         with self._state:
             self._error = error = self._error or error
             left = list(self._unanswered)
+            self._is_whole = isinstance(error, Conflict) and self._job.done() and not left
             self._unanswered.clear()
             self._state.notify_all()
         if not self._job.done():
             self._job.set_exception(error)
         for each in left:
             each.future.set_exception(error)
-
-
-def _message(
-    operation: Operation, picture: Path | bytes | None, revision: int, request_id: str
-) -> messages.Operation:
-    """An operation as it is sent, without its picture.
-
-    Raises:
-        InvalidOperation: It cannot be sent.
-    """
-    if isinstance(operation, PutImage) and picture is not None:
-        data = picture.read_bytes() if isinstance(picture, Path) else picture
-        operation = replace(operation, picture_sha256=hashlib.sha256(data).digest())
-    try:
-        message = catalog_messages.operation_message(operation)
-        message.request_id, message.revision = request_id, revision
-    except ValueError as exc:  # half a character, a number beyond 64 bits
-        raise InvalidOperation(f"It cannot be sent: {exc}.") from exc
-    if message.ByteSize() > _MESSAGE_BYTES:  # the server would end the stream
-        raise InvalidOperation(
-            f"Expected an operation of {_MESSAGE_BYTES:,} bytes at most, without its picture. "
-            f"Received {message.ByteSize():,}."
-        )
-    return message
-
-
-def _with_picture(sent: _Sent) -> Iterator[messages.IngestRequest]:
-    """An operation, and its picture in parts."""
-    if not sent.sends_picture:
-        yield messages.IngestRequest(operation=sent.message)
-        return
-    picture = sent.picture
-    data = picture.read_bytes() if isinstance(picture, Path) else picture or b""
-    message = messages.Operation()
-    message.CopyFrom(sent.message)
-    message.put_image.picture_bytes = len(data)
-    message.put_image.picture = data[:PART_BYTES]
-    yield messages.IngestRequest(operation=message)
-    for start in range(PART_BYTES, len(data), PART_BYTES):
-        yield messages.IngestRequest(picture_part=data[start : start + PART_BYTES])

@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pocketlens.errors import Conflict
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from pocketlens_server.client.calls import CatalogueClient
 
 _LOOK_SECONDS = 1.0  # between looks at how far a job is
+_CANCEL_SECONDS = 3.0  # to ask for the end of a job that failed, maybe of a server that is gone
 
 
 class RemoteTarget:
@@ -51,12 +53,12 @@ class RemoteTarget:
                 revision=change.revision,
                 hash_first=True,  # a list names each image once
             )
-            sent.append((change, future))
+            sent.append((replace(change, picture=None), future))
             while sent and (len(sent) >= WINDOW or sent[0][1].done()):
                 first, future = sent.popleft()
                 yield first, future.result()
-        for change, future in sent:
-            yield change, future.result()
+        for first, future in sent:
+            yield first, future.result()
 
     def replace(self, job: Job, *, lost_share: float | None) -> Replaced:
         """See `Target`."""
@@ -77,7 +79,11 @@ class RemoteTarget:
         """See `Target`."""
         self._opened(job).abandon()
         with suppress(Conflict):  # it has ended
-            self._client.cancel(job.number)
+            self._client.cancel(job.number, patience_seconds=_CANCEL_SECONDS)
+
+    def abandon(self, job: Job) -> None:
+        """See `Target`."""
+        self._opened(job).abandon()
 
     def dead_letters(self, job: Job) -> Sequence[DeadLetter]:
         """See `Target`."""

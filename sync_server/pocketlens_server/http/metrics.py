@@ -21,7 +21,7 @@ from pocketlens_server.services.health import Health
 from pocketlens_server.telemetry import CONTENT_TYPE, Telemetry
 
 # A few programs ask, each every few seconds.
-LIMITS = HttpLimits(connections=16)
+LIMITS = HttpLimits(connections=16, host_connections=8)
 
 
 class Pages:

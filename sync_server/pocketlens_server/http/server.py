@@ -3,9 +3,9 @@
     server = HttpServer(PublicFiles(public), listening_on("127.0.0.1", 8080), tls=None)
     await server.run(until)
 
-A connection that sends no request, or takes no answer, is closed within `HttpLimits`; those beyond
-its number wait in the system's queue. See docs/decisions, "Public files are served by our own small
-server".
+A connection that sends no request, or takes no answer, is closed within `HttpLimits`, and before
+that if somebody else comes while all places are taken (`places`). See docs/decisions, "Public files
+are served by our own small server".
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -16,16 +16,21 @@ import asyncio
 import logging
 import socket
 import ssl
-from contextlib import closing, suppress
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from email.utils import formatdate
+from functools import partial
 from http import HTTPStatus
 from typing import Protocol
 
 from pocketlens.errors import ServerError
+from pocketlens_server.config import address
 from pocketlens_server.http import messages
 from pocketlens_server.http.files import NEVER_KEPT, OpenFile
 from pocketlens_server.http.messages import Refused, Request
+from pocketlens_server.http.places import Place, Places
+from pocketlens_server.peers import network
 
 logger = logging.getLogger(__name__)
 
@@ -51,6 +56,8 @@ class HttpLimits:
 
     Attributes:
         connections: Open at once.
+        host_connections: That a host keeps, whoever comes, while all are taken: so many of it are
+            enough for all phones behind one address.
         handshake_seconds: For TLS.
         head_seconds: From one answer, or the handshake, to the whole head of the next request:
             with the handshake below 10, after which a connection that says nothing is gone.
@@ -58,6 +65,7 @@ class HttpLimits:
     """
 
     connections: int = 512
+    host_connections: int = 64
     handshake_seconds: float = 4
     head_seconds: float = 5
     stall_seconds: float = 10
@@ -74,7 +82,7 @@ def listening_on(host: str, port: int) -> socket.socket:
     try:
         listening = socket.create_server((name, port), family=family, backlog=_BACKLOG)
     except OSError as exc:
-        raise ServerError(f"Cannot listen on {host}:{port}: {exc.strerror}.") from exc
+        raise ServerError(f"Cannot listen on {address(host, port)}: {exc.strerror}.") from exc
     listening.setblocking(False)
     return listening
 
@@ -92,39 +100,76 @@ class HttpServer:
     ) -> None:
         self._files, self._listening, self._tls = files, listening, tls
         self._limits = limits or HttpLimits()
-        self._free = asyncio.Semaphore(self._limits.connections)
-        self._open: set[asyncio.Task[None]] = set()
-        self._idle: set[asyncio.WriteTransport] = set()  # where no whole request has come yet
+        self._places = Places(most=self._limits.connections, share=self._limits.host_connections)
+        self._open: dict[Place, asyncio.Task[None]] = {}
+        self._may_enter = asyncio.Event()
 
     async def run(self, *, grace_seconds: float) -> None:
         """Takes connections until it is cancelled; answers that run then have time to end."""
         try:
             while True:
-                await self._free.acquire()
-                task = asyncio.create_task(self._connection(await self._accepted()))
-                self._open.add(task)
-                task.add_done_callback(self._ended)
+                accepted, host = await self._accepted()
+                try:
+                    place = await self._entered(host)
+                except BaseException:
+                    accepted.close()
+                    raise
+                if place is None:
+                    accepted.close()
+                    continue
+                task = asyncio.create_task(self._connection(accepted, place))
+                self._open[place] = task
+                task.add_done_callback(partial(self._ended, place))
+                await asyncio.sleep(0)  # it begins before anybody can cancel it
         finally:
             self._listening.close()
-            for transport in self._idle:
-                transport.abort()
+            for place, task in self._open.items():
+                if place.is_idle:
+                    task.cancel()
             if self._open:
-                _, unended = await asyncio.wait(self._open, timeout=grace_seconds)
+                _, unended = await asyncio.wait(self._open.values(), timeout=grace_seconds)
                 if unended:
                     logger.warning("http.cut connections=%d", len(unended))
-            for task in self._open:
+            tasks = list(self._open.values())
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*self._open, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await asyncio.sleep(0)  # what was aborted closes in the loop's next turn
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
-        self._open.discard(task)
-        self._free.release()
+    async def _entered(self, host: str) -> Place | None:
+        """A place, which another may have to give up; None for a host beyond its share."""
+        while self._places.are_taken:
+            given_up = self._places.to_give_up(host)
+            if given_up is not None:
+                self._open[given_up].cancel()
+                self._places.leave(given_up)
+            elif self._places.has_share(host):
+                return None
+            else:
+                self._may_enter.clear()
+                await self._may_enter.wait()
+        return self._places.enter(host)
 
-    async def _accepted(self) -> socket.socket:
+    def _ended(self, place: Place, _: asyncio.Task[None]) -> None:
+        del self._open[place]
+        self._places.leave(place)
+        self._may_enter.set()
+
+    @contextmanager
+    def _answering(self, place: Place) -> Iterator[None]:
+        """Around the answer to a request that has come whole."""
+        place.is_idle = False
+        try:
+            yield
+        finally:
+            place.is_idle = True
+            self._may_enter.set()
+
+    async def _accepted(self) -> tuple[socket.socket, str]:
+        """The next connection, and whom to count it as."""
         while True:
             try:
-                accepted, _ = await asyncio.get_running_loop().sock_accept(self._listening)
+                accepted, peer = await asyncio.get_running_loop().sock_accept(self._listening)
             except OSError as exc:  # no descriptor left: connections wait in the queue
                 logger.warning("http.accept.failed error=%s", exc)
                 await asyncio.sleep(_RETRY_SECONDS)
@@ -132,9 +177,9 @@ class HttpServer:
                 # A head and its body are two writes: without this the second waits for 40 ms.
                 with suppress(OSError):  # it is gone again
                     accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                return accepted
+                return accepted, network(peer[0])
 
-    async def _connection(self, accepted: socket.socket) -> None:
+    async def _connection(self, accepted: socket.socket, place: Place) -> None:
         """One connection, from its handshake to its end."""
         loop = asyncio.get_running_loop()
         reader = asyncio.StreamReader(limit=messages.MAX_HEAD_BYTES)
@@ -152,11 +197,14 @@ class HttpServer:
             logger.debug("http.handshake.failed error=%s", exc)
             accepted.close()
             return
+        # What was sent is the system's, and is not lost with a connection that is given up. (With 0
+        # asyncio's TLS would stop for ever.)
+        transport.set_write_buffer_limits(high=1)
         writer = asyncio.StreamWriter(transport, protocol, reader, loop)
         try:
             # Callers that are late, or gone, are no error of ours.
             with suppress(TimeoutError, OSError, asyncio.IncompleteReadError):
-                while await self._exchange(reader, writer):
+                while await self._exchange(reader, writer, place):
                     pass
                 async with asyncio.timeout(self._limits.stall_seconds):
                     writer.close()
@@ -164,10 +212,11 @@ class HttpServer:
         finally:
             transport.abort()
 
-    async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+    async def _exchange(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, place: Place
+    ) -> bool:
         """One request and its answer; whether another may follow."""
         try:
-            self._idle.add(writer.transport)
             async with asyncio.timeout(self._limits.head_seconds):
                 data = await reader.readuntil(b"\r\n\r\n")
             request = messages.parse(data)
@@ -178,14 +227,13 @@ class HttpServer:
         except Refused as refused:
             await self._refuse(writer, refused.status, keeps_open=False)
             return False
-        finally:
-            self._idle.discard(writer.transport)
-        try:
-            found = await asyncio.to_thread(self._files.open, request.path)
-            with closing(found.file):
-                await self._answer(writer, request, found)
-        except Refused as refused:
-            await self._refuse(writer, refused.status, keeps_open=request.keeps_open)
+        with self._answering(place):
+            try:
+                found = await asyncio.to_thread(self._files.open, request.path)
+                with closing(found.file):
+                    await self._answer(writer, request, found)
+            except Refused as refused:
+                await self._refuse(writer, refused.status, keeps_open=request.keeps_open)
         return request.keeps_open
 
     async def _answer(

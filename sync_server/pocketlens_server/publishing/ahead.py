@@ -6,7 +6,8 @@
 
 A server that was restored from a backup meets devices that followed the one that is lost. What they
 say is the only trace of how far that had come. A device may lie: versions are counted by how many
-polls say them, nothing follows from them, and a file of bounded size holds them.
+polls say them, nothing follows from them, and a file of bounded size holds them, which is seldom
+written.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -15,16 +16,19 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 
 from pocketlens.durable_files import write_file
 from pocketlens.errors import PocketLensError
 from pocketlens.formats import manifest as manifests
+from pocketlens_server.admission import Buckets
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.publishing.answers import Answer, Asked
 
@@ -33,7 +37,10 @@ logger = logging.getLogger(__name__)
 FILE_NAME = "ahead.json"
 _VERSIONS = 16  # that are told apart; those that the fewest polls say are forgotten
 _NAMED = 3  # in a text
-_WRITE_EVERY = timedelta(seconds=10)  # where only counts grow
+# Polls wait while it is written, and a device can say a higher version each time: so many times at
+# once, as when a fleet comes back, and then once a second.
+_WRITES, _WRITES_A_SECOND = _VERSIONS, 1.0
+_COUNTS_SECONDS = 10.0  # from one writing to the next where only counts grow
 _SIGNED = re.compile(r"metadata/(\d+)\.([a-z]+)\.json")
 
 
@@ -123,11 +130,14 @@ class Sightings:
 
     Attributes:
         clock: Of the server.
+        steady: Seconds, which do not go back.
     """
 
     clock: Callable[[], datetime]
+    steady: Callable[[], float] = time.monotonic
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _written: dict[str, datetime] = field(default_factory=dict)
+    _writes: Buckets = field(default_factory=lambda: Buckets(rate=_WRITES_A_SECOND, burst=_WRITES))
+    _written: dict[str, float] = field(default_factory=dict)
     _unwritten: dict[str, Seen] = field(default_factory=dict)
 
     def notice(self, folder: CatalogueFolder, asked: Asked, answer: Answer) -> bool:
@@ -140,20 +150,18 @@ class Sightings:
             return False
         now, version = self.clock(), found.pop("version", 0)
         with self._lock:
+            seconds = self.steady()
             known = seen(folder)  # another process may have written, or published above it
             before = self._unwritten.pop(folder.name, known) if known else None
-            after = _noted(before, version, found, now)
-            is_more = before is None or any(
-                each > before.metadata.get(role, 0) for role, each in found.items()
-            )
-            is_more = is_more or version > max(before.versions if before else (), default=0)
-            written = self._written.get(folder.name)
-            self._unwritten[folder.name] = after
-            if is_more or written is None or now - written >= _WRITE_EVERY:
-                self._write(folder, after, now)
+            after = self._unwritten[folder.name] = _noted(before, version, found, now)
+            written = self._written.get(folder.name, -math.inf)
+            is_due = _is_more(after, known) or seconds - written >= _COUNTS_SECONDS
+            if is_due and self._writes.take(folder.name, seconds) == 0:
+                self._written[folder.name] = seconds
+                self._write(folder, after)
         return True
 
-    def _write(self, folder: CatalogueFolder, seen: Seen, now: datetime) -> None:
+    def _write(self, folder: CatalogueFolder, seen: Seen) -> None:
         logger.warning(
             "sync.device.ahead catalogue=%s polls=%d has=%r", folder.name, seen.polls, seen.text
         )
@@ -169,8 +177,17 @@ class Sightings:
         except (OSError, PocketLensError) as exc:
             logger.warning("ahead.unwritten catalogue=%s error=%s", folder.name, exc)
         else:
-            self._written[folder.name] = now
             del self._unwritten[folder.name]
+
+
+def _is_more(seen: Seen, known: Seen | None) -> bool:
+    """Whether anything is higher than what is written."""
+    if known is None:
+        return True
+    highest = max(seen.versions, default=0) > max(known.versions, default=0)
+    return highest or any(
+        each > known.metadata.get(role, 0) for role, each in seen.metadata.items()
+    )
 
 
 def _noted(before: Seen | None, version: int, metadata: Mapping[str, int], now: datetime) -> Seen:

@@ -21,7 +21,7 @@ class AutoPublish:
     Attributes:
         after_operations: Operations that changed anything, after which a version is due; 0 for
             never.
-        after_seconds: After the first of them, after which one is due; 0 for never.
+        after_seconds: After the first change, after which one is due; 0 for never.
         at_most_every_seconds: From one version to the next, whatever is due.
     """
 
@@ -44,11 +44,12 @@ class AutoPublish:
 
 @dataclass(frozen=True, slots=True)
 class Unpublished:
-    """What was applied since the last version.
+    """What has changed since the last version.
 
     Attributes:
-        operations: That changed anything.
-        since_first: Seconds since the first of them.
+        operations: That changed anything; at least as many as the products and images that differ,
+            whatever changed them.
+        since_first: Seconds since the first change.
         since_last: Seconds since the last version, or the last try.
     """
 

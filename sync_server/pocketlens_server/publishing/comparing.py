@@ -1,7 +1,10 @@
 """Two versions of a catalogue -> what differs, and what that costs a phone.
 
-found = compare(folder, base=41, head=0)      # with all that waits
-found.products.added_ids, found.delta_bytes
+    found = compare(folder, base=41, head=0)      # with all that waits
+    found.products.added_ids, found.delta_bytes
+
+What a phone pays is what its own planner, the SDK's, says for one that has fetched nothing ahead
+and follows the newest generation.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -10,14 +13,16 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from pocketlens.errors import InvalidOperation
+from pocketlens.formats import manifest as manifests
 from pocketlens.formats.delta import DeltaStream, Header
-from pocketlens.formats.manifest import decode
+from pocketlens.formats.manifest import PIECE_BYTES, WHOLE_ROLLOUT, Blob, Manifest
+from pocketlens.sync.planner import Have, make_plan
 from pocketlens_server.folders import CatalogueFolder, Tables
-from pocketlens_server.publishing import signing
+from pocketlens_server.publishing import holdings, signing
 from pocketlens_server.publishing.changes import changes_since
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History
 from pocketlens_server.storage.vectors import Generation, Vectors
@@ -48,7 +53,8 @@ class Comparison:
         base, head: The versions; head 0 is all that waits.
         products, images: By their texts and what they show.
         offers_changed: Products that are in both and of which price or stock differs.
-        delta_bytes: That a phone at `base` pays for `head`; 0 where it can go there no more.
+        delta_bytes: Of all files that a phone at `base` fetches for `head`, a new one where that is
+            0; 0 where none can go there any more.
         is_estimated: Whether that is of what is not published, and so not to the byte.
         is_new_model: Whether the next version begins a generation, with a model that was added.
     """
@@ -68,7 +74,7 @@ class Status:
     """A catalogue now.
 
     Attributes:
-        version: The newest that is published; 0 before the first.
+        version: The newest that devices find; 0 before the first.
         as_of: When that was; None before the first.
         products, images: In it.
         waiting_products, waiting_offers, waiting_images: What the next version would change.
@@ -89,14 +95,15 @@ class Status:
 
 def status(folder: CatalogueFolder) -> Status:
     """What there is, and what waits."""
+    visible = holdings.read_visible(folder.public)  # first: the tables are never behind it
     with folder.reading() as tables:
         history = tables.history
-        head = history.head
+        version = min(visible.version, history.head)  # unless they are an older copy
         return Status(
-            version=head,
-            as_of=history.as_of(head) if head else None,
-            products=history.count(PRODUCT, head),
-            images=history.count(IMAGE, head),
+            version=version,
+            as_of=history.as_of(version) if version else None,
+            products=history.count(PRODUCT, version),
+            images=history.count(IMAGE, version),
             waiting_products=history.waiting(PRODUCT),
             waiting_offers=history.waiting(OFFER),
             waiting_images=history.waiting(IMAGE),
@@ -135,7 +142,8 @@ def compare(folder: CatalogueFolder, base: int, head: int, *, listed: int) -> Co
             old is not None and new is not None
             for _, old, new in history.changed_between(OFFER, base, at)
         )
-        paid = _paid(tables, base, head) if head else _estimated(folder.name, tables, base)
+        manifest = _manifest(folder.name, tables, base, head)
+        paid = make_plan(_having(tables, base), manifest).fetch_bytes if manifest else 0
         return Comparison(
             base,
             head,
@@ -173,23 +181,43 @@ def _changes(history: History, kind: int, base: int, head: int | None, listed: i
     )
 
 
-def _paid(tables: Tables, base: int, head: int) -> int:
-    """Bytes of the blob that a phone takes; only to the newest version does one lead."""
-    manifests = [decode(data) for data in tables.vectors.manifests().values()]
-    if not manifests or manifests[-1].version != head or base == head:
-        return 0
-    manifest = manifests[-1]
-    delta = manifest.delta_from(base) if base else None
-    snapshot = manifest.snapshot.blob.size
-    return snapshot if delta is None else min(delta.blob.size, snapshot)
+def _having(tables: Tables, base: int) -> Have | None:
+    """What a phone has that followed the newest generation to a version; None where it has none."""
+    if base == 0:
+        return None
+    vectors, signed = tables.vectors, tables.vectors.manifests()
+    have = Have(b"", base, b"", b"")  # of a generation that has retired
+    for generation in vectors.generations():
+        if vectors.state(generation.number, base) is not None:
+            manifest = manifests.decode(signed[generation.id])
+            codebook = manifest.codebook.sha256 if base >= generation.listed_at else b""
+            have = Have(generation.id, base, b"", codebook, [manifest.bundle.sha256])
+    return have
 
 
-def _estimated(name: str, tables: Tables, base: int) -> int:
-    """Bytes that a delta to all that waits would have; lists of new images are not in it yet."""
-    generations = tables.vectors.generations()
-    if not generations:
-        return 0
-    generation = generations[-1]
+def _manifest(name: str, tables: Tables, base: int, head: int) -> Manifest | None:
+    """What leads a phone to a version, or to all that waits; None where nothing does."""
+    signed = list(tables.vectors.manifests().values())
+    if not signed or (head and base == head):
+        return None
+    newest = replace(manifests.decode(signed[-1]), rollout=WHOLE_ROLLOUT)
+    if head:
+        return newest if newest.version == head else None
+    generation = tables.vectors.generations()[-1]
+    bases = {newest.snapshot.head}
+    if tables.vectors.state(generation.number, base) is not None:
+        bases.add(base)
+    return replace(
+        newest,
+        version=newest.version + 1,
+        deltas=tuple(
+            _estimated(name, tables, generation, each) for each in sorted(bases, reverse=True)
+        ),
+    )
+
+
+def _estimated(name: str, tables: Tables, generation: Generation, base: int) -> manifests.Changes:
+    """About what a delta to all that waits will be; lists of new images are not in it yet."""
     dim = len(generation.scale)
     header = Header(
         catalogue=name,
@@ -207,7 +235,10 @@ def _estimated(name: str, tables: Tables, base: int) -> int:
         code_of=_codes(tables.vectors, generation, dim),
         listed_at=generation.listed_at,
     )
-    return sum(map(len, DeltaStream(header, blocks)))
+    stream = DeltaStream(header, blocks)
+    size = sum(map(len, stream))
+    blob = Blob(b"", size, (b"",) * -(-size // PIECE_BYTES))
+    return manifests.Changes(base, header.head, stream.inflated_size, blob)
 
 
 def _codes(vectors: Vectors, generation: Generation, dim: int) -> Callable[[bytes], bytes]:

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pocketlens.errors import ServerError
-from pocketlens.formats.manifest import Blob, Manifest
+from pocketlens.formats.manifest import Blob, Manifest, decode
 from pocketlens_server.publishing.keys import PUBLISHING
 from pocketlens_server.publishing.signing import NEWEST
 
@@ -31,13 +31,19 @@ class Visible:
 
     Attributes:
         files: By name below the catalogue's public folder: metadata and manifests.
-        manifests: Encoded, by the id of their generation, oldest first.
+        manifests: Encoded, by the id of their generation, in the order of these.
         versions: Of the metadata, by role.
     """
 
     files: Mapping[str, bytes]
     manifests: Mapping[bytes, bytes]
     versions: Mapping[str, int]
+
+    @property
+    def version(self) -> int:
+        """The newest that devices find; 0 before the first."""
+        decoded = (decode(data) for data in self.manifests.values())
+        return max((each.version for each in decoded), default=0)
 
 
 def read_visible(public: Path) -> Visible:

@@ -1,6 +1,6 @@
 """Keys that sign a catalogue's metadata: files in folders, or whatever a signer can reach.
 
-    made = joined(create(folder / "keys", ONLINE), create(Path("/media/safe"), OFFLINE))
+    made = create(folder / "keys", ONLINE) | create(Path("/media/safe"), OFFLINE)
     signers = load([folder / "keys"], ONLINE)
 
 A role has one key or several. A folder holds private keys, readable by their owner alone, and
@@ -118,12 +118,6 @@ def load(folders: Iterable[Path], roles: Collection[str]) -> dict[str, list[Sign
             if role in found:
                 found[role] += [_signer(folder, role, entry) for entry in entries]
     return found
-
-
-def joined(*some: Signers) -> dict[str, list[Signer]]:
-    """The signers of all of them."""
-    roles = {role for each in some for role in each}
-    return {role: [signer for each in some for signer in each.get(role, ())] for role in roles}
 
 
 def named(folder: Path) -> dict[str, list[str]]:

@@ -10,7 +10,7 @@ signs it again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -19,7 +19,7 @@ import numpy as np
 
 from pocketlens.errors import Conflict, InvalidOperation, ServerError
 from pocketlens.formats import bundle as bundles
-from pocketlens.formats.manifest import WHOLE_ROLLOUT, Manifest, decode, encode
+from pocketlens.formats.manifest import WHOLE_ROLLOUT, Blob, Manifest, decode, encode
 from pocketlens.store import database, installs, marks
 from pocketlens.store.marks import Verified
 from pocketlens.sync.session import SyncReport, sync
@@ -29,6 +29,7 @@ from pocketlens_server.catalogue.missing import embed_missing, unreadable_pictur
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import (
     collecting,
+    holdings,
     keeping,
     keys,
     publisher,
@@ -42,31 +43,8 @@ from pocketlens_server.publishing.gates import Gates
 from pocketlens_server.publishing.images import image_of, picture_of
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.publishing.publisher import Published
-from pocketlens_server.storage.blobs import Blobs, describe
+from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiting:
-    """What the next version would change.
-
-    Attributes:
-        products, offers, images: How many begin, change or end.
-        is_new_model: Whether a model has no generation yet.
-    """
-
-    products: int
-    offers: int
-    images: int
-    is_new_model: bool
-
-    @property
-    def is_nothing(self) -> bool:
-        """Whether there is nothing to publish."""
-        return not (self.products or self.offers or self.images or self.is_new_model)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +112,8 @@ def publish(
     Raises:
         CatalogError: There is no model, or no image yet.
         PublishHeld: A gate holds it; nothing has changed.
-        Conflict: The newest version is not the parent that its terms name; nothing has changed.
+        Conflict: The newest version, which is visible, is not the parent that its terms name;
+            nothing has changed.
         ServerError: A key is missing, the root has expired, another process is writing, fewer
             devices than before would get what is published already, or the catalogue was restored
             and its terms do not say above what it publishes.
@@ -145,18 +124,23 @@ def publish(
     chosen = settings.read(folder.folder)
     published = None
     with folder.reading() as tables:
-        restored.check(folder, head=tables.history.head, above=terms.above)
+        head = tables.history.head
+        restored.check(folder, head=head, above=terms.above)
+        unshown = collecting.unshown(folder, tables, now=now)
+    if terms.parent not in (None, head):
+        _sign(folder, now)  # the newest may be that of an earlier try, whose signing failed
+    _check_parent(head, terms.parent)
     _embed_waiting(folder, terms.model)
     with folder.changing() as tables:
         if _not_embedded(folder, tables):
             raise Conflict("Pictures came in while others were embedded. Publish again.")
-        _check_parent(tables, terms.parent)
-        collecting.collect(folder, tables, hours=chosen.keeping.file_hours, now=now)
+        _check_parent(tables.history.head, terms.parent)  # or another has published meanwhile
+        collecting.collect(folder, tables, unshown, hours=chosen.keeping.file_hours, now=now)
         keeping.retire(tables.history, tables.vectors, now=now)
         opened = _catalogue(folder, tables)
         is_due = tables.history.head == 0 or terms.begin_again
         is_due = is_due or tables.history.head < (terms.above or 0)
-        if is_due or not _waiting(opened).is_nothing:
+        if is_due or _has_news(opened):
             published = publisher.publish(
                 opened,
                 now=now,
@@ -209,8 +193,10 @@ def collect(folder: CatalogueFolder, *, now: datetime) -> Collected:
     """
     signing.check_root(folder.public, now)
     hours = settings.read(folder.folder).keeping.file_hours
+    with folder.reading() as tables:
+        unshown = collecting.unshown(folder, tables, now=now, all_images=True)
     with folder.changing() as tables:
-        return collecting.collect(folder, tables, hours=hours, now=now, all_images=True)
+        return collecting.collect(folder, tables, unshown, hours=hours, now=now)
 
 
 def _widen(tables: Tables, rollout: int, now: datetime) -> None:
@@ -284,7 +270,7 @@ def _sign(folder: CatalogueFolder, now: datetime) -> bool:
     with folder.changing() as tables:  # one signs at a time
         signers = keys.load([folder.online_keys], keys.ONLINE)
         manifests = tables.vectors.manifests()
-        if not manifests or signing.visible(folder.public) == manifests:
+        if not manifests or holdings.read_visible(folder.public).manifests == manifests:
             return signing.refresh(folder.public, signers, now=now)
         signing.publish(folder.public, manifests, signers, now=now)
         return True
@@ -298,8 +284,7 @@ def _sign_above(folder: CatalogueFolder, offline: Sequence[Path], now: datetime)
         raising.sign_above(folder.public, signers, now=now)
 
 
-def _check_parent(tables: Tables, parent: int | None) -> None:
-    head = tables.history.head
+def _check_parent(head: int, parent: int | None) -> None:
     if parent is not None and parent != head:
         raise Conflict(
             f"Expected version {parent} to be the newest. It is {head}: look at what changed, and "
@@ -323,8 +308,8 @@ def roll_back(folder: CatalogueFolder, version: int, *, parent: int | None = Non
         ServerError: There is no such version any more, or never was.
     """
     with folder.changing() as tables:
-        _check_parent(tables, parent)
         history = tables.history
+        _check_parent(history.head, parent)
         generations = tables.vectors.generations()
         oldest = min((tables.vectors.oldest_state(each.number) for each in generations), default=0)
         is_known = history.is_known(version)  # some numbers may be those of lost ones
@@ -363,26 +348,16 @@ def export(folder: CatalogueFolder, out: Path, *, now: datetime) -> SyncReport:
     return report
 
 
-def waiting(folder: CatalogueFolder) -> Waiting:
-    """What `publish` would publish."""
-    with folder.reading() as tables:
-        return _waiting(_catalogue(folder, tables))
-
-
 def newest(folder: CatalogueFolder) -> list[Manifest]:
     """Manifests of the newest version, oldest generation first; none before the first version."""
     with folder.reading() as tables:
         return [decode(data) for data in tables.vectors.manifests().values()]
 
 
-def _waiting(opened: Catalogue) -> Waiting:
-    history = opened.history
-    return Waiting(
-        history.waiting(PRODUCT),
-        history.waiting(OFFER),
-        history.waiting(IMAGE),
-        bool(publisher.bundles_to_begin(opened)),
-    )
+def _has_news(opened: Catalogue) -> bool:
+    """Whether anything waits, or a model has no generation yet."""
+    has_waiting = any(opened.history.waiting(kind) for kind in (PRODUCT, OFFER, IMAGE))
+    return has_waiting or bool(publisher.bundles_to_begin(opened))
 
 
 def _catalogue(folder: CatalogueFolder, tables: Tables) -> Catalogue:
@@ -394,5 +369,5 @@ def _catalogue(folder: CatalogueFolder, tables: Tables) -> Catalogue:
         if number not in begun and sha256 not in signed:
             continue  # its `model add` has not ended, or too few keys were at hand
         data = folder.bundle(sha256).read_bytes()
-        opened[number] = OpenBundle(number, sha256, bundles.decode(data), describe(data))
+        opened[number] = OpenBundle(number, sha256, bundles.decode(data), Blob.of(data))
     return Catalogue(folder.name, tables.history, tables.vectors, blobs, opened)

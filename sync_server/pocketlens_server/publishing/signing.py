@@ -156,19 +156,6 @@ def models(folder: Path) -> set[bytes]:
     return {bytes.fromhex(target.hashes["sha256"]) for target in targets}
 
 
-def visible(folder: Path) -> dict[bytes, bytes]:
-    """Encoded manifests that devices find now, by the id of their generation, oldest first."""
-    found = {}
-    targets = newest(folder, PUBLISHING, Targets).targets
-    for path, target in targets.items():
-        if path == NEWEST:
-            continue
-        digest, name = target.hashes["sha256"], path.rpartition("/")[2]
-        data = (folder / "targets" / "manifest" / f"{digest}.{name}").read_bytes()
-        found[bytes.fromhex(name)] = data
-    return found
-
-
 @dataclass(frozen=True, slots=True)
 class Signed:
     """Metadata that is visible now.

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import TypeVar
 
@@ -19,6 +19,7 @@ from pocketlens.errors import CatalogError, InvalidOperation
 from pocketlens.products import MAX_ID_BYTES, Image, Price, Product
 from pocketlens_protos.v1 import catalog_pb2 as nouns
 from pocketlens_protos.v1 import catalog_service_pb2 as messages
+from pocketlens_server.catalogue.item_limits import MAX_ATTRIBUTES, MAX_PRODUCTS
 from pocketlens_server.catalogue.operations import (
     DeleteImage,
     DeleteProduct,
@@ -28,16 +29,17 @@ from pocketlens_server.catalogue.operations import (
     PutImage,
     PutProduct,
 )
-from pocketlens_server.catalogue.results import Outcome, Result
+from pocketlens_server.catalogue.results import Outcome, Refusal, Result
 from pocketlens_server.publishing.comparing import Changes, Comparison, Status
+from pocketlens_server.storage import times
 from pocketlens_server.storage.history import IMAGE, PRODUCT
 from pocketlens_server.storage.jobs import Counters, Job, JobKind, JobState
 from pocketlens_server.storage.waiting_images import DeadLetter
 
 Word = TypeVar("Word", bound=StrEnum)
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _RESULTS = {messages.Outcome.Result.Value(each.name): each for each in Result}
+_REFUSALS = {messages.Outcome.Refusal.Value(each.name): each for each in Refusal}
 _KINDS = {messages.Job.Kind.Value(each.name): each for each in JobKind}
 _STATES = {messages.Job.State.Value(each.name): each for each in JobState}
 _STATUS_COUNTS = (
@@ -71,6 +73,7 @@ def operation_of(message: messages.Operation) -> Operation:
     Raises:
         InvalidOperation, CatalogError: It names none, or none that can be, or has no request id.
     """
+    check_counts(message)
     if not message.request_id:
         raise InvalidOperation("Expected a request id, by which a retry is known as one.")
     kind = message.WhichOneof("change")
@@ -95,8 +98,35 @@ def operation_of(message: messages.Operation) -> Operation:
     )
 
 
+def check_counts(message: messages.Operation) -> None:
+    """Looks at how much an operation lists, before anything of it is copied or hashed.
+
+    A message of 1 MiB has room for 100,000 attributes, which would hold everybody up.
+
+    Raises:
+        InvalidOperation: More than any product or image may have.
+    """
+    product, patch, put = message.put_product.product, message.patch_product, message.put_image
+    for several, most, noun in (
+        (product.attributes, MAX_ATTRIBUTES, "attributes"),
+        (patch.attributes, MAX_ATTRIBUTES, "attributes"),
+        (patch.removed_attributes, MAX_ATTRIBUTES, "removed attributes"),
+        (put.product_ids, MAX_PRODUCTS, "products of an image"),
+    ):
+        if len(several) > most:
+            raise InvalidOperation(f"Expected {most:,} {noun} at most. Received {len(several):,}.")
+
+
+def waiting_bytes(message: messages.Operation) -> int:
+    """What an operation holds while it waits: all of it but its picture, which goes to the disk."""
+    return message.ByteSize() - len(message.put_image.picture)
+
+
 def named_by(message: messages.Operation) -> list[tuple[int, str]]:
-    """Kinds and ids of what a message says shall be, although it may be no operation that can."""
+    """Kinds and ids of what a message says shall be, although it may be no operation that can.
+
+    Of products that an image shows, as many as one may.
+    """
     kind, named = message.WhichOneof("change"), list[tuple[int, str]]()
     if kind == "put_product":
         named = [(PRODUCT, message.put_product.product.id)]
@@ -106,7 +136,8 @@ def named_by(message: messages.Operation) -> list[tuple[int, str]]:
         named = [(IMAGE, message.keep_image.image_id)]
     elif kind == "put_image":
         put = message.put_image
-        named = [(IMAGE, put.image.id), *((PRODUCT, each) for each in put.product_ids)]
+        shown = put.product_ids[:MAX_PRODUCTS]
+        named = [(IMAGE, put.image.id), *((PRODUCT, each) for each in shown)]
     return [(of, id_) for of, id_ in named if len(id_.encode()) <= MAX_ID_BYTES]
 
 
@@ -154,6 +185,7 @@ def outcome_message(outcome: Outcome) -> messages.Outcome:
         version=outcome.version,
         is_embedding_reused=outcome.is_embedding_reused,
         is_repeated=outcome.is_repeated,
+        refusal=None if outcome.refusal is None else outcome.refusal.name,
     )
 
 
@@ -170,6 +202,7 @@ def outcome_of(message: messages.Outcome) -> Outcome:
         message.reason,
         message.is_embedding_reused,
         message.is_repeated,
+        _REFUSALS.get(message.refusal),
     )
 
 
@@ -183,8 +216,8 @@ def job_message(job: Job) -> messages.Job:
         kind=job.kind.name,
         state=job.state.name,
         caller=job.caller,
-        opened_at=_microseconds(job.opened_at),
-        ended_at=0 if job.ended_at is None else _microseconds(job.ended_at),
+        opened_at=times.microseconds(job.opened_at),
+        ended_at=0 if job.ended_at is None else times.microseconds(job.ended_at),
         counters=counters,
     )
 
@@ -215,7 +248,7 @@ def letter_message(letter: DeadLetter) -> messages.DeadLetter:
         product_ids=letter.product_ids,
         picture_sha256=letter.picture,
         reason=letter.reason,
-        at=_microseconds(letter.at),
+        at=times.microseconds(letter.at),
     )
 
 
@@ -235,7 +268,7 @@ def letter_of(message: messages.DeadLetter) -> DeadLetter:
 def status_message(status: Status) -> messages.GetCatalogueResponse:
     """A catalogue now."""
     counts = {name: getattr(status, name) for name in _STATUS_COUNTS}
-    as_of = 0 if status.as_of is None else _microseconds(status.as_of)
+    as_of = 0 if status.as_of is None else times.microseconds(status.as_of)
     return messages.GetCatalogueResponse(as_of=as_of, **counts)
 
 
@@ -352,12 +385,8 @@ def _word(words: Mapping[int, Word], number: int) -> Word:
     return words[number]
 
 
-def _microseconds(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)
-
-
 def _time(microseconds: int) -> datetime:
     try:
-        return _EPOCH + timedelta(microseconds=microseconds)
+        return times.at(microseconds)
     except OverflowError as exc:
         raise CatalogError(f"Expected a time. Received {microseconds} microseconds.") from exc

@@ -17,12 +17,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from time import monotonic
 from typing import Any
 
 import grpc.aio
 
 from pocketlens.errors import NotAuthenticated
 from pocketlens_server import auth, callers
+from pocketlens_server.admission import Buckets
 from pocketlens_server.auth import Rule, Shown, State
 from pocketlens_server.callers import Caller
 from pocketlens_server.services.answering import answered
@@ -36,6 +38,8 @@ RECHECK_SECONDS = 2.0
 
 # Where a method is open to everybody nobody looks who it is.
 ANYBODY = Caller("anybody", frozenset(), frozenset())
+
+_LINES = 1  # a second, of a token that is refused again and again
 
 _END = object()  # of a stream
 
@@ -61,6 +65,7 @@ class Guards(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no t
         """
         self._tokens, self._clock, self._methods = tokens, clock, methods
         self._recheck_seconds = recheck_seconds
+        self._told = Buckets(rate=_LINES, burst=10 * _LINES)
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -99,7 +104,8 @@ class Guards(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no t
             if token is not None:  # the operator may want to know what the caller is not told
                 state = token.state(now)
                 reason = "another secret" if state is State.HOLDS else state
-                logger.info("guard.refused token=%s reason=%s", token.id, reason)
+                level = logging.DEBUG if self._told.take(token.id, monotonic()) else logging.INFO
+                logger.log(level, "guard.refused token=%s reason=%s", token.id, reason)
             raise
 
 
@@ -131,12 +137,7 @@ def _answering_many(
         async with call.guarded(context) as waiting:
             async with waiting():
                 checked = await call.checked(request)
-            answers = behaviour(checked, context)
-            if not hasattr(answers, "__aiter__"):  # it writes them itself
-                async with waiting():
-                    await answers
-                return
-            async with aclosing(answers):
+            async with aclosing(behaviour(checked, context)) as answers:
                 while True:
                     async with waiting():
                         message = await anext(answers, _END)

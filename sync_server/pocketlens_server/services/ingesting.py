@@ -2,8 +2,8 @@
 
     async for response in Ingesting(live, requests).responses(): ...
 
-No more than a window of operations waits for its outcome, and no more than one part of a picture
-is in memory: who sends faster is held back by the connection itself.
+No more than a window of operations waits for its outcome, in number and in bytes, and no more than
+one part of a picture is in memory: who sends faster is held back by the connection itself.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -11,6 +11,7 @@ is in memory: who sends faster is held back by the connection itself.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import suppress
 
@@ -22,10 +23,13 @@ from pocketlens_server.catalogue.live import LiveCatalogue
 from pocketlens_server.catalogue.pictures import Arriving, check_size, keep
 from pocketlens_server.catalogue.results import Outcome
 from pocketlens_server.services import catalog_messages
+from pocketlens_server.services.window import Window
 from pocketlens_server.storage.jobs import Job
 
 WINDOW = 256  # operations of a stream that wait for their outcome
+WINDOW_BYTES = 4 << 20  # of them: a product with all that it may have is 2 MiB, a usual one 300 B
 MAX_TOGETHER = 100  # operations of one message
+_NOT_WHOLE = "Expected all parts of the picture before anything else."
 
 _Waiting = asyncio.Future[Outcome] | list[asyncio.Future[Outcome]]
 """Of one operation, or of several that came together."""
@@ -41,7 +45,7 @@ class Ingesting:
         self._live, self._requests = live, requests
         self._caller = callers.current().id
         self._outcomes: asyncio.Queue[_Waiting | None] = asyncio.Queue()
-        self._window = asyncio.Semaphore(WINDOW)
+        self._window = Window(operations=WINDOW, size_bytes=WINDOW_BYTES)
         # An operation whose picture comes in parts, which are passed over where it was refused.
         self._announced: tuple[messages.Operation, Arriving] | None = None
         self._takes_parts = False
@@ -64,39 +68,52 @@ class Ingesting:
         yield messages.IngestResponse(opened=catalog_messages.job_message(job))
         reading = asyncio.create_task(self._read(job))
         try:
-            while (waiting := await self._outcomes.get()) is not None:
-                yield await self._answer(waiting)
-            await reading  # raises what ended it
+            with self._live.going_on(job.number):
+                while (waiting := await self._outcomes.get()) is not None:
+                    yield await self._answer(waiting)
+                await reading  # raises what ended it
         finally:
             reading.cancel()
             with suppress(asyncio.CancelledError, Exception):  # it was told above, or nobody asks
                 await reading
-            if self._announced is not None:
-                self._announced[1].discard()
+            half = self._announced
+            if half is not None:
+                half[1].discard()
         # To gRPC a connection that is cut is an end of requests like any other. Only one after
-        # which an answer can still be sent was meant.
+        # which an answer can still be sent was meant, and only then is half a picture a refusal.
         found = await self._live.ask(lambda: self._live.job(job.number))
         yield messages.IngestResponse(opened=catalog_messages.job_message(found))
+        if half is not None:
+            refused = _refused(job, half[0], _NOT_WHOLE)
+            yield await self._answer(self._live.submitted(self, refused))
         await self._live.change(lambda: self._live.ingest.close(job.number))
 
     async def _opened(self, wanted: messages.OpenJob) -> Job:
         ingest, caller = self._live.ingest, self._caller
         if wanted.job:
             return await self._live.change(lambda: ingest.resume(wanted.job, caller=caller))
-        return await self._live.change(
-            lambda: ingest.open(
+        in_use, has_left = self._live.in_use, threading.Event()
+
+        def opened() -> Job:
+            job = ingest.open(
                 caller=caller,
                 is_full_feed=wanted.is_full_feed,
                 expected=min(wanted.expected, 1 << 40),
+                in_use=in_use,
             )
-        )
+            return ingest.cancel(job.number) if has_left.is_set() else job
+
+        try:
+            return await self._live.change(opened)
+        except asyncio.CancelledError:  # while a publish wrote: nobody would end what comes of it
+            has_left.set()
+            raise
 
     async def _answer(self, waiting: _Waiting) -> messages.IngestResponse:
         """What came together is answered together."""
         several = waiting if isinstance(waiting, list) else [waiting]
         outcomes = [catalog_messages.outcome_message(await each) for each in several]
-        for _ in outcomes:
-            self._window.release()
+        self._window.leave()
         if isinstance(waiting, list):
             return messages.IngestResponse(outcomes=messages.Outcomes(outcomes=outcomes))
         return messages.IngestResponse(outcome=outcomes[0])
@@ -107,7 +124,8 @@ class Ingesting:
             async for request in self._requests:
                 match request.WhichOneof("message"):
                     case "operation":
-                        await self._window.acquire()
+                        size_bytes = catalog_messages.waiting_bytes(request.operation)
+                        await self._window.enter(1, size_bytes=size_bytes)
                         self._answer_half_a_picture(job)
                         await self._begin(job, request.operation)
                     case "operations":
@@ -118,7 +136,6 @@ class Ingesting:
                         raise InvalidOperation(
                             "Expected an operation. Received nothing known here."
                         )
-            self._answer_half_a_picture(job)
         finally:
             self._outcomes.put_nowait(None)
 
@@ -128,8 +145,8 @@ class Ingesting:
             raise InvalidOperation(
                 f"Expected 1 to {MAX_TOGETHER} operations in a message. Received {len(several):,}."
             )
-        for _ in several:
-            await self._window.acquire()
+        size_bytes = sum(map(catalog_messages.waiting_bytes, several))
+        await self._window.enter(len(several), size_bytes=size_bytes)
         self._answer_half_a_picture(job)
         self._takes_parts = False
         arrived = [self._arrived(job, each) for each in several]
@@ -145,6 +162,7 @@ class Ingesting:
             return
         self._takes_parts = size_bytes > len(put.picture)
         try:
+            catalog_messages.check_counts(message)
             check_size(size_bytes, come=len(put.picture))
             if not self._takes_parts:
                 sha256 = await self._live.keep(lambda: keep(self._live.folder, put.picture))
@@ -168,8 +186,8 @@ class Ingesting:
         try:
             await self._live.keep(lambda: arriving.write(part))
             if arriving.is_whole:
-                self._announced, self._takes_parts = None, False
                 sha256 = await self._live.keep(arriving.keep)
+                self._announced, self._takes_parts = None, False  # so far it may be discarded
                 self._submit_shown(job, message, sha256)
         except InvalidOperation as exc:
             self._announced = None
@@ -182,7 +200,7 @@ class Ingesting:
             message, arriving = self._announced
             self._announced = None
             arriving.discard()
-            self._refuse(job, message, "Expected all parts of the picture before anything else.")
+            self._refuse(job, message, _NOT_WHOLE)
 
     def _submit_shown(self, job: Job, message: messages.Operation, sha256: bytes) -> None:
         """An image whose picture has come."""

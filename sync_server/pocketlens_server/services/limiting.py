@@ -2,7 +2,8 @@
 
     interceptors = [Admitting(limits), RefusesMalformed(), Guards(...), Limiting(limits, clock)]
 
-`Admitting` stands before everything that costs something: it asks for a deadline, holds the limits
+`Admitting` stands before all that a call costs but to look its token up, 30 us: gRPC asks what each
+interceptor makes of a call before the first of them runs. It asks for a deadline, holds the limits
 of the whole server and of each host, and receives the one request of a call inside of them, so that
 one which trickles in is ended by the same deadline. `Limiting` comes when it is known who calls.
 
@@ -184,11 +185,7 @@ class Limiting(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
             request: object, context: grpc.aio.ServicerContext
         ) -> AsyncIterator[object]:
             await self._enter(context)
-            answers = behaviour(request, context)
-            if not hasattr(answers, "__aiter__"):  # it writes them itself
-                await answers
-                return
-            async with aclosing(answers):
+            async with aclosing(behaviour(request, context)) as answers:
                 async for each in answers:
                     yield each
 

@@ -10,33 +10,36 @@ gRPC itself would answer UNKNOWN, with the text of the exception.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import Any
 
 import grpc.aio
 from google.protobuf.message import DecodeError
 
+from pocketlens_server.services.wrapping import Continuation, kind_of
+
 _MALFORMED = object()  # in the place of a request
+_TOLD = (
+    "Expected a message as this method takes it, its texts in UTF-8. Received bytes that cannot be "
+    "read as one."
+)
 
 
 class RefusesMalformed(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no types
     """Answers INVALID_ARGUMENT where bytes are no message of the kind that a method takes."""
 
     async def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
-        handler_call_details: grpc.HandlerCallDetails,
+        self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> grpc.RpcMethodHandler:
         """See `grpc.aio.ServerInterceptor`."""
         handler: Any = await continuation(handler_call_details)
         if handler is None:  # there is no such method
             return handler
-        kinds = {True: ("stream_unary", "stream_stream"), False: ("unary_unary", "unary_stream")}
-        kind = kinds[handler.request_streaming][handler.response_streaming]
-        behaviour = getattr(handler, kind)
+        kind = kind_of(handler)
         answering = _answering_many if handler.response_streaming else _answering
         found: grpc.RpcMethodHandler = handler._replace(
             request_deserializer=_parsing(handler.request_deserializer),
-            **{kind: answering(behaviour)},
+            **{kind: answering(getattr(handler, kind))},
         )
         return found
 
@@ -58,16 +61,11 @@ def _answering(behaviour: Callable[..., Awaitable[object]]) -> Callable[..., Awa
     return answer
 
 
-def _answering_many(
-    behaviour: Callable[..., Any],
-) -> Callable[..., AsyncIterator[object]]:
+def _answering_many(behaviour: Callable[..., Any]) -> Callable[..., AsyncIterator[object]]:
     async def answer(request: Any, context: grpc.aio.ServicerContext) -> AsyncIterator[object]:
-        answers = behaviour(await _checked(request, context), context)
-        if not hasattr(answers, "__aiter__"):  # it writes them itself
-            await answers
-            return
-        async for each in answers:
-            yield each
+        async with aclosing(behaviour(await _checked(request, context), context)) as answers:
+            async for each in answers:
+                yield each
 
     return answer
 
@@ -77,7 +75,7 @@ async def _checked(request: Any, context: grpc.aio.ServicerContext) -> object:
     if hasattr(request, "__aiter__"):
         return _each_checked(request, context)
     if request is _MALFORMED:
-        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Expected a message. Received none.")
+        await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _TOLD)
     return request
 
 

@@ -25,7 +25,7 @@ import grpc.aio
 
 from pocketlens_server import logs
 from pocketlens_server.admission import Buckets
-from pocketlens_server.peers import caller_id, host_of
+from pocketlens_server.peers import NOBODY, caller_id, host_of
 from pocketlens_server.services.wrapping import Continuation, around
 from pocketlens_server.telemetry import UNKNOWN, Telemetry
 
@@ -33,9 +33,9 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
 _HEALTH = "grpc.health."  # asked for every few seconds
-# Lines a second of calls that their callers gave up: whoever does that at once, thousands of times
-# a second, is to cost as little as can be. All are counted.
-_GIVEN_UP_LINES = 10
+# Lines a second of calls that their callers gave up, and of those of callers who are not known:
+# whoever makes such, thousands a second, is to fill no disk. All are counted.
+_FEW_LINES = 10
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,40}")  # a UUID, and no token
 
 
@@ -57,7 +57,7 @@ class Observes(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
             new_id: Makes a request id that no other call has.
         """
         self._telemetry, self._clock, self._new_id = telemetry, clock, new_id
-        self._given_up = Buckets(rate=_GIVEN_UP_LINES, burst=10 * _GIVEN_UP_LINES)
+        self._few = Buckets(rate=_FEW_LINES, burst=10 * _FEW_LINES)
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -118,7 +118,8 @@ class Observes(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
         """Of the line of a call."""
         if method.startswith(_HEALTH):
             return logging.DEBUG
-        if code is grpc.StatusCode.CANCELLED and self._given_up.take(None, self._clock()):
+        is_given_up = code is grpc.StatusCode.CANCELLED
+        if (is_given_up or caller_id() == NOBODY) and self._few.take(is_given_up, self._clock()):
             return logging.DEBUG
         return logging.INFO
 

@@ -28,18 +28,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from pocketlens.errors import ServerError, StoreFull
+from pocketlens.errors import ServerError
 from pocketlens.formats import manifest as manifests
 from pocketlens_server import folders
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
 from pocketlens_server.publishing import holdings
 from pocketlens_server.publishing.holdings import Visible
 from pocketlens_server.publishing.images import picture_of
-from pocketlens_server.storage import archives
+from pocketlens_server.storage import archives, database_errors, migrations
 from pocketlens_server.storage.archives import OtherBytes, Target
 from pocketlens_server.storage.backup_document import Document, Entry, Point
 from pocketlens_server.storage.history import IMAGE, History
 from pocketlens_server.storage.vectors import Vectors
+from pocketlens_server.storage.waiting_images import WaitingImages
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,8 @@ class Backup:
         catalogues: What each is at.
         files, bytes: That it names.
         copied_bytes: That were not there before.
-        lacking: Files that the server names, and that are not there or have other bytes.
+        lacking: Files that the server names and no backup has had, and that are not there or have
+            other bytes.
     """
 
     catalogues: Mapping[str, Point]
@@ -80,7 +82,8 @@ def backup(
 
     Args:
         server: Which may serve, and change, meanwhile.
-        out: A folder of backups, of which the newest is kept.
+        out: A folder of backups, of which the newest is kept. Files that are there already, by
+            their hash and length, are not read again; every other is compared with its hash.
         now: When it is made.
         progress: Called with "copying", files done and to do.
 
@@ -150,11 +153,13 @@ class _Copying:
         with closing(sqlite3.connect(f"{view.as_uri()}?immutable=1", uri=True)) as connection:
             vectors = Vectors(connection)
             of_tables, bundles = vectors.manifests(), vectors.bundles().values()
-            shown = {picture_of(value) for value in History(connection).ever(IMAGE)}
+            pictures = {picture_of(value) for value in History(connection).ever(IMAGE)}
+            if migrations.has_table(connection, "waiting_images"):  # or it waits for an upgrade
+                pictures |= WaitingImages(connection).kept_pictures()
         view.unlink()
         blobs = {*_blobs(visible.manifests), *_blobs(of_tables), *bundles}
         named = {
-            *map(catalogue.picture, shown),
+            *map(catalogue.picture, pictures),
             *map(catalogue.bundle, bundles),
             *(_public_blob(catalogue, each) for each in blobs),
         }
@@ -187,11 +192,13 @@ class _Copying:
                 closing(sqlite3.connect(copy)) as made,
             ):
                 source.backup(made)  # all pages in one step: one view, and no writer waits
-        except sqlite3.DatabaseError as exc:
-            if exc.sqlite_errorcode & 0xFF in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-                raise StoreFull(f"No room to copy {file}. Free some space and try again.") from exc
-            raise ServerError(
-                f"The database {file} cannot be copied: {exc}. pocketlens-server fsck says more."
+        except sqlite3.Error as exc:
+            raise database_errors.error_of(
+                exc,
+                self._target.scratch,
+                if_full=f"No room to copy {file}. Free some space and try again.",
+                otherwise=f"The database {file} cannot be copied: {exc}. "
+                "pocketlens-server fsck says more.",
             ) from exc
         with copy.open("rb") as content:
             digest = hashlib.file_digest(content, "sha256").hexdigest()

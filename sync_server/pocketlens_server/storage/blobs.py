@@ -30,7 +30,7 @@ class Blobs:
         return self._folder / sha256.hex()
 
     def put(self, chunks: Iterable[bytes]) -> Blob:
-        """Keeps a blob, given in chunks of any size; what is there already stays.
+        """Keeps a blob, given in chunks of any size; one that is there already is written again.
 
         Raises:
             StoreFull, StoreReadOnly: It cannot be written.
@@ -52,13 +52,6 @@ class Blobs:
         finally:
             temporary.unlink(missing_ok=True)
         return blob
-
-
-def describe(data: bytes) -> Blob:
-    """The blob that `data` is."""
-    described = _Described()
-    described.update(data)
-    return described.blob()
 
 
 class _Described:

@@ -60,8 +60,8 @@ _MEND = {
     Check.UNSIGNED: "Nothing, if a publish is under way; else: pocketlens-server publish",
     Check.EXPIRED: "pocketlens-server serve signs what the server's keys sign, so does publish; "
     "the others: pocketlens-server keys renew",
-    Check.LEFTOVERS: "Nothing: what is a day old goes when a version is published, or with: "
-    "pocketlens-server collect",
+    Check.LEFTOVERS: "Nothing: what is a day old goes with the second version from now, or the "
+    "second time with: pocketlens-server collect",
     Check.RESTORED: "Say above which version the next is: pocketlens-server publish --above "
     "VERSION, or --above 0 if nothing newer was ever published",
     Check.AHEAD: "They go on with what they have. If this is no lie of a device, versions are lost "

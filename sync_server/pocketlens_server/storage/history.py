@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime, timedelta
-from importlib import resources
+from datetime import datetime
 from typing import NamedTuple
 
 from pocketlens.formats import parts
+from pocketlens_server.storage import times
 
 PRODUCT, OFFER, IMAGE = parts.TAG_PRODUCT, parts.TAG_OFFER, parts.TAG_IMAGE
 HOLDS = 1 << 62
@@ -33,17 +33,10 @@ def placement_kind(generation: int) -> int:
 
 
 class History:
-    """The tables of history.sql in one database."""
+    """The tables of history.sql in one database; transactions are the caller's."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Takes a connection to a database that `create` made; transactions are the caller's."""
         self._connection = connection
-
-    @staticmethod
-    def create(connection: sqlite3.Connection) -> None:
-        """Makes the tables in an empty database."""
-        schema = resources.files("pocketlens_server.storage").joinpath("history.sql")
-        connection.executescript(schema.read_text("utf-8"))
 
     @property
     def head(self) -> int:
@@ -124,6 +117,11 @@ class History:
         query = "SELECT key FROM history WHERE kind = ? AND valid_to = ?"
         return {key for (key,) in self._connection.execute(query, (kind, HOLDS))}
 
+    def is_coming(self, kind: int, key: int) -> bool:
+        """Whether the value of a key, or that it has none, comes with the next version only."""
+        newest, coming = self._begun(kind, key), self.head + 1
+        return newest is not None and coming in (newest.valid_from, newest.valid_to)
+
     def put(self, kind: int, key: int, value: bytes) -> bool:
         """Lets a value hold from the next version on; says whether that changes anything."""
         newest = self._begun(kind, key)
@@ -198,7 +196,7 @@ class History:
                 )
         self._connection.execute(
             "INSERT INTO versions VALUES (?, ?)",
-            (version, (as_of - _EPOCH) // timedelta(microseconds=1)),
+            (version, times.microseconds(as_of)),
         )
         return version
 
@@ -217,7 +215,7 @@ class History:
         found = self._connection.execute(query, (version,)).fetchone()
         if found is None:
             raise KeyError(version)
-        return _EPOCH + timedelta(microseconds=found[0])
+        return times.at(found[0])
 
     def begun_since(self, kind: int, base: int) -> Iterator[tuple[int, bytes]]:
         """Yields what began to hold after version `base` and holds now, by ascending key."""
@@ -241,6 +239,8 @@ class History:
 
     def is_known(self, version: int) -> bool:
         """Whether a version was published, and what held at it is still known."""
+        if version > HOLDS:  # more than SQLite can compare; a message may name it
+            return False
         query = "SELECT 1 FROM versions WHERE version = ?"
         return self._connection.execute(query, (version,)).fetchone() is not None
 
@@ -289,6 +289,13 @@ class History:
         ):
             yield value
 
+    def ever_since(self, kind: int, base: int) -> Iterator[bytes]:
+        """Yields every value that began to hold after version `base`, those that ended too."""
+        for (value,) in self._connection.execute(
+            "SELECT value FROM history WHERE kind = ? AND valid_from > ?", (kind, base)
+        ):
+            yield value
+
     def forget_versions(self, oldest: int) -> None:
         """Forgets when versions before `oldest` were published."""
         self._connection.execute("DELETE FROM versions WHERE version < ?", (oldest,))
@@ -331,6 +338,3 @@ class _Value(NamedTuple):
     valid_from: int
     valid_to: int
     value: bytes
-
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

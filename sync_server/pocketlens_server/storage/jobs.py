@@ -10,14 +10,14 @@ jobs.end(job, now=clock())
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from pocketlens.errors import NotFound
+from pocketlens_server.storage import times
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 KEPT = 10_000  # jobs that have ended
 _NO_NUMBER = 1 << 62  # that SQLite can compare; a message may name a larger one
 
@@ -121,7 +121,7 @@ class Jobs:
         cursor = self._connection.execute(
             "INSERT INTO jobs (kind, state, caller, opened_at, active_at, ended_at, expected)"
             " VALUES (?1, ?2, ?3, ?4, ?4, 0, ?5)",
-            (kind.value, JobState.OPEN.value, caller, _microseconds(now), expected),
+            (kind.value, JobState.OPEN.value, caller, times.microseconds(now), expected),
         )
         return self.get(int(cursor.lastrowid or 0))
 
@@ -136,6 +136,14 @@ class Jobs:
         if found is None:
             raise NotFound(f"There is no job {number}.")
         return _job(*found)
+
+    def kind_and_state(self, number: int) -> tuple[JobKind, JobState]:
+        """As `get`, which counts what waits of a job, and that may be much."""
+        query = "SELECT kind, state FROM jobs WHERE number = ?"
+        found = self._connection.execute(query, (min(number, _NO_NUMBER),)).fetchone()
+        if found is None:
+            raise NotFound(f"There is no job {number}.")
+        return JobKind(found[0]), JobState(found[1])
 
     def newest(self, *, limit: int, before: int = 0) -> list[Job]:
         """Jobs, newest first; those before a number if one is given."""
@@ -186,26 +194,37 @@ class Jobs:
     def touch(self, number: int, *, now: datetime) -> None:
         """Says that somebody goes on with a job."""
         self._connection.execute(
-            "UPDATE jobs SET active_at = ? WHERE number = ?", (_microseconds(now), number)
+            "UPDATE jobs SET active_at = ? WHERE number = ?", (times.microseconds(now), number)
         )
 
-    def abandon(self, before: datetime, *, now: datetime) -> None:
-        """Closes open jobs that nobody has gone on with since a time."""
+    def abandon(
+        self, kind: JobKind, *, caller: str, kept: int, in_use: Collection[int], now: datetime
+    ) -> None:
+        """Closes open jobs of a caller, but for those in use, or gone on with last."""
         found = self._connection.execute(
-            "SELECT number FROM jobs WHERE state = ? AND kind != ? AND active_at < ?",
-            (JobState.OPEN.value, JobKind.MODEL.value, _microseconds(before)),
+            "SELECT number FROM jobs WHERE state = ? AND ended_at = 0 AND kind = ? AND caller = ?"
+            " ORDER BY active_at DESC, number DESC LIMIT -1 OFFSET ?",
+            (JobState.OPEN.value, kind.value, caller, kept),
         ).fetchall()
         for (number,) in found:
-            self.close(number, now=now)
+            if number not in in_use:
+                self.close(number, now=now)
+
+    def wait_again(self, number: int) -> None:
+        """Says that a picture of a job waits again; of one that was cancelled it says nothing."""
+        self._connection.execute(
+            "UPDATE jobs SET state = ?, ended_at = 0 WHERE number = ? AND state = ?",
+            (JobState.EMBEDDING.value, number, JobState.DONE.value),
+        )
 
     def end_embedded(self, *, now: datetime) -> None:
         """Ends jobs of which nothing comes and no picture waits any more."""
         self._connection.execute(
-            "UPDATE jobs SET state = ?, ended_at = ? WHERE state = ? AND kind != ? AND NOT EXISTS"
-            " (SELECT 1 FROM waiting_images WHERE job = jobs.number)",
+            "UPDATE jobs SET state = ?, ended_at = ? WHERE state = ? AND ended_at = 0 AND kind != ?"
+            " AND NOT EXISTS (SELECT 1 FROM waiting_images WHERE job = jobs.number)",
             (
                 JobState.DONE.value,
-                _microseconds(now),
+                times.microseconds(now),
                 JobState.EMBEDDING.value,
                 JobKind.MODEL.value,
             ),
@@ -215,7 +234,7 @@ class Jobs:
         """Ends a job that has not ended."""
         self._connection.execute(
             "UPDATE jobs SET state = ?, ended_at = ? WHERE number = ? AND ended_at = 0",
-            (state.value, _microseconds(now), number),
+            (state.value, times.microseconds(now), number),
         )
         self._connection.execute("DELETE FROM named WHERE job = ?", (number,))
 
@@ -231,6 +250,11 @@ class Jobs:
         query = "SELECT id FROM named WHERE job = ? AND kind = ?"
         return {id_ for (id_,) in self._connection.execute(query, (number, kind))}
 
+    def names_nothing(self, number: int) -> bool:
+        """Whether a full feed has named no item so far."""
+        query = "SELECT 1 FROM named WHERE job = ?"
+        return self._connection.execute(query, (number,)).fetchone() is None
+
     def end_feed(self, number: int, *, products: int, images: int, now: datetime) -> None:
         """Closes a full feed, and remembers how much it has deleted."""
         self.close(number, now=now)
@@ -245,7 +269,8 @@ class Jobs:
             "SELECT deleted_products, deleted_images FROM jobs"
             " WHERE number = ? AND deleted_products IS NOT NULL"
         )
-        found: tuple[int, int] | None = self._connection.execute(query, (number,)).fetchone()
+        known = (min(number, _NO_NUMBER),)
+        found: tuple[int, int] | None = self._connection.execute(query, known).fetchone()
         return found
 
     def forget_old(self, kept: int = KEPT) -> None:
@@ -270,11 +295,7 @@ def _job(
         JobKind(kind),
         JobState(state),
         caller,
-        _EPOCH + timedelta(microseconds=opened_at),
-        _EPOCH + timedelta(microseconds=ended_at) if ended_at else None,
+        times.at(opened_at),
+        times.at(ended_at) if ended_at else None,
         Counters(*counted),
     )
-
-
-def _microseconds(at: datetime) -> int:
-    return (at - _EPOCH) // timedelta(microseconds=1)

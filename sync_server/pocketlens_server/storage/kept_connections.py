@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from pocketlens.errors import PocketLensError
 from pocketlens_server.turns import Turns
 
 
@@ -37,14 +38,23 @@ class KeptConnection:
 
     @contextmanager
     def turn(self) -> Iterator[sqlite3.Connection]:
-        """The connection, for the body alone; after an error the next turn opens another."""
+        """The connection, for the body alone.
+
+        The body has ended its transaction when it leaves. After an error of ours, which refuses
+        something, the next turn has the same connection. After any other it opens another: one that
+        broke off in a query still sees what there was then, and could not write on.
+        """
         with self._turns:
-            file = self._file_now()
+            file = file_at(self._database)
             if self._connection is None or file != self._file:
                 self._forget()
                 self._connection, self._file = self._connect(), file
             try:
                 yield self._connection
+            except PocketLensError:
+                if self._connection.in_transaction:
+                    self._forget()
+                raise
             except BaseException:
                 self._forget()
                 raise
@@ -59,10 +69,11 @@ class KeptConnection:
             self._connection.close()
         self._connection = None
 
-    def _file_now(self) -> tuple[int, int] | None:
-        """What the system knows the file by; None where there is none."""
-        try:
-            found = self._database.stat()
-        except OSError:
-            return None
-        return found.st_dev, found.st_ino
+
+def file_at(path: Path) -> tuple[int, int] | None:
+    """What the system knows the file by that is there now; None where there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

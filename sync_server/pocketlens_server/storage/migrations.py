@@ -58,6 +58,8 @@ STEPS: tuple[Migration, ...] = (
     # Databases of before there were steps have these tables, and no table `migrations`.
     Migration("history and vectors", sql("history.sql", "vectors.sql")),
     Migration("what backends sent", sql("ingest.sql")),
+    Migration("what asked for images that wait", sql("asked_images.sql")),
+    Migration("jobs that have not ended", sql("unended_jobs.sql")),
 )
 
 
@@ -82,7 +84,7 @@ def migrate(connection: sqlite3.Connection, steps: Sequence[Migration] = STEPS) 
     Raises:
         ServerError: It was written by a newer PocketLens, or holds no catalogue.
     """
-    if not _has_table(connection, _OLDEST_TABLE):
+    if not has_table(connection, _OLDEST_TABLE):
         raise ServerError(
             "The database holds no catalogue: it is empty or another's. Restore the server from a "
             "backup: pocketlens-server restore"
@@ -99,6 +101,12 @@ def lacking(connection: sqlite3.Connection, steps: Sequence[Migration] = STEPS) 
     """Names of the steps that a database has not been through."""
     applied = _applied(connection)
     return [step.name for step in steps if step.name not in applied]
+
+
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
+    """Whether a database has a table, which one of before its step has not."""
+    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+    return connection.execute(query, (name,)).fetchone() is not None
 
 
 def _next(connection: sqlite3.Connection, steps: Sequence[Migration]) -> Migration | None:
@@ -121,7 +129,7 @@ def _go(connection: sqlite3.Connection, step: Migration, steps: Sequence[Migrati
         connection.execute("BEGIN IMMEDIATE")
         if _next(connection, steps) is step:  # or another process has gone it meanwhile
             connection.execute(_TABLE)
-            if step is not steps[0] or not _has_table(connection, _OLDEST_TABLE):
+            if step is not steps[0] or not has_table(connection, _OLDEST_TABLE):
                 step.apply(connection)
             connection.execute("INSERT INTO migrations (name) VALUES (?)", (step.name,))
         connection.execute("COMMIT")
@@ -131,14 +139,9 @@ def _go(connection: sqlite3.Connection, step: Migration, steps: Sequence[Migrati
 
 
 def _applied(connection: sqlite3.Connection) -> set[str]:
-    if not _has_table(connection, "migrations"):
+    if not has_table(connection, "migrations"):
         return set()
     return {name for (name,) in connection.execute("SELECT name FROM migrations")}
-
-
-def _has_table(connection: sqlite3.Connection, name: str) -> bool:
-    query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
-    return connection.execute(query, (name,)).fetchone() is not None
 
 
 def _statements(text: str) -> Iterator[str]:

@@ -23,7 +23,6 @@ from pathlib import Path
 
 from pocketlens.durable_files import sync_folder, translated, write_file
 from pocketlens.errors import ServerError
-from pocketlens.formats import manifest as manifests
 from pocketlens_server import folders
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.publishing import holdings, restored
@@ -87,7 +86,10 @@ def restore(
     source = Source(backup)
     document = Document.decode(source.document())
     settings = _settings(document, source, data, offline_keys)
-    versions = {name: _newest(seen / name) if seen else 0 for name in document.catalogues}
+    versions = {
+        name: holdings.read_visible(seen / name).version if seen else 0
+        for name in document.catalogues
+    }
     _begin(data)
     try:
         _copy(document, source, data, progress)
@@ -135,12 +137,6 @@ def _settings(document: Document, source: Source, data: Path, offline_keys: Path
             )
         settings["offline_keys"] = str(offline)
     return (json.dumps(settings, indent=2) + "\n").encode()
-
-
-def _newest(public: Path) -> int:
-    """The newest version in a copy of a catalogue's public files."""
-    found = holdings.read_visible(public).manifests.values()
-    return max((manifests.decode(data).version for data in found), default=0)
 
 
 def _begin(data: Path) -> None:

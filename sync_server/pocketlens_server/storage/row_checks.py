@@ -1,6 +1,6 @@
 """Whether the rows of a catalogue's database fit together: history, links, embeddings, state.
 
-    for check, text in row_findings(tables, name="main"): ...
+    for check, text in row_findings(connection, catalogue="main"): ...
 
 Inside one view; nothing is changed. What rests on something that is wrong is not looked at, so that
 one damage is one finding.

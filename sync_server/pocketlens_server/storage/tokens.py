@@ -5,7 +5,8 @@
         tokens.find(token.id)                               # what is known of it; 20 us
         tokens.revoke(token.id, now=now)                    # servers that run see it at once
 
-They lie in DIR/tokens.sqlite, which its owner alone may read. One thread uses an object.
+They lie in DIR/tokens.sqlite, which its owner alone may read. Where that file was moved away nobody
+holds a token, until others are made. One thread uses an object.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -18,23 +19,25 @@ import secrets
 import sqlite3
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from importlib import resources
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 from pocketlens.closing import Closing
 from pocketlens.durable_files import sync_folder, translated, write_file
-from pocketlens.errors import NotFound, ServerError, StoreFull
+from pocketlens.errors import NotFound, ServerError
 from pocketlens_server.auth import Token
 from pocketlens_server.callers import Scope
 from pocketlens_server.folders import ServerFolder
+from pocketlens_server.storage import database_errors, migrations, times
+from pocketlens_server.storage.kept_connections import file_at
+from pocketlens_server.storage.migrations import Migration
 
 FILE_NAME = "tokens.sqlite"
 MOST_LABEL = 200  # characters
+STEPS = (Migration("tokens", migrations.sql("tokens.sql")),)
 _BUSY_SECONDS = 10
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MICROSECOND = timedelta(microseconds=1)
+_COLUMNS = "id, sha256, scopes, catalogues, label, created_at, expires_at, revoked_at"
 
 
 class Tokens(Closing):
@@ -44,11 +47,17 @@ class Tokens(Closing):
         """Opens them; in a folder that has none yet, there are none.
 
         Raises:
-            ServerError: The file is damaged or cannot be read.
+            ServerError: The file is damaged or cannot be read, or a newer PocketLens wrote it.
             StoreFull, StoreReadOnly: It is not there, and cannot be made.
         """
         self._folder, self._path = folder, folder.path / FILE_NAME
+        self._open()
+
+    def _open(self) -> None:
+        """Opens what is there now."""
+        self._file: tuple[int, int] | None = None  # until it is open
         self._create_file()
+        file = file_at(self._path)
         with self._errors():
             self._connection = sqlite3.connect(
                 self._path, timeout=_BUSY_SECONDS, isolation_level=None
@@ -59,11 +68,11 @@ class Tokens(Closing):
                 self._connection.executescript(
                     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA fullfsync = ON;"
                 )
-                schema = resources.files("pocketlens_server.storage").joinpath("tokens.sql")
-                self._connection.executescript(schema.read_text("utf-8"))
+                migrations.create(self._connection, STEPS)
         except BaseException:
             self.close()
             raise
+        self._file = file
 
     def close(self) -> None:
         """Closes the file; closing again is no error."""
@@ -75,9 +84,9 @@ class Tokens(Closing):
         Raises:
             ServerError: The file cannot be read.
         """
+        self._follow()
         with self._errors():
-            row = self._connection.execute("SELECT * FROM tokens WHERE id = ?", (id_,)).fetchone()
-            return None if row is None else _token(row)
+            return self._found(id_)
 
     def all(self) -> list[Token]:
         """All, oldest first.
@@ -85,8 +94,9 @@ class Tokens(Closing):
         Raises:
             ServerError: The file cannot be read.
         """
+        query = f"SELECT {_COLUMNS} FROM tokens ORDER BY created_at, id"  # noqa: S608 # of no caller's
         with self._errors():
-            rows = self._connection.execute("SELECT * FROM tokens ORDER BY created_at, id")
+            rows = self._connection.execute(query)
             return [_token(row) for row in rows]
 
     def make(
@@ -136,7 +146,8 @@ class Tokens(Closing):
         token = Token(id_, sha256, scopes, opens, label, now, expires_at)
         with self._changing():
             self._connection.execute(
-                "INSERT INTO tokens VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _row(token)
+                f"INSERT INTO tokens ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
+                _row(token),
             )
             if into is not None:
                 write_file(into, f"{text}\n".encode(), is_private=True)
@@ -152,14 +163,25 @@ class Tokens(Closing):
         with self._changing():
             self._connection.execute(
                 "UPDATE tokens SET revoked_at = ? WHERE id = ? AND revoked_at IS NULL",
-                (_microseconds(now), id_),
+                (times.microseconds(now), id_),
             )
-            found = self.find(id_)
+            found = self._found(id_)
         if found is None:
             raise NotFound(
                 f"There is no token {id_[:64]!r}. These there are: pocketlens-server tokens list"
             )
         return found
+
+    def _found(self, id_: str) -> Token | None:
+        query = f"SELECT {_COLUMNS} FROM tokens WHERE id = ?"  # noqa: S608 # of no caller's
+        row = self._connection.execute(query, (id_,)).fetchone()
+        return None if row is None else _token(row)
+
+    def _follow(self) -> None:
+        """Opens the file that has taken the place of the one that is open, or an empty one."""
+        if self._file is None or self._file != file_at(self._path):
+            self.close()
+            self._open()
 
     def _create_file(self) -> None:
         """An empty file is a database without tables; SQLite would let the umask say who reads."""
@@ -187,10 +209,13 @@ class Tokens(Closing):
     def _errors(self) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as exc:
-            if exc.sqlite_errorcode & 0xFF == sqlite3.SQLITE_FULL:
-                raise StoreFull(f"No room in {self._path}. Free some space, try again.") from exc
-            raise ServerError(f"{self._path} cannot be used: {exc}. Try again.") from exc
+        except sqlite3.Error as exc:
+            raise database_errors.error_of(
+                exc,
+                self._path.parent,
+                if_full=f"No room in {self._path}. Free some space and try again.",
+                otherwise=f"{self._path} cannot be used: {exc}. Try again.",
+            ) from exc
         except (ValueError, TypeError) as exc:  # of a row
             raise ServerError(f"{self._path} is damaged: {exc}.") from exc
 
@@ -203,9 +228,9 @@ def _row(token: Token) -> tuple[str | bytes | int | None, ...]:
         " ".join(sorted(token.scopes)),
         catalogues,
         token.label,
-        _microseconds(token.created_at),
-        None if token.expires_at is None else _microseconds(token.expires_at),
-        None if token.revoked_at is None else _microseconds(token.revoked_at),
+        times.microseconds(token.created_at),
+        None if token.expires_at is None else times.microseconds(token.expires_at),
+        None if token.revoked_at is None else times.microseconds(token.revoked_at),
     )
 
 
@@ -217,15 +242,7 @@ def _token(row: tuple[Any, ...]) -> Token:
         frozenset(map(Scope, scopes.split())),
         None if catalogues is None else frozenset(catalogues.split()),
         label,
-        _at(created_at),
-        None if expires_at is None else _at(expires_at),
-        None if revoked_at is None else _at(revoked_at),
+        times.at(created_at),
+        None if expires_at is None else times.at(expires_at),
+        None if revoked_at is None else times.at(revoked_at),
     )
-
-
-def _at(microseconds: int) -> datetime:
-    return _EPOCH + microseconds * _MICROSECOND
-
-
-def _microseconds(at: datetime) -> int:
-    return (at - _EPOCH) // _MICROSECOND

@@ -11,16 +11,15 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from importlib import resources
+from datetime import datetime
 
 import numpy as np
 import numpy.typing as npt
 
 from pocketlens.formats import state_hash
 from pocketlens.formats.manifest import Blob, Changes
+from pocketlens_server.storage import times
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _AT_ONCE = 500  # pictures a query; the oldest SQLite takes 999
 
 
@@ -82,14 +81,7 @@ class Vectors:
     """The tables of vectors.sql in one database; transactions are the caller's."""
 
     def __init__(self, connection: sqlite3.Connection) -> None:
-        """Takes a connection to a database that `create` made."""
         self._connection = connection
-
-    @staticmethod
-    def create(connection: sqlite3.Connection) -> None:
-        """Makes the tables in a database that has none of them."""
-        schema = resources.files("pocketlens_server.storage").joinpath("vectors.sql")
-        connection.executescript(schema.read_text("utf-8"))
 
     def bundle(self, sha256: bytes) -> int:
         """The number of a bundle, a new one if it never was."""
@@ -165,7 +157,7 @@ class Vectors:
                 generation.listed_at,
                 generation.listed_images,
                 generation.listed_distance,
-                None if retires is None else (retires - _EPOCH) // timedelta(microseconds=1),
+                None if retires is None else times.microseconds(retires),
             ),
         )
 
@@ -182,9 +174,13 @@ class Vectors:
 
     def forget_pictures(self, pictures: Iterable[bytes]) -> None:
         """Forgets embeddings and codes of pictures."""
-        gone = [(picture,) for picture in pictures]
-        self._connection.executemany("DELETE FROM embeddings WHERE picture = ?", gone)
-        self._connection.executemany("DELETE FROM codes WHERE picture = ?", gone)
+        gone = list(pictures)
+        for table, owner in (("embeddings", "bundle"), ("codes", "generation")):
+            # By the whole key: a picture alone would be looked for in every row.
+            self._connection.executemany(
+                f"DELETE FROM {table} WHERE {owner} = ? AND picture = ?",  # noqa: S608 # our names
+                ((number, picture) for number in self._owners(table, owner) for picture in gone),
+            )
 
     def pictures(self) -> set[bytes]:
         """SHA-256 of every picture that was embedded."""
@@ -293,6 +289,14 @@ class Vectors:
         split = tuple(pieces[at : at + 32] for at in range(0, len(pieces), 32))
         return Changes(0, version, inflated, Blob(sha256, size, split))
 
+    def _owners(self, table: str, owner: str) -> list[int]:
+        """Numbers of the bundles or generations that have rows, each found by a step in the key."""
+        query = f"SELECT min({owner}) FROM {table} WHERE {owner} > ?"  # noqa: S608 # our names
+        found = [0]
+        while (number := self._connection.execute(query, (found[-1],)).fetchone()[0]) is not None:
+            found.append(number)
+        return found[1:]
+
     def _blobs(
         self, table: str, owner: str, number: int, pictures: Sequence[bytes], column: str
     ) -> dict[bytes, bytes]:
@@ -334,5 +338,5 @@ def _generation(
         listed_at,
         listed_images,
         listed_distance,
-        None if retires_at is None else _EPOCH + timedelta(microseconds=retires_at),
+        None if retires_at is None else times.at(retires_at),
     )

@@ -15,11 +15,11 @@ import json
 import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 from pocketlens.products import Image
+from pocketlens_server.storage import times
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NO_NUMBER = 1 << 62  # that SQLite can compare; a message may name a larger one
 
 
@@ -32,12 +32,14 @@ class WaitingImage:
         picture: SHA-256 of its file, 32 bytes.
         job: That brought it.
         product_keys: Of the products that it shows, ascending.
+        request: Id of what asked for it; "" where nothing is remembered of that.
     """
 
     image: Image
     picture: bytes
     job: int
     product_keys: Sequence[int]
+    request: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class DeadLetter:
         product_ids: Of the products that it shows.
         reason: For people.
         at: When it died.
+        request: Id of what asked for it; "" where nothing is remembered of that.
     """
 
     number: int
@@ -61,6 +64,7 @@ class DeadLetter:
     product_ids: Sequence[str]
     reason: str
     at: datetime
+    request: str = ""
 
 
 class WaitingImages:
@@ -73,8 +77,14 @@ class WaitingImages:
         """Lets an image wait, in the place of what was told of it before; as `drop`."""
         dropped = self.drop(waiting.image.id)
         cursor = self._connection.execute(
-            "INSERT INTO waiting_images (id, url, picture, job) VALUES (?, ?, ?, ?)",
-            (waiting.image.id, waiting.image.url, waiting.picture, waiting.job),
+            "INSERT INTO waiting_images (id, url, picture, job, request) VALUES (?, ?, ?, ?, ?)",
+            (
+                waiting.image.id,
+                waiting.image.url,
+                waiting.picture,
+                waiting.job,
+                waiting.request,
+            ),
         )
         self._connection.executemany(
             "INSERT INTO waiting_links VALUES (?, ?)",
@@ -88,7 +98,11 @@ class WaitingImages:
         return next((job for _, job in self._dropped("id = ?", image_id)), None)
 
     def drop_job(self, job: int) -> int:
-        """Lets nothing of a job wait; how many images did."""
+        """Lets nothing of a job wait; how many images did. What asked for them may come again."""
+        self._connection.execute(
+            "DELETE FROM requests WHERE id IN (SELECT request FROM waiting_images WHERE job = ?)",
+            (job,),
+        )
         return len(self._dropped("job = ?", job))
 
     def drop_product(self, product_key: int) -> list[tuple[str, int]]:
@@ -128,27 +142,41 @@ class WaitingImages:
         )
         return self._connection.execute(query, (picture,)).fetchone() is not None
 
+    def is_coming(self, image_id: str) -> bool:
+        """Whether an image waits, or is a dead letter."""
+        query = (
+            "SELECT 1 FROM waiting_images WHERE id = ?1"
+            " UNION ALL SELECT 1 FROM dead_letters WHERE id = ?1"
+        )
+        return self._connection.execute(query, (image_id,)).fetchone() is not None
+
     def count(self) -> int:
         """How many images wait."""
         return int(self._connection.execute("SELECT count(*) FROM waiting_images").fetchone()[0])
 
     def pictures(self, *, limit: int) -> list[bytes]:
         """Pictures that images wait for, those that have waited longest first, each once."""
-        found = self._connection.execute(
-            "SELECT picture FROM waiting_images GROUP BY picture ORDER BY min(number) LIMIT ?",
-            (limit,),
-        )
-        return [picture for (picture,) in found]
+        pictures: dict[bytes, None] = {}
+        # Read one by one, and no more than the images that these pictures show: to group all of
+        # them takes longer than to embed some, where many wait.
+        for (picture,) in self._connection.execute(
+            "SELECT picture FROM waiting_images ORDER BY number"
+        ):
+            pictures[picture] = None
+            if len(pictures) == limit:
+                break
+        return list(pictures)
 
     def showing(self, picture: bytes) -> list[WaitingImage]:
         """Images that wait for a picture, in the order in which they came."""
         found = self._connection.execute(
-            "SELECT number, id, url, job FROM waiting_images WHERE picture = ? ORDER BY number",
+            "SELECT number, id, url, job, request FROM waiting_images WHERE picture = ?"
+            " ORDER BY number",
             (picture,),
         ).fetchall()
         return [
-            WaitingImage(Image(id_, url), picture, job, self._links(number))
-            for number, id_, url, job in found
+            WaitingImage(Image(id_, url), picture, job, self._links(number), request)
+            for number, id_, url, job, request in found
         ]
 
     def _links(self, number: int) -> list[int]:
@@ -179,8 +207,9 @@ class DeadLetters:
     ) -> None:
         """Keeps an image that cannot be embedded, and why."""
         self._connection.execute(
-            "INSERT OR REPLACE INTO dead_letters (id, url, picture, job, products, reason, at)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO dead_letters"
+            " (id, url, picture, job, products, reason, at, request)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             (
                 waiting.image.id,
                 waiting.image.url,
@@ -188,14 +217,16 @@ class DeadLetters:
                 waiting.job,
                 json.dumps(product_ids),
                 reason,
-                (now - _EPOCH) // timedelta(microseconds=1),
+                times.microseconds(now),
+                waiting.request,
             ),
         )
 
     def listed(self, *, limit: int, after: int = 0) -> list[DeadLetter]:
         """Dead letters, oldest first; those after a number if one is given."""
         found = self._connection.execute(
-            "SELECT * FROM dead_letters WHERE number > ? ORDER BY number LIMIT ?",
+            "SELECT number, id, url, picture, job, products, reason, at, request FROM dead_letters"
+            " WHERE number > ? ORDER BY number LIMIT ?",
             (min(after, _NO_NUMBER), limit),
         )
         return [_letter(*row) for row in found.fetchall()]
@@ -205,17 +236,35 @@ class DeadLetters:
         return int(self._connection.execute("SELECT count(*) FROM dead_letters").fetchone()[0])
 
     def purge(self, numbers: Collection[int]) -> int:
-        """Forgets dead letters, all if none is named; how many there were of them."""
+        """Forgets dead letters, all if none is named; how many there were of them.
+
+        What asked for them may come again.
+        """
         if not numbers:
-            return self._connection.execute("DELETE FROM dead_letters").rowcount
-        return sum(
-            self._connection.execute("DELETE FROM dead_letters WHERE number = ?", (each,)).rowcount
-            for each in {min(each, _NO_NUMBER) for each in numbers}
+            return self._purged("TRUE", ())
+        known = {min(each, _NO_NUMBER) for each in numbers}
+        return sum(self._purged("number = ?", (each,)) for each in known)
+
+    def _purged(self, where: str, values: tuple[int, ...]) -> int:
+        asked = f"SELECT request FROM dead_letters WHERE {where}"  # noqa: S608 # our words
+        self._connection.execute(
+            f"DELETE FROM requests WHERE id IN ({asked})",  # noqa: S608 # our words
+            values,
         )
+        statement = f"DELETE FROM dead_letters WHERE {where}"  # noqa: S608 # our words
+        return self._connection.execute(statement, values).rowcount
 
 
 def _letter(
-    number: int, id_: str, url: str, picture: bytes, job: int, products: str, reason: str, at: int
+    number: int,
+    id_: str,
+    url: str,
+    picture: bytes,
+    job: int,
+    products: str,
+    reason: str,
+    at: int,
+    request: str,
 ) -> DeadLetter:
     return DeadLetter(
         number,
@@ -224,5 +273,6 @@ def _letter(
         picture,
         json.loads(products),
         reason,
-        _EPOCH + timedelta(microseconds=at),
+        times.at(at),
+        request,
     )

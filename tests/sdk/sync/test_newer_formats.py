@@ -16,7 +16,7 @@ from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
 from pocketlens_protos.v1 import manifest_pb2
 from pocketlens_server.catalogue.operations import PatchProduct, apply
-from pocketlens_server.publishing import signing
+from pocketlens_server.publishing import holdings, signing
 
 
 def publish(server: Server, *, is_newer: bool = False) -> None:
@@ -25,7 +25,7 @@ def publish(server: Server, *, is_newer: bool = False) -> None:
     server.publish()
     if is_newer:
         signed = {}
-        for generation, data in signing.visible(server.public).items():
+        for generation, data in holdings.read_visible(server.public).manifests.items():
             message = manifest_pb2.Manifest.FromString(data)
             message.format = FORMAT + 1
             signed[generation] = message.SerializeToString()

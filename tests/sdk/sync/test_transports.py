@@ -27,7 +27,6 @@ from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.http_transport import HttpTransport
 from pocketlens.sync.transports import AtHand, FolderTransport, MemoryTransport, Transport
 from pocketlens_server.config import ServerConfig, Tls
-from pocketlens_server.storage.blobs import describe
 
 NEW = AtHand(b"", 0, {}, b"")
 LARGE = hashlib.shake_256(b"large").digest(2 * PIECE_BYTES + 1000)
@@ -97,7 +96,7 @@ def test_a_file_that_is_not_there_is_none(transport: Transport) -> None:
 
 
 def test_pieces_come_whole(transport: Transport) -> None:
-    blob = describe(LARGE)
+    blob = Blob.of(LARGE)
     for number in (2, 0, 1):
         start = number * PIECE_BYTES
         data = b"".join(transport.piece(blob, number))
@@ -105,7 +104,7 @@ def test_pieces_come_whole(transport: Transport) -> None:
 
 
 def test_a_piece_that_nobody_takes_to_its_end_holds_nothing_up(transport: Transport) -> None:
-    blob = describe(LARGE)
+    blob = Blob.of(LARGE)
     for _ in range(3):
         chunks = transport.piece(blob, 0)
         next(chunks)
@@ -217,7 +216,7 @@ def test_answers_that_are_none_are_told(
 
 
 def test_of_a_server_without_ranges_a_file_is_read_once() -> None:
-    blob, part = describe(LARGE), PIECE_BYTES
+    blob, part = Blob.of(LARGE), PIECE_BYTES
     with in_a_thread(Liar()) as server:
         server.answer = 200, {"Content-Length": str(len(LARGE))}, LARGE
         transport = HttpTransport(server.address)
@@ -235,7 +234,7 @@ def test_of_a_server_without_ranges_a_file_is_read_once() -> None:
 
 
 def test_of_a_server_without_ranges_what_broke_off_is_asked_for_again() -> None:
-    blob, part = describe(LARGE), PIECE_BYTES
+    blob, part = Blob.of(LARGE), PIECE_BYTES
     with in_a_thread(Liar()) as server:
         short = {"Content-Length": str(len(LARGE)), "Connection": "close"}
         server.answer = 200, short, LARGE[: part + 1000]

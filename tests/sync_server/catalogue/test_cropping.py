@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from tests.making.pictures import drawn, encoded, exif, flat_jpeg, with_exif
+from tests.making.pictures import drawn, encoded, exif, flat_jpeg, png, with_exif
 
 from pocketlens.errors import PictureError, PictureTooLarge, PictureTruncated
 from pocketlens.formats.bundle import Spec
@@ -135,6 +135,14 @@ def test_a_part_of_94_megapixels_is_cut() -> None:
     part = opened(cropped(flat_jpeg(11_700, 8_050), pixels(1000, 1000, 1800, 1400)))
 
     assert part.size == (400, 200)
+
+
+def test_a_bomb_is_refused_by_its_header() -> None:
+    bomb = png(20_000, 20_000, depth=1, colour=0)
+    assert len(bomb) < 100_000
+
+    with pytest.raises(PictureTooLarge, match="20000 x 20000"):
+        cropped(bomb, MIDDLE)
 
 
 def test_limits_and_damage_are_those_of_every_picture() -> None:

@@ -239,6 +239,23 @@ def test_a_process_is_confined(picture: Path) -> None:
     assert len(files) == 4  # standard input, output and error, and the line
 
 
+def test_a_process_has_no_secret_of_the_server_in_its_environment(
+    picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("POCKETLENS_SERVER_SECRET", "canary")
+    monkeypatch.setenv("CLOUD_API_KEY", "canary")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    before = workers()
+    with Decoders(workers=1) as decoders:
+        decoders.decoded(picture, SPEC)
+        (process,) = workers() - before
+        told = Path(f"/proc/{process}/environ").read_bytes()
+
+    assert b"canary" not in told
+    assert b"LC_ALL=C.UTF-8" in told
+    assert b"PATH=" in told
+
+
 @pytest.mark.parametrize(
     ("command", "fate"),
     [

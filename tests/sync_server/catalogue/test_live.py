@@ -8,16 +8,20 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from time import perf_counter
 
 import pytest
 from tests.making.backend_shop import NOW, backend_folder, sent
 
+from pocketlens.errors import Conflict, NotFound, PocketLensError, ServerError, ServerUnavailable
 from pocketlens.products import Product
+from pocketlens_server.catalogue import live as living_catalogue
 from pocketlens_server.catalogue.decoding import Decoders
 from pocketlens_server.catalogue.live import BATCH, TURN, LiveCatalogue
 from pocketlens_server.catalogue.operations import PatchProduct, PutProduct
 from pocketlens_server.catalogue.results import Outcome, Result
 from pocketlens_server.folders import CatalogueFolder
+from pocketlens_server.storage.jobs import Job, JobState
 from pocketlens_server.telemetry import Telemetry
 
 
@@ -74,6 +78,26 @@ def test_one_stream_is_answered_in_its_order(folder: CatalogueFolder) -> None:
     assert {each.result for each in asyncio.run(outcomes())} == {Result.APPLIED}
 
 
+def test_the_end_of_a_job_is_told_to_those_who_go_on_with_it_alone(folder: CatalogueFolder) -> None:
+    async def results() -> list[Outcome | BaseException]:
+        async with living(folder) as live:
+            ended, job = [
+                (await live.change(lambda: live.ingest.open(caller="shop"))).number
+                for _ in range(2)
+            ]
+            await live.change(lambda: live.ingest.cancel(ended))
+            futures = [
+                live.submitted(each, sent(each, PutProduct(Product(name))))
+                for name, each in (("mug", job), ("cup", ended), ("pot", job))
+            ]
+            return await asyncio.gather(*futures, return_exceptions=True)
+
+    before, conflict, behind = asyncio.run(results())
+
+    assert isinstance(conflict, Conflict)
+    assert [each.result for each in (before, behind)] == [Result.APPLIED] * 2
+
+
 def test_what_was_taken_is_answered_before_it_stops(folder: CatalogueFolder) -> None:
     async def outcomes() -> list[Outcome]:
         async with living(folder) as live:
@@ -85,21 +109,99 @@ def test_what_was_taken_is_answered_before_it_stops(folder: CatalogueFolder) -> 
     assert len(asyncio.run(outcomes())) == BATCH + 1
 
 
-def test_an_error_of_a_batch_is_told_to_all_of_it_and_the_next_goes_on(
-    folder: CatalogueFolder,
+def test_a_bug_that_one_operation_meets_is_told_to_it_alone(
+    folder: CatalogueFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Those of its batch, before and behind it, are answered as if it were not there."""
+
     async def results() -> list[Outcome | BaseException]:
         async with living(folder) as live:
             job = (await live.change(lambda: live.ingest.open(caller="shop"))).number
-            bad = sent(job, PutProduct(Product("mug")), revision="no number")  # type: ignore[arg-type]
-            futures = [live.submitted("one", bad), live.submitted("two", sent(job, bad.operation))]
-            failed = await asyncio.gather(*futures, return_exceptions=True)
-            after = await live.submitted("two", sent(job, PutProduct(Product("mug"))))
-            return [*failed, after]
+            bad = sent(job, PutProduct(Product("pot")), revision="no number")  # type: ignore[arg-type]
+            good = [sent(job, PutProduct(Product(name))) for name in ("mug", "cup")]
+            futures = [
+                live.submitted(stream, each)
+                for stream, each in enumerate([good[0], bad, good[1], good[0]])
+            ]
+            return await asyncio.gather(*futures, return_exceptions=True)
 
-    first, second, after = asyncio.run(results())
+    before, failed, behind, again = asyncio.run(results())
 
-    assert "Send it again" in str(first)
-    assert "Send it again" in str(second)
-    assert isinstance(after, Outcome)
-    assert after.result is Result.APPLIED
+    assert "Send it again" in str(failed)
+    assert "TypeError" in caplog.text
+    told = [each.result for each in (before, behind, again) if isinstance(each, Outcome)]
+    assert told == [Result.APPLIED, Result.APPLIED, Result.UNCHANGED]
+
+
+def test_whoever_waits_for_a_job_does_not_ask_with_every_change(folder: CatalogueFolder) -> None:
+    waiters, changes = 5, 200
+
+    async def looks() -> tuple[int, float]:
+        async with living(folder) as live:
+            job = (await live.change(lambda: live.ingest.open(caller="shop"))).number
+            await live.submitted("one", sent(job, PutProduct(Product("mug"))))
+            asked, ask = [0], live.job
+
+            def counting(number: int) -> Job:
+                asked[0] += 1
+                return ask(number)
+
+            live.job = counting  # type: ignore[method-assign] # the same, counted
+            waiting = [asyncio.create_task(live.wait_for(job, seconds=60)) for _ in range(waiters)]
+            began = perf_counter()
+            for stock in range(changes):
+                await live.submitted("one", sent(job, PatchProduct("mug", stock=stock)))
+            took, looked = perf_counter() - began, asked[0]
+            await live.change(lambda: live.ingest.close(job))
+            ended = await asyncio.gather(*waiting)
+            assert {each.state for each in ended} == {JobState.DONE}
+            return looked, took
+
+    looked, took = asyncio.run(looks())
+
+    assert looked <= waiters * (8 + took / 0.25)
+
+
+def test_a_job_that_does_not_end_is_told_as_it_is_in_the_end(folder: CatalogueFolder) -> None:
+    async def found() -> Job:
+        async with living(folder) as live:
+            job = (await live.change(lambda: live.ingest.open(caller="shop"))).number
+            return await live.wait_for(job, seconds=0.05)
+
+    assert asyncio.run(found()).state is JobState.OPEN
+
+
+def test_whatever_another_process_keeps_from_being_done_may_be_done_later(
+    folder: CatalogueFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(living_catalogue, "_BUSY_SECONDS", 0.05)
+
+    async def told() -> list[Job | Outcome | BaseException]:
+        async with living(folder) as live:
+            job = (await live.change(lambda: live.ingest.open(caller="shop"))).number
+            with folder.changing():  # as a command beside the server
+                return await asyncio.gather(
+                    live.change(lambda: live.ingest.open(caller="shop")),
+                    live.change(lambda: live.ingest.close(job)),
+                    live.publish(lambda: live.ingest.cancel(job)),
+                    live.submitted("one", sent(job, PutProduct(Product("mug")))),
+                    return_exceptions=True,
+                )
+
+    assert [type(each) for each in asyncio.run(told())] == [ServerUnavailable] * 4
+
+
+@pytest.mark.parametrize("error", [ServerError("A key is missing."), NotFound("There is none.")])
+def test_what_will_not_do_better_later_is_told_as_it_is(
+    folder: CatalogueFolder, error: PocketLensError
+) -> None:
+    def fails() -> None:
+        raise error
+
+    async def told() -> BaseException:
+        async with living(folder) as live:
+            (found,) = await asyncio.gather(live.change(fails), return_exceptions=True)
+            assert isinstance(found, BaseException)
+            return found
+
+    assert asyncio.run(told()) is error

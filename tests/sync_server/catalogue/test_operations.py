@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pocketlens.errors import InvalidOperation
+from pocketlens.errors import CatalogError, InvalidOperation, NotFound
 from pocketlens.formats import parts
 from pocketlens.products import Image, Price, Product
 from pocketlens_server.catalogue.operations import (
@@ -24,6 +24,7 @@ from pocketlens_server.catalogue.operations import (
     PutProduct,
     apply,
 )
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History
 
 AS_OF = datetime(2026, 11, 25, tzinfo=UTC)
@@ -37,7 +38,7 @@ def history() -> History:
 
 def new() -> History:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    History.create(connection)
+    migrations.create(connection)
     return History(connection)
 
 
@@ -85,6 +86,32 @@ def test_an_image_goes_with_the_last_of_its_products(history: History) -> None:
     assert not apply(history, DeleteImage("set"))
 
 
+def test_attributes_may_all_be_replaced_at_once(history: History) -> None:
+    old = {f"old {number}": "" for number in range(100)}
+    new = {f"new {number}": "" for number in range(100)}
+    apply(history, PutProduct(Product("mug", attributes=old)))
+
+    assert apply(history, PatchProduct("mug", attributes=new | dict.fromkeys(old)))
+
+    (product,) = parts_of(history, PRODUCT).values()
+    assert isinstance(product, parts.ProductPart)
+    assert product.attributes == new
+
+
+def test_a_product_is_not_deleted_beside_an_image_that_cannot_be_read(history: History) -> None:
+    apply(history, PutProduct(mug()))
+    for id_ in ("i", "j"):
+        apply(history, PutImage(Image(id_), PICTURE, ["mug"]))
+    history.put(IMAGE, 2, b"rotten")
+    before = [list(history.values(kind)) for kind in (PRODUCT, OFFER, IMAGE)]
+
+    with pytest.raises(CatalogError):
+        apply(history, DeleteProduct("mug"))
+
+    assert [list(history.values(kind)) for kind in (PRODUCT, OFFER, IMAGE)] == before
+    assert history.images_of(1) == [1, 2]
+
+
 def test_an_id_that_comes_back_has_its_key_again(history: History) -> None:
     apply(history, PutProduct(mug()))
     history.publish(AS_OF)
@@ -110,6 +137,14 @@ def test_an_id_that_comes_back_has_its_key_again(history: History) -> None:
             PutProduct(Product("a", attributes={str(n): "" for n in range(101)})),
             "100 attributes at most. Received 101",
         ),
+        (
+            PatchProduct("mug", stock=1, attributes={"x" * 8193: None}),
+            "8,192 bytes at most. Received 8,193 of product 'mug'",
+        ),
+        (
+            PatchProduct("mug", stock=1, attributes={str(n): None for n in range(101)}),
+            "100 removed attributes at most. Received 101 of product 'mug'",
+        ),
     ],
 )
 def test_what_cannot_be_is_told_and_changes_nothing(
@@ -118,7 +153,7 @@ def test_what_cannot_be_is_told_and_changes_nothing(
     apply(history, PutProduct(mug()))
     before = list(history.values(PRODUCT)), list(history.values(OFFER)), list(history.values(IMAGE))
 
-    with pytest.raises(InvalidOperation, match=says):
+    with pytest.raises((InvalidOperation, NotFound), match=says):
         apply(history, operation)
 
     after = list(history.values(PRODUCT)), list(history.values(OFFER)), list(history.values(IMAGE))
@@ -144,7 +179,7 @@ def test_whatever_is_asked_images_show_products_that_are_there(asked: list[Opera
         try:
             apply(history, operation)
             assert not apply(history, operation)  # twice is once
-        except InvalidOperation:
+        except (InvalidOperation, NotFound):
             pass
         if number % 7 == 6:
             history.publish(AS_OF)

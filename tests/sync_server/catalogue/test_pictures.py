@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,20 @@ def test_a_picture_that_is_there_is_left_and_is_as_new(folder: CatalogueFolder) 
         assert (place.stat().st_ino, files(folder)) == (inode, [place])
 
 
+@pytest.mark.parametrize("rotten", [b"", PICTURE[:-1], PICTURE + b"x", b"?" * len(PICTURE)])
+@pytest.mark.parametrize("way", [keep, arrived])
+def test_a_picture_that_has_rotted_is_mended_when_it_comes_again(
+    folder: CatalogueFolder, rotten: bytes, way: Callable[[CatalogueFolder, bytes], bytes]
+) -> None:
+    place = folder.picture(keep(folder, PICTURE))
+    place.write_bytes(rotten)
+
+    assert way(folder, PICTURE) == DIGEST
+
+    assert place.read_bytes() == PICTURE
+    assert files(folder) == [place]
+
+
 def test_a_picture_that_does_not_come_whole_leaves_nothing(folder: CatalogueFolder) -> None:
     arriving = Arriving(folder, size_bytes=len(PICTURE))
     arriving.write(PICTURE[:-1])
@@ -86,5 +101,17 @@ def test_sizes_that_no_picture_has_are_refused(folder: CatalogueFolder) -> None:
             Arriving(folder, size_bytes=size)
     with pytest.raises(InvalidOperation, match="Received 4"):
         check_size(3, come=4)
+
+    assert files(folder) == []
+
+
+def test_a_picture_that_ended_while_its_disk_stood_still_leaves_nothing(
+    folder: CatalogueFolder,
+) -> None:
+    """Its caller goes while a thread waits to write the first part."""
+    arriving = Arriving(folder, size_bytes=len(PICTURE))
+
+    arriving.discard()
+    arriving.write(PICTURE[:9])
 
     assert files(folder) == []

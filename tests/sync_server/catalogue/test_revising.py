@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pocketlens.errors import InvalidOperation
+from pocketlens.errors import InvalidOperation, NotFound
 from pocketlens.products import Image, Price, Product
 from pocketlens_server.catalogue import revising
 from pocketlens_server.catalogue.operations import (
@@ -51,7 +51,7 @@ class Item:
             return "skipped"
         try:
             apply(self.history, left)
-        except InvalidOperation:
+        except (InvalidOperation, NotFound):
             return "refused"
         revising.remember(self.history, self.revisions, left, revision=revision)
         return "applied"

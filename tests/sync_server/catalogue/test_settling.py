@@ -4,17 +4,27 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
 from tests.making.backend_contents import contents_of
-from tests.making.backend_shop import NOW, add_model, backend_folder
+from tests.making.backend_shop import NOW, add_model, backend_folder, sent
+from tests.making.colour_bundle import colour_bundle
 from tests.making.tiles import TileShop, tile
 
+from pocketlens.errors import ModelUnsupported
+from pocketlens.formats import bundle as bundles
 from pocketlens.products import Image, Product
+from pocketlens.query.embedder import Embedder
+from pocketlens.query.pictures import tensor as tensor_of
 from pocketlens_server.catalogue import settling
 from pocketlens_server.catalogue.batches import Arrived
 from pocketlens_server.catalogue.decoding import Decoders
@@ -27,9 +37,11 @@ from pocketlens_server.catalogue.operations import (
     PutProduct,
 )
 from pocketlens_server.catalogue.pictures import keep
+from pocketlens_server.catalogue.results import Outcome, Result
 from pocketlens_server.catalogue.settling import AT_ONCE, Settled
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.publishing import releasing
+from pocketlens_server.storage.jobs import JobState
 from pocketlens_server.storage.waiting_images import DeadLetter
 
 NOTHING = b"no picture at all"
@@ -183,6 +195,41 @@ def test_a_dead_letter_is_retried_for_the_products_that_are_left(waiting: Waitin
     assert waiting.counted == {"received": 5, "applied": 4, "dead": 1, "embedded": 1}
 
 
+def test_a_job_is_done_again_when_a_letter_of_it_was_retried(waiting: Waiting) -> None:
+    """Who waits for the job, or cancels it, means the image that waits again."""
+    waiting.show("i", NOTHING, "mug")
+    waiting.ingest.close(waiting.job)
+    waiting.settle()
+    assert waiting.ingest.close(waiting.job).state is JobState.DONE
+
+    settling.retry(waiting.folder, [])
+    again = waiting.ingest.close(waiting.job)
+    assert (again.state, again.ended_at, again.counters.waiting) == (JobState.EMBEDDING, None, 1)
+    waiting.settle()
+    assert waiting.ingest.close(waiting.job).state is JobState.DONE
+
+    settling.retry(waiting.folder, [])
+    cancelled = waiting.ingest.cancel(waiting.job)
+    assert (cancelled.state, cancelled.counters.skipped) == (JobState.CANCELLED, 1)
+    waiting.settle()
+    assert waiting.letters == []
+
+
+def test_a_letter_that_was_retried_has_its_request(waiting: Waiting) -> None:
+    """So that the same may be asked for again, once what waits is dropped after all."""
+    put = PutImage(Image("i"), keep(waiting.folder, NOTHING), ["mug"])
+    asked = sent(waiting.job, put, id_="event 1", has_picture=True)
+    waiting.ingest.submit([asked])
+    waiting.settle()
+    settling.retry(waiting.folder, [])
+    waiting.ingest.cancel(waiting.job)
+    waiting.job = waiting.ingest.open(caller="shop").number
+
+    (outcome,) = waiting.ingest.submit([replace(asked, job=waiting.job)])
+
+    assert outcome == Outcome("event 1", Result.WAITING)
+
+
 def test_letters_that_are_named_are_retried_and_purged_alone(waiting: Waiting) -> None:
     for number in range(3):
         waiting.show(f"i{number}", NOTHING + bytes([number]), "mug")
@@ -227,6 +274,86 @@ def test_without_a_model_nothing_is_looked_at(tmp_path: Path, decoders: Decoders
     add_model(waiting.folder)
 
     assert waiting.settle() == Settled(pictures=1, embedded=1, images=1)
+
+
+# --- what fails -----------------------------------------------------------------------------------
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, error: Exception, *pictures: bytes) -> None:
+    """Lets the embedding of some pictures fail, and of no others."""
+    embed, spec = Embedder.embed_tensor, bundles.decode(colour_bundle()).spec
+    bad = {tensor_of(io.BytesIO(each), spec).tobytes() for each in pictures}
+
+    def embedded(self: Embedder, tensor: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+        if tensor.tobytes() in bad:
+            raise error
+        return embed(self, tensor)
+
+    monkeypatch.setattr(Embedder, "embed_tensor", embedded)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (ModelUnsupported("It gave no number."), "The model cannot embed it: It gave no number."),
+        (ZeroDivisionError("a bug"), "The server failed on it"),
+    ],
+    ids=["the model", "a bug"],
+)
+def test_a_picture_that_alone_cannot_be_embedded_holds_up_no_other(
+    waiting: Waiting,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    error: Exception,
+    reason: str,
+) -> None:
+    failing(monkeypatch, error, tile(2))
+    for number in range(4):
+        waiting.show(f"i{number}", tile(number), "mug")
+
+    assert waiting.settle() == Settled(pictures=4, embedded=3, images=3, dead=1)
+    assert waiting.settle() == Settled()
+
+    assert waiting.shown.keys() == {"i0", "i1", "i3"}
+    (letter,) = waiting.letters
+    assert (letter.image.id, letter.reason[: len(reason)]) == ("i2", reason)
+    assert ("Traceback" in caplog.text) == isinstance(error, ZeroDivisionError)
+
+
+def test_one_that_waits_alone_and_cannot_be_embedded_waits_no_more(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failing(monkeypatch, ZeroDivisionError(), tile(1))
+    waiting.show("i", tile(1), "mug")
+
+    assert waiting.settle() == Settled(pictures=1, dead=1)
+
+
+@pytest.mark.parametrize("error", [OSError("too many files"), ZeroDivisionError()])
+def test_what_every_picture_meets_is_no_fault_of_any(
+    waiting: Waiting, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    for number in range(3):
+        waiting.show(f"i{number}", tile(number), "mug")
+    with monkeypatch.context() as broken:
+        failing(broken, error, *map(tile, range(3)))
+        with pytest.raises(type(error)):
+            waiting.settle()
+
+    assert waiting.letters == []
+    assert waiting.settle() == Settled(pictures=3, embedded=3, images=3)
+
+
+def test_a_dead_letter_names_no_file_of_the_server(waiting: Waiting) -> None:
+    waiting.show("text", NOTHING, "mug")
+    waiting.show("gone", NOTHING + b"2", "mug")
+    waiting.folder.picture(hashlib.sha256(NOTHING + b"2").digest()).unlink()
+    waiting.settle()
+
+    reasons = {each.image.id: each.reason for each in waiting.letters}
+    assert reasons["text"].startswith("Expected a JPEG, PNG or WebP picture.")
+    assert reasons["gone"].startswith("Cannot read the picture: No such file")
+    assert str(waiting.folder.folder) not in str(reasons)
 
 
 # --- beside publishes -----------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from pocketlens.options import PictureLimits
 from pocketlens_server.catalogue.currencies import CURRENCIES
 from pocketlens_server.catalogue.operations import PutImage, PutProduct, apply
 from pocketlens_server.catalogue.validating import Report, validate
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.history import History
 
 LONG = "x" * 8193
@@ -162,7 +163,7 @@ def test_what_a_push_only_mentions_is_a_notice(tmp_path: Path) -> None:
 
 def history() -> History:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    History.create(connection)
+    migrations.create(connection)
     return History(connection)
 
 

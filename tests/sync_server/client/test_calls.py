@@ -76,9 +76,24 @@ def test_all_dead_letters_are_listed_purged_and_retried(
     assert client.status().dead_letters == 1_001
     assert client.purge([letters[0].number, letters[1].number]) == 2
     assert client.retry([letters[2].number]) == 1
+    assert (client.purge([]), client.retry([])) == (0, 0)  # and not all
     assert client.purge() == 998
     assert client.dead_letters() == []
     assert client.status().waiting_pictures == 1
+
+
+def test_dead_letters_of_images_of_many_products_are_listed(
+    server: ServerFolder, client: CatalogueClient
+) -> None:
+    products = [f"{number:0200}" for number in range(1_000)]
+    with server.catalogue(MAIN).changing() as tables:
+        for number in range(25):
+            waiting = WaitingImage(Image(f"mug-{number}"), bytes(32), 1, [1])
+            tables.dead_letters.put(waiting, products, "no picture", now=datetime.now(UTC))
+
+    letters = client.dead_letters()
+
+    assert [list(each.product_ids) for each in letters] == [products] * 25
 
 
 def test_a_version_says_what_it_is_and_what_it_costs(tmp_path: Path) -> None:
@@ -95,7 +110,7 @@ def test_a_version_says_what_it_is_and_what_it_costs(tmp_path: Path) -> None:
         assert (published.version, published.is_new) == (1, True)
         [served] = published.generations
         assert (served.images, served.products, served.snapshot_version) == (1, 1, 1)
-        assert client.diff(0, 1).delta_bytes == served.snapshot_bytes
+        assert client.diff(0, 1).delta_bytes > served.snapshot_bytes  # with model and codebook
         assert (client.status().version, client.status().waiting_products) == (1, 0)
         assert client.publish(parent=1).is_new is False
 

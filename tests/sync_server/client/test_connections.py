@@ -7,6 +7,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic
@@ -17,11 +18,24 @@ import pytest
 from tests.making.certificates import make_certificates
 from tests.making.serving import Address, serving
 
-from pocketlens.errors import NotAuthenticated, NotAuthorized, ServerUnavailable
+from pocketlens.errors import (
+    Conflict,
+    NotAuthenticated,
+    NotAuthorized,
+    ServerUnavailable,
+    SyncError,
+)
+from pocketlens.products import Product
 from pocketlens_protos.v1 import catalog_service_pb2 as messages
 from pocketlens_protos.v1 import catalog_service_pb2_grpc as stubs
 from pocketlens_server.callers import Scope
-from pocketlens_server.client import CatalogueClient, Credentials
+from pocketlens_server.client import (
+    CatalogueClient,
+    ClientCertificate,
+    Credentials,
+    PutProduct,
+    Result,
+)
 from pocketlens_server.client.connections import Connection, Patience
 from pocketlens_server.config import ServerConfig, Tls
 from pocketlens_server.folders import ServerFolder
@@ -86,6 +100,37 @@ def test_a_server_with_a_certificate_of_its_own_is_trusted_by_its_authority(
             client.status()
 
 
+def test_a_server_that_asks_for_a_certificate_is_shown_one(
+    server: ServerFolder, tmp_path: Path
+) -> None:
+    made, own = make_certificates(tmp_path / "tls"), make_certificates(tmp_path / "own")
+    config = ServerConfig(tls=Tls(made.certificate, made.key, client_ca=own.ca))
+    credentials = Credentials(made.ca.read_bytes(), token(server, Scope.BACKEND).token)
+    certificate = ClientCertificate.read(own.certificate, own.key)
+    other = ClientCertificate.read(made.certificate, made.key)
+    little = Patience(seconds=0.2, first_seconds=0.05, longest_seconds=0.1)
+
+    with serving(server.path, config, asks_tokens=True) as found:
+        with CatalogueClient(
+            found.grpc, credentials=credentials, certificate=certificate
+        ) as client:
+            assert client.apply(PutProduct(Product("mug"))).result is Result.APPLIED
+        for shown in (None, other):
+            client = CatalogueClient(
+                found.grpc, credentials=credentials, certificate=shown, patience=little
+            )
+            with client, pytest.raises(ServerUnavailable, match="does not answer now"):
+                client.status()
+
+
+def test_a_certificate_that_cannot_be_shown_is_told(tmp_path: Path) -> None:
+    made, other = make_certificates(tmp_path / "tls"), make_certificates(tmp_path / "other")
+    for chain, key in ((made.certificate, other.key), (made.key, made.key), (tmp_path, made.key)):
+        with pytest.raises(SyncError, match="and its key cannot be used"):
+            ClientCertificate.read(chain, key)
+    assert "PRIVATE" not in repr(ClientCertificate.read(made.certificate, made.key))
+
+
 class Busy(stubs.CatalogServiceServicer):
     """Asks to be spared a number of times."""
 
@@ -99,9 +144,15 @@ class Busy(stubs.CatalogServiceServicer):
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "Try again later.")
         return messages.GetCatalogueResponse(version=3)
 
+    def Publish(self, request: Any, context: Any) -> messages.PublishResponse:  # noqa: N802
+        if self.left:
+            self.left -= 1
+            context.abort(grpc.StatusCode.UNAVAILABLE, "The server is about to end.")
+        context.abort(grpc.StatusCode.ABORTED, "Expected version 3 to be the newest. It is 4.")
 
-def asked(busy: Busy, patience: Patience) -> int:
-    """The version that a busy server tells."""
+
+@contextmanager
+def client_of(busy: Busy, patience: Patience) -> Iterator[CatalogueClient]:
     with ThreadPoolExecutor(2) as threads:
         server = grpc.server(threads)
         stubs.add_CatalogServiceServicer_to_server(busy, server)
@@ -109,9 +160,15 @@ def asked(busy: Busy, patience: Patience) -> int:
         server.start()
         try:
             with CatalogueClient(f"127.0.0.1:{port}", patience=patience) as client:
-                return client.status().version
+                yield client
         finally:
             server.stop(None).wait()
+
+
+def asked(busy: Busy, patience: Patience) -> int:
+    """The version that a busy server tells."""
+    with client_of(busy, patience) as client:
+        return client.status().version
 
 
 def test_a_server_that_asks_to_be_spared_is_asked_when_it_says() -> None:
@@ -129,6 +186,20 @@ def test_who_is_to_wait_longer_than_its_patience_does_not_begin() -> None:
         asked(busy, Patience(seconds=5))
 
     assert busy.left == 1
+
+
+@pytest.mark.parametrize("lost_answers", [0, 1])
+def test_a_publish_whose_answer_was_lost_says_that_the_newest_may_be_its_own(
+    lost_answers: int,
+) -> None:
+    soon = Patience(first_seconds=0.001, longest_seconds=0.001)
+    with (
+        client_of(Busy(lost_answers, "0"), soon) as client,
+        pytest.raises(Conflict, match="It is 4") as caught,
+    ):
+        client.publish(parent=3)
+
+    assert ("may be what that published" in str(caught.value)) == bool(lost_answers)
 
 
 def test_waits_are_drawn_up_to_a_limit_that_doubles() -> None:

@@ -4,20 +4,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
+import grpc
 import pytest
 from tests.making.fault_proxy import Ending, FaultProxy, Toxic
 from tests.making.serving import Address, serving
 
 from pocketlens.errors import InvalidOperation, NotFound, ServerUnavailable
 from pocketlens.products import Image, Product
+from pocketlens_protos.v1 import catalog_service_pb2 as messages
+from pocketlens_protos.v1 import catalog_service_pb2_grpc as stubs
 from pocketlens_server.client import (
     CatalogueClient,
     OperationStream,
@@ -35,6 +40,7 @@ from pocketlens_server.limits import Limits
 from pocketlens_server.storage.jobs import JobState
 
 SOON = Patience(seconds=20, first_seconds=0.05, longest_seconds=0.2)
+PING = b"\0\0\x08\x06\0\0\0\0\0"  # a frame of HTTP/2 that asks (RFC 9113, 6.7), but for its bytes
 AT_ONCE = ServerConfig(limits=Limits(drain_seconds=0.1))
 
 
@@ -100,6 +106,37 @@ def test_a_stream_outlives_its_server(server: ServerFolder) -> None:
             assert (job.state, job.counters.applied) == (JobState.DONE, 2)
 
 
+def test_a_server_that_takes_long_to_open_a_job_is_waited_for(server: ServerFolder) -> None:
+    patience = Patience(seconds=0.1, silence_seconds=0.5)
+    with (
+        serving(server.path) as address,
+        FaultProxy(address.port) as proxy,
+        through(proxy, patience) as client,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        with server.catalogue(MAIN).changing():  # as a publish does
+            opening = thread.submit(client.stream)
+            waited_for(lambda: proxy.asked.count(PING) > 1)
+            assert not opening.done()
+        opening.result(20).close()
+
+        assert proxy.connections == 1
+        assert len(client.jobs()) == 1
+
+
+def test_a_server_that_is_reached_and_says_nothing_is_asked_again(address: Address) -> None:
+    patience = Patience(seconds=20, first_seconds=0.05, silence_seconds=0.3)
+    toxic = Toxic(cut_after=40, ending=Ending.SILENCE)
+    with (
+        FaultProxy(address.port, toxic) as proxy,
+        through(proxy, patience) as client,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        thread.submit(client.stream).result(20).close()
+
+        assert proxy.connections == 2
+
+
 def test_patience_ends(server: ServerFolder) -> None:
     little = Patience(seconds=0.3, first_seconds=0.05, longest_seconds=0.1)
     with FaultProxy(1) as proxy, through(proxy, little) as client:
@@ -116,6 +153,60 @@ def test_patience_ends(server: ServerFolder) -> None:
                 late()
 
 
+class Failing(stubs.CatalogServiceServicer):
+    """Opens each stream, and ends it without an outcome, such as for a full disk."""
+
+    def __init__(self, lasting_seconds: float = 0, *, times: int = 1_000_000) -> None:
+        self.opened, self._lasting_seconds, self._times = 0, lasting_seconds, times
+
+    def Ingest(self, requests: Any, context: Any) -> Iterator[messages.IngestResponse]:  # noqa: N802
+        self.opened += 1
+        yield messages.IngestResponse(opened=messages.Job(number=1, kind=1, state=1))
+        if self.opened > self._times:
+            next(requests)
+            next(requests)
+            yield messages.IngestResponse(outcome=messages.Outcome(result=1))
+        else:
+            threading.Event().wait(self._lasting_seconds)
+            context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "The disk has no room.")
+
+
+@contextmanager
+def failing(server: Failing, patience: Patience) -> Iterator[CatalogueClient]:
+    with ThreadPoolExecutor(4) as threads:
+        served = grpc.server(threads)
+        stubs.add_CatalogServiceServicer_to_server(server, served)
+        port = served.add_insecure_port("127.0.0.1:0")
+        served.start()
+        try:
+            with CatalogueClient(f"127.0.0.1:{port}", patience=patience) as client:
+                yield client
+        finally:
+            served.stop(None).wait()
+
+
+def test_patience_ends_with_a_server_that_opens_streams_and_answers_nothing() -> None:
+    server = Failing()
+    patience = Patience(seconds=1, first_seconds=0.05, longest_seconds=0.2)
+    with failing(server, patience) as client:
+        stream = client.stream()
+        with pytest.raises(ServerUnavailable, match="no room"):
+            stream.send(product(1)).result(20)
+
+    assert server.opened < 60  # and is spared
+
+
+def test_a_stream_that_lasted_was_of_use_without_an_outcome() -> None:
+    server = Failing(0.5, times=2)
+    patience = Patience(seconds=0.05, first_seconds=0.01, longest_seconds=0.01)
+    with failing(server, patience) as client:
+        stream = client.stream()
+        assert stream.send(product(1)).result(20).result is Result.APPLIED
+        stream.abandon()
+
+    assert server.opened == 3
+
+
 def test_no_more_is_sent_than_may_wait(server: ServerFolder, client: CatalogueClient) -> None:
     with silent(server, client) as stream:
         sent = blocked(stream, lambda: stream.send(product(1)), after=WINDOW)
@@ -123,6 +214,22 @@ def test_no_more_is_sent_than_may_wait(server: ServerFolder, client: CatalogueCl
 
     with pytest.raises(ServerUnavailable):
         sent[-1].result(0)
+
+
+def test_who_gives_up_on_an_outcome_hinders_no_other(
+    server: ServerFolder, client: CatalogueClient
+) -> None:
+    async def given_up(sent: Future[Outcome]) -> None:
+        await asyncio.wait_for(asyncio.wrap_future(sent), 0.01)
+
+    with silent(server, client) as stream:
+        sent = [stream.send(product(number)) for number in range(3)]
+        assert not sent[0].cancel()
+        with pytest.raises(TimeoutError):
+            asyncio.run(given_up(sent[1]))
+    stream.close()
+
+    assert {each.result(0).result for each in sent} == {Result.APPLIED}
 
 
 def test_pictures_that_wait_do_not_fill_the_memory(
@@ -239,6 +346,23 @@ def test_a_picture_comes_whole_in_many_parts(
     assert server.catalogue(MAIN).picture(sha256).read_bytes() == picture
 
 
+def test_a_picture_whose_file_is_gone_is_refused_alone(
+    server: ServerFolder, client: CatalogueClient, tmp_path: Path
+) -> None:
+    path = tmp_path / "picture"
+    path.write_bytes(b"a picture")
+    with client.stream() as stream:
+        stream.send(PutProduct(Product("mug"))).result()
+        with server.catalogue(MAIN).changing():  # so that it is not asked for yet
+            gone = stream.send(shown("mug-1"), picture=path, hash_first=True)
+            path.unlink()
+        after = stream.send(product(1))
+
+    assert gone.result().result is Result.REFUSED
+    assert f"{path} cannot be read any more: No such file" in gone.result().reason
+    assert after.result().result is Result.APPLIED
+
+
 def test_a_picture_is_sent_only_where_it_is_needed(address: Address) -> None:
     picture = hashlib.shake_128(b"200 kB").digest(200_000)
     with FaultProxy(address.port) as proxy, through(proxy) as client:
@@ -302,9 +426,14 @@ def blocked(
 
     thread = threading.Thread(target=send_on, daemon=True)
     thread.start()
-    until = monotonic() + 20
-    while len(sent) < after and monotonic() < until:
-        sleep(0.01)
+    waited_for(lambda: len(sent) >= after)
     thread.join(0.2)
     assert len(sent) == after
     return sent
+
+
+def waited_for(has_come: Callable[[], bool]) -> None:
+    until = monotonic() + 20
+    while not has_come():
+        assert monotonic() < until
+        sleep(0.01)

@@ -4,23 +4,39 @@
 
 from __future__ import annotations
 
+import threading
+import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic, sleep
 
 import pytest
+from tests.making.backend_shop import backend_folder
+from tests.making.fault_proxy import FaultProxy
 from tests.making.serving import serving
 from tests.making.tiles import TileShop, tile
 
-from pocketlens.errors import InvalidOperation, ServerError
+from pocketlens.errors import Conflict, InvalidOperation, ServerError, ServerUnavailable
 from pocketlens.products import Image, Product
+from pocketlens_server.catalogue.ingest import Ingest
 from pocketlens_server.catalogue.targets import Change, LocalTarget, Target
-from pocketlens_server.client import CatalogueClient, KeepImage, PutImage, PutProduct, Result
+from pocketlens_server.client import (
+    CatalogueClient,
+    KeepImage,
+    PutImage,
+    PutProduct,
+    Refusal,
+    Result,
+)
+from pocketlens_server.client.connections import Patience
 from pocketlens_server.folders import MAIN, ServerFolder
 from pocketlens_server.publishing import comparing
 from pocketlens_server.storage.jobs import Job, JobKind, JobState
 
+SOON = Patience(seconds=20, first_seconds=0.05, longest_seconds=0.2)
 Opened = Callable[[ServerFolder], Target]
 
 
@@ -59,7 +75,7 @@ def test_changes_are_answered_in_their_order_and_hold(shop: TileShop, target: Ta
     seen: list[tuple[int, int]] = []
     ended = target.finish(job, progress=lambda stage, done, total: seen.append((done, total)))
 
-    assert [change for change, _ in answers] == changes
+    assert [change for change, _ in answers] == [replace(each, picture=None) for each in changes]
     assert [outcome.result for _, outcome in answers] == [
         Result.APPLIED,
         Result.WAITING,
@@ -102,7 +118,19 @@ def test_what_is_refused_hinders_nothing(target: Target) -> None:
         Result.WAITING,
     ]
     assert "There is no product 'lost'" in answers[0][1].reason
+    assert answers[0][1].refusal is Refusal.NOT_THERE_YET
     assert (ended.counters.refused, ended.counters.applied) == (1, 2)
+
+
+def test_a_job_that_was_cancelled_beside_it_takes_no_more(shop: TileShop, target: Target) -> None:
+    job = target.open(is_full_feed=False, expected=2)
+    list(target.send(job, [product("mug")]))
+    Ingest(shop.catalogue, clock=lambda: datetime.now(UTC)).cancel(job.number)
+
+    with pytest.raises(Conflict, match="is cancelled"):
+        list(target.send(job, [product("cup")]))
+
+    assert comparing.status(shop.catalogue).waiting_products == 1
 
 
 def test_a_full_feed_deletes_what_it_does_not_name(shop: TileShop, target: Target) -> None:
@@ -145,6 +173,80 @@ def test_a_job_that_is_cancelled_drops_what_waits(
     assert (found.waiting_products, found.waiting_pictures) == (1, 0)
     with server.catalogue(MAIN).reading() as tables:
         assert tables.jobs.get(job.number).state is JobState.CANCELLED
+
+
+def test_a_job_that_is_abandoned_keeps_what_waits(
+    server: ServerFolder, without_model: Target
+) -> None:
+    job = without_model.open(is_full_feed=False, expected=0)
+    list(without_model.send(job, [product("mug"), image("mug-1", 1)]))
+
+    without_model.abandon(job)
+
+    assert comparing.status(server.catalogue(MAIN)).waiting_pictures == 1
+    again = without_model.open(is_full_feed=False, expected=0)
+    [(_, outcome)] = without_model.send(again, [image("mug-1", 1)])
+    assert outcome.result is Result.WAITING
+
+
+def test_pictures_of_many_changes_are_not_in_memory_together(tmp_path: Path) -> None:
+    folder = backend_folder(tmp_path / "main")
+    target = LocalTarget(folder, clock=lambda: datetime.now(UTC))
+    job = target.open(is_full_feed=False, expected=0)
+
+    def changes() -> Iterator[Change]:
+        yield product("mug")
+        for number in range(40):
+            yield Change(image(f"mug-{number}", 1).operation, bytes([number]) * (1 << 20))
+
+    tracemalloc.start()
+    try:
+        answers = list(target.send(job, changes()))
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert [outcome.result for _, outcome in answers[1:]] == [Result.WAITING] * 40
+    assert peak_bytes < 10 << 20
+
+
+def test_a_job_is_not_cancelled_for_long_at_a_server_that_is_gone(server: ServerFolder) -> None:
+    with (
+        FaultProxy(1) as proxy,
+        serving(server.path) as address,
+        CatalogueClient(f"127.0.0.1:{proxy.port}") as client,  # patient for a minute
+    ):
+        proxy.target = address.port
+        target = client.target()
+        job = target.open(is_full_feed=False, expected=0)
+        proxy.target = 1
+        proxy.cut()
+        began = monotonic()
+        with pytest.raises(ServerUnavailable):
+            target.cancel(job)
+
+        assert monotonic() - began < 20
+
+
+def test_a_feed_that_was_replaced_is_finished_over_a_connection_that_broke(
+    server: ServerFolder,
+) -> None:
+    with (
+        serving(server.path) as address,
+        FaultProxy(address.port) as proxy,
+        CatalogueClient(f"127.0.0.1:{proxy.port}", patience=SOON) as client,
+    ):
+        target = client.target()
+        job = target.open(is_full_feed=True, expected=1)
+        list(target.send(job, [product("mug")]))
+        target.replace(job, lost_share=1)
+        proxy.cut()
+        while any(
+            each.name == "operations" and each.is_alive() for each in threading.enumerate()
+        ):  # until the stream has been opened again, in vain
+            sleep(0.01)
+
+        assert target.finish(job, progress=nothing).state is JobState.DONE
 
 
 def test_nothing_waits_for_a_model_that_is_not_there(

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import http.client
+import socket
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
+from time import monotonic
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -78,6 +81,18 @@ def test_a_server_that_drains_says_so_and_its_metrics_stay(monitored: Monitored)
 
     assert monitored.get("/healthz")[:2] == (503, "")
     assert monitored.get("/metrics")[0] == 200
+
+
+def test_connections_that_ask_nothing_hold_nobody_up(monitored: Monitored) -> None:
+    with ExitStack() as stack:
+        for _ in range(2 * LIMITS.connections):
+            silent = socket.create_connection(("127.0.0.1", monitored.port), timeout=10)
+            stack.enter_context(silent)
+        began = monotonic()
+        answers = [monitored.get("/healthz")[0] for _ in range(3)]
+
+    assert answers == [200] * 3
+    assert monotonic() - began < LIMITS.head_seconds / 2
 
 
 @pytest.mark.parametrize("path", ["/", "/metrics/", "/metrics/x", "/main/metadata/timestamp.json"])

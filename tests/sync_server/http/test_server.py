@@ -10,8 +10,9 @@ import http.client
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from time import monotonic
 
@@ -26,7 +27,9 @@ BLOB = bytes(range(256)) * 800  # three chunks and a bit
 NAME = hashlib.sha256(BLOB).hexdigest()
 TIMESTAMP = b'{"signed": {"version": 7}}'
 # The server's own limits, a fifth of their time.
-LIMITS = HttpLimits(connections=40, handshake_seconds=0.8, head_seconds=1, stall_seconds=2)
+LIMITS = HttpLimits(
+    connections=40, host_connections=8, handshake_seconds=0.8, head_seconds=1, stall_seconds=2
+)
 
 
 @pytest.fixture(scope="module")
@@ -233,16 +236,72 @@ def test_half_open_connections_are_closed_and_hold_nobody_up(
     for each in half_open:
         each.sendall(said)
 
-    # More than the server takes at once: a good caller waits for its turn, no longer than they may.
+    # More than the server takes at once: the oldest make way for the newest, and for a good caller.
     if kind == "port":
         assert answer(port, "/main/metadata/timestamp.json")[0].status == 200
     for each in half_open:
-        while each.recv(1000):
-            pass
+        with suppress(ConnectionResetError):
+            while each.recv(1000):
+                pass
         each.close()
 
     rounds = 2  # of 40 each
     assert monotonic() - began < rounds * (LIMITS.handshake_seconds + LIMITS.head_seconds) + 1
+
+
+@contextmanager
+def held_up(port: int, ask: Callable[[socket.socket], None]) -> Iterator[list[socket.socket]]:
+    """Takes all places there are and more, from one host, until the context is left."""
+    with ExitStack() as stack:
+        connections = []
+        for _ in range(LIMITS.connections + 10):
+            connection = stack.enter_context(closing(socket.socket()))
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # takes little
+            connection.connect(("127.0.0.1", port))
+            with suppress(OSError):  # one too many, and turned away
+                ask(connection)
+            connections.append(connection)
+        yield connections
+
+
+def asked_from(host: str, port: int, path: str) -> tuple[int, float]:
+    """The status of an answer to another host, and the seconds until it was there."""
+    began = monotonic()
+    with closing(
+        http.client.HTTPConnection("127.0.0.1", port, timeout=20, source_address=(host, 0))
+    ) as connection:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        response.read()
+        return response.status, monotonic() - began
+
+
+@pytest.mark.parametrize("attack", ["silent", "half a head", "takes no answer"])
+def test_one_host_holds_up_no_other(attack: str, port: int, public: Path) -> None:
+    path, large = "/main/metadata/timestamp.json", of_much(public)
+    head = f"GET /main/blobs/{large} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    said = {"silent": b"", "half a head": head[:20], "takes no answer": head}[attack]
+
+    with held_up(port, lambda connection: connection.sendall(said)):
+        others = [asked_from(f"127.0.0.{host}", port, path) for host in range(2, 12)]
+
+    assert [status for status, _ in others] == [200] * 10
+    assert max(seconds for _, seconds in others) < LIMITS.head_seconds / 2
+
+
+def test_a_host_beyond_its_share_loses_answers_and_no_more(port: int, public: Path) -> None:
+    """While there is another to take its places: what runs within its share runs on."""
+    head = f"GET /main/blobs/{of_much(public)} HTTP/1.1\r\nHost: a\r\n\r\n".encode()
+    path = f"/main/blobs/{NAME}"
+    with (
+        held_up(port, lambda connection: connection.sendall(head)),
+        ThreadPoolExecutor(LIMITS.connections) as threads,
+    ):
+        most = LIMITS.connections - LIMITS.host_connections
+        asked = threads.map(lambda n: asked_from(f"127.0.0.{n + 2}", port, path), range(most))
+        statuses = [status for status, _ in asked]
+
+    assert statuses == [200] * most
 
 
 def test_a_request_that_comes_byte_by_byte_is_not_waited_for(port: int) -> None:
@@ -262,13 +321,22 @@ def test_a_request_that_comes_byte_by_byte_is_not_waited_for(port: int) -> None:
     assert LIMITS.head_seconds - 0.3 < monotonic() - began < LIMITS.head_seconds + 1
 
 
+MUCH = bytes(32 << 20)  # more than the system holds for a connection
+
+
+def of_much(public: Path) -> str:
+    """The name of a blob of `MUCH`."""
+    name = hashlib.sha256(MUCH).hexdigest()
+    place = public / "main" / "blobs" / name
+    if not place.exists():
+        place.write_bytes(MUCH)
+    return name
+
+
 def ask_for_much(connection: socket.socket, public: Path) -> int:
-    """Asks for more than the system holds for a connection, and returns how many bytes that is."""
-    data = bytes(32 << 20)
-    name = hashlib.sha256(data).hexdigest()
-    (public / "main" / "blobs" / name).write_bytes(data)
-    connection.sendall(f"GET /main/blobs/{name} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
-    return len(data)
+    """Asks for `MUCH`, and returns how many bytes that is."""
+    connection.sendall(f"GET /main/blobs/{of_much(public)} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+    return len(MUCH)
 
 
 def test_an_answer_that_nobody_takes_is_given_up(public: Path, port: int) -> None:

@@ -36,11 +36,30 @@ def folder(server: Server, tmp_path: Path) -> CatalogueFolder:
 
 
 class Clock:
+    """One that may be set, and one that only goes on.
+
+    Attributes:
+        now: What the first says.
+    """
+
     def __init__(self) -> None:
         self.now = BEGAN
+        self._seconds = 0.0
 
     def __call__(self) -> datetime:
         return self.now
+
+    def steady(self) -> float:
+        return self._seconds
+
+    def go_on(self, seconds: float) -> None:
+        self.now += timedelta(seconds=seconds)
+        self._seconds += seconds
+
+
+def noting(clock: Clock | None = None) -> Sightings:
+    clock = clock or Clock()
+    return Sightings(clock, clock.steady)
 
 
 def asked(server: Server, version: int = 2, **metadata: int) -> Asked:
@@ -82,12 +101,12 @@ def test_polls_are_counted_by_the_version_that_they_say(
     server: Server, folder: CatalogueFolder
 ) -> None:
     clock = Clock()
-    sightings = Sightings(clock)
+    sightings = noting(clock)
     assert not polls(sightings, folder, asked(server))
     assert seen(folder) is None
 
     for version in (5, 7, 5, 6, 5):
-        clock.now += timedelta(minutes=1)
+        clock.go_on(60)
         assert polls(sightings, folder, asked(server, version, timestamp=9, publishing=version))
 
     noted = seen(folder)
@@ -103,11 +122,12 @@ def test_polls_are_counted_by_the_version_that_they_say(
         "version 7 (1 polls); version 6 (1 polls); version 5 (3 polls); signed metadata of "
         "publishing 7, timestamp 9; last on 2026-11-25 10:05 UTC"
     )
-    assert polls(Sightings(clock), folder, asked(server, 8, timestamp=9))  # of another process
+    assert polls(noting(clock), folder, asked(server, 8, timestamp=9))  # of another process
     assert counted(folder) == 6
     ahead.forget(folder)
     ahead.forget(folder)
     assert seen(folder) is None
+    clock.go_on(60)
     assert polls(sightings, folder, asked(server, 5, timestamp=9))
     assert counted(folder) == 1
 
@@ -116,15 +136,15 @@ def test_a_file_is_written_for_what_is_new_and_for_counts_now_and_then(
     server: Server, folder: CatalogueFolder, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    sightings = Sightings(clock)
+    sightings = noting(clock)
     with caplog.at_level(logging.WARNING, "pocketlens_server.publishing.ahead"):
         for _ in range(50):
-            clock.now += timedelta(milliseconds=100)
+            clock.go_on(0.1)
             polls(sightings, folder, asked(server, 5, timestamp=9))
         assert counted(folder) == 1
         polls(sightings, folder, asked(server, 6, timestamp=9))
         assert counted(folder) == 51
-        clock.now += timedelta(seconds=11)
+        clock.go_on(11)
         polls(sightings, folder, asked(server, 5, timestamp=9))
 
     assert counted(folder) == 52
@@ -132,14 +152,78 @@ def test_a_file_is_written_for_what_is_new_and_for_counts_now_and_then(
     assert "catalogue=main polls=52" in caplog.messages[-1]
 
 
+def test_a_device_that_says_more_each_time_is_soon_written_once_a_second(
+    server: Server, folder: CatalogueFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = Clock()
+    sightings = noting(clock)
+    with caplog.at_level(logging.WARNING, "pocketlens_server.publishing.ahead"):
+        for version in range(3, 203):
+            polls(sightings, folder, asked(server, version, timestamp=9))
+            clock.go_on(0.01)
+        assert len(caplog.records) == 16 + 1
+        clock.go_on(1)
+        polls(sightings, folder, asked(server, 3, timestamp=9))
+
+    assert len(caplog.records) == 16 + 2  # what was not written before is no less new
+    assert "version 202 (1 polls)" in caplog.messages[-1]
+    assert counted(folder) == 201
+
+
+def test_a_wall_clock_that_is_set_back_stops_no_writing(
+    server: Server, folder: CatalogueFolder
+) -> None:
+    clock = Clock()
+    sightings = noting(clock)
+    polls(sightings, folder, asked(server, 5, timestamp=9))
+
+    clock.go_on(11)
+    clock.now -= timedelta(days=365)
+    polls(sightings, folder, asked(server, 5, timestamp=9))
+
+    assert counted(folder) == 2
+
+
+def test_a_fleet_that_comes_at_once_is_written_at_once(
+    server: Server, folder: CatalogueFolder
+) -> None:
+    """Nobody may poll again before the operator looks."""
+    sightings = noting()
+    for version in (4, 7, 5, 9, 8):
+        polls(sightings, folder, asked(server, version, timestamp=version + 2))
+
+    noted = seen(folder)
+    assert noted is not None
+    assert max(noted.versions) == 9
+    assert noted.metadata["timestamp"] == 11
+
+
+def test_a_folder_that_cannot_be_written_is_soon_tried_once_a_second(
+    server: Server, folder: CatalogueFolder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.folder.rmdir()
+    clock = Clock()
+    sightings = noting(clock)
+    for _ in range(50):
+        assert polls(sightings, folder, asked(server, 5, timestamp=9))
+    assert caplog.text.count("ahead.unwritten") == 16
+
+    folder.folder.mkdir()
+    clock.go_on(1)
+    polls(sightings, folder, asked(server, 5, timestamp=9))
+
+    assert counted(folder) >= 1
+
+
 def test_devices_that_lie_fill_nothing_and_hide_nobody(
     server: Server, folder: CatalogueFolder
 ) -> None:
     clock = Clock()
-    sightings = Sightings(clock)
+    sightings = noting(clock)
     for number in range(60):
-        clock.now += timedelta(seconds=20)
+        clock.go_on(20)
         polls(sightings, folder, asked(server, 5, timestamp=9))
+        clock.go_on(1)
         polls(sightings, folder, asked(server, 2**63 + number, timestamp=2**64 - 1))
 
     noted = seen(folder)
@@ -152,7 +236,7 @@ def test_devices_that_lie_fill_nothing_and_hide_nobody(
 
 def test_many_threads_lose_no_poll(server: Server, folder: CatalogueFolder) -> None:
     clock = Clock()
-    sightings = Sightings(clock)
+    sightings = noting(clock)
     question = asked(server, 5, timestamp=9)
     answer = answers.newer(folder.public, question)
     threads = [
@@ -165,7 +249,7 @@ def test_many_threads_lose_no_poll(server: Server, folder: CatalogueFolder) -> N
         each.start()
     for each in threads:
         each.join()
-    clock.now += timedelta(minutes=1)
+    clock.go_on(60)
     polls(sightings, folder, question)
 
     assert counted(folder) == 201
@@ -176,7 +260,7 @@ def test_a_damaged_file_is_as_none(text: str, server: Server, folder: CatalogueF
     (folder.folder / ahead.FILE_NAME).write_text(text)
 
     assert seen(folder) is None
-    assert polls(Sightings(Clock()), folder, asked(server, 5, timestamp=9))
+    assert polls(noting(), folder, asked(server, 5, timestamp=9))
     assert counted(folder) == 1
 
 
@@ -185,6 +269,6 @@ def test_a_folder_that_cannot_be_written_ends_no_poll(
 ) -> None:
     folder.folder.rmdir()
 
-    assert polls(Sightings(Clock()), folder, asked(server, 5, timestamp=9))
+    assert polls(noting(), folder, asked(server, 5, timestamp=9))
 
     assert "ahead.unwritten" in caplog.text

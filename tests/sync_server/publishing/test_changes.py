@@ -22,6 +22,7 @@ from pocketlens.store.applying.applier import Applier
 from pocketlens.store.verification import verify
 from pocketlens_server.publishing import changes
 from pocketlens_server.publishing.changes import changes_since
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History, placement_kind
 
 
@@ -30,7 +31,7 @@ class Shop:
 
     def __init__(self, made: histories.History) -> None:
         connection = sqlite3.connect(":memory:", isolation_level=None)
-        History.create(connection)
+        migrations.create(connection)
         self.made, self.history = made, History(connection)
         self.codes: dict[bytes, bytes] = {}
         for state in made.states:

@@ -4,14 +4,18 @@
 
 from __future__ import annotations
 
+import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import islice
 from pathlib import Path
 
 import pytest
 from tests.making.tiles import TileShop
 
 from pocketlens.errors import InvalidOperation
-from pocketlens.formats.manifest import decode
+from pocketlens.query import clustering
+from pocketlens.sync.planner import Action
 from pocketlens_server.publishing.comparing import Comparison, compare, status
 
 
@@ -42,17 +46,69 @@ def test_items_are_told_by_their_ids(shop: TileShop) -> None:
     assert list(between.images.deleted_ids) == ["5.png"]
 
 
-def test_what_a_phone_pays_is_the_delta_that_is_published(shop: TileShop) -> None:
-    with shop.catalogue.reading() as tables:
-        manifest = decode(next(iter(tables.vectors.manifests().values())))
+def growing(folder: Path) -> Iterator[TileShop]:
+    """A shop after each of its versions: prices, more images, another codebook, another model."""
+    shop = TileShop(folder, dict.fromkeys(range(24), 1), now=datetime.now(UTC))
+    shop.publish()
+    yield shop
+    shop.stock[3] = 7
+    shop.publish()
+    yield shop
+    shop.stock |= dict.fromkeys(range(24, 26), 1)
+    shop.publish()
+    yield shop
+    shop.stock |= dict.fromkeys(range(26, 56), 1)  # which outgrow the codebook
+    shop.publish()
+    yield shop
+    del shop.stock[5]
+    shop.publish()
+    yield shop
+    shop.add_model("second")
+    shop.publish()
+    yield shop
 
-    for base in (1, 2):
-        delta = manifest.delta_from(base)
-        assert delta is not None
-        assert found(shop, base, 3).delta_bytes == delta.blob.size
-        assert not found(shop, base, 3).is_estimated
-    assert found(shop, 1, 2).delta_bytes == 0  # nobody can be brought there any more
-    assert found(shop, 3, 3) == found(shop, 3, 3, listed=0)
+
+def test_what_a_phone_pays_is_what_it_fetches(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(clustering, "SINGLE_LIST_IMAGES", 20)
+    ways = set()
+    for head, shop in enumerate(growing(tmp_path / "shop"), start=1):
+        for base in range(head):
+            store = f"at-{base}"
+            if base:
+                shutil.copytree(shop.folder / f"was-{base}", shop.folder / store)
+            compared = found(shop, base, head)
+            report = shop.sync(store)
+
+            assert (report.version, compared.is_estimated) == (head, False)
+            assert compared.delta_bytes == report.fetched_bytes, (base, head)
+            ways.add((report.action, base))
+            shutil.rmtree(shop.folder / store)
+        shop.sync(f"was-{head}")
+        assert found(shop, head, head).delta_bytes == 0
+        assert head < 3 or found(shop, 1, 2).delta_bytes == 0  # nobody comes there any more
+    assert {(Action.DELTA, 3), (Action.INSTALL, 5)} <= ways
+
+
+@pytest.mark.parametrize("head", [5, 6], ids=["another codebook", "another model"])
+def test_what_a_phone_would_pay_is_nearly_what_it_will(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, head: int
+) -> None:
+    """With the codebook or the model, for a phone that has an older one."""
+    monkeypatch.setattr(clustering, "SINGLE_LIST_IMAGES", 20)
+    *_, shop = islice(growing(tmp_path / "shop"), head)
+    for number in (7, 8, 9):
+        shop.stock[number] = 5
+    shop.stock[100] = 1
+    shop.push()
+    estimated = {base: found(shop, base, 0).delta_bytes for base in range(1, head + 1)}
+
+    shop.publish()
+
+    for base, about in estimated.items():
+        paid = found(shop, base, head + 1).delta_bytes
+        assert abs(about - paid) <= 0.1 * paid, base
 
 
 def test_what_waits_is_estimated_near_what_it_comes_to(shop: TileShop) -> None:

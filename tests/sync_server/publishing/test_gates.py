@@ -17,7 +17,7 @@ from tests.making.servers import Server
 from tests.making.shops import bare_bundle, make_shop
 
 from pocketlens.errors import PublishHeld
-from pocketlens_server.publishing import gates, signing
+from pocketlens_server.publishing import gates, holdings
 from pocketlens_server.publishing.gate_limits import Gate, GateLimits
 from pocketlens_server.publishing.gates import Gates
 
@@ -38,14 +38,17 @@ EXPECTED = {
 def test_a_bad_version_is_held_and_nothing_of_it_is_left(tmp_path: Path, name: str) -> None:
     server = make_server(tmp_path)
     server.publish(GATES)
-    before = signing.visible(server.public), server.catalogue.vectors.manifests()
+    before = holdings.read_visible(server.public).manifests, server.catalogue.vectors.manifests()
     BAD[name](server, random.Random(1))
 
     with pytest.raises(PublishHeld, match="Version 2 is held, nothing has changed") as held:
         server.publish(GATES)
 
     assert EXPECTED[name].value in dict(held.value.reasons)
-    assert (signing.visible(server.public), server.catalogue.vectors.manifests()) == before
+    assert (
+        holdings.read_visible(server.public).manifests,
+        server.catalogue.vectors.manifests(),
+    ) == before
     assert server.catalogue.history.head == 1
 
 

@@ -22,6 +22,7 @@ from pocketlens.errors import BundleError, ServerError
 from pocketlens.formats import bundle as bundles
 from pocketlens.query.embedder import Embedder
 from pocketlens_server.publishing import models, rekeying, releasing
+from pocketlens_server.publishing.comparing import compare
 from pocketlens_server.publishing.publisher import Published
 from pocketlens_server.publishing.releasing import Terms
 from pocketlens_server.storage.blobs import Blobs
@@ -161,7 +162,7 @@ def test_a_picture_that_is_damaged_is_named_before_a_model_is_signed(shop: TileS
     picture.write_bytes(whole)
     shop.add_model("second")
 
-    assert releasing.waiting(shop.catalogue).is_new_model
+    assert compare(shop.catalogue, 0, 0, listed=0).is_new_model
 
 
 def test_an_earlier_model_begins_again_when_that_is_said(shop: TileShop) -> None:

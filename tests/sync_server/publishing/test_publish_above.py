@@ -24,6 +24,7 @@ from pocketlens.sync import session
 from pocketlens.sync.planner import Action
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.publishing.publisher import publish
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.history import OFFER, PRODUCT, History
 
 
@@ -87,7 +88,7 @@ def test_a_device_follows_from_every_version_over_numbers_that_are_lost(
 
 def test_what_held_holds_until_the_version_that_is_there() -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    History.create(connection)
+    migrations.create(connection)
     history = History(connection)
     history.put(PRODUCT, 1, b"old")
     history.put(PRODUCT, 2, b"goes")

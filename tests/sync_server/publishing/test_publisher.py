@@ -33,6 +33,7 @@ from pocketlens_server.publishing.gate_limits import GateLimits
 from pocketlens_server.publishing.gates import Gates
 from pocketlens_server.publishing.open_catalogue import Catalogue
 from pocketlens_server.publishing.publisher import SATURATED, publish
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import IMAGE, History
 from pocketlens_server.storage.vectors import Vectors
@@ -152,8 +153,7 @@ def test_a_delta_that_leads_elsewhere_is_not_published(
 
 def test_nothing_is_published_of_nothing(shop: Shop, tmp_path: Path) -> None:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    History.create(connection)
-    Vectors.create(connection)
+    migrations.create(connection)
     empty = Catalogue("main", History(connection), Vectors(connection), Blobs(tmp_path), {})
 
     with pytest.raises(CatalogError, match="model add"):

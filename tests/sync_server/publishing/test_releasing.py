@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from tests.making.tiles import BEGAN, TileShop
 
-from pocketlens.errors import ServerError, StoreReadOnly
+from pocketlens.errors import Conflict, ServerError, StoreFull, StoreReadOnly
 from pocketlens.formats.manifest import WHOLE_ROLLOUT, decode
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
@@ -21,7 +21,7 @@ from pocketlens.sync.planner import Action
 from pocketlens_server.catalogue.pushing import push
 from pocketlens_server.catalogue.targets import LocalTarget
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.publishing import releasing, signing
+from pocketlens_server.publishing import comparing, holdings, releasing, signing
 from pocketlens_server.publishing.releasing import Terms
 from pocketlens_server.storage.history import PRODUCT
 
@@ -65,6 +65,31 @@ def test_a_share_does_not_shrink_and_is_a_share(shop: TileShop) -> None:
     assert [each.rollout for each in releasing.newest(shop.catalogue)] == [WHOLE_ROLLOUT]
 
 
+def test_a_version_whose_signing_failed_is_signed_when_it_is_asked_for_again(
+    shop: TileShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise StoreFull(f"No room for {path}.")
+
+    shop.stock[3] = 7
+    with monkeypatch.context() as patch:
+        patch.setattr(signing, "write_file", full)
+        with pytest.raises(StoreFull):
+            shop.publish(Terms(parent=1))
+        assert shop.sync("device").version == 1
+        assert comparing.status(shop.catalogue).version == 1
+        with pytest.raises(StoreFull):  # and no Conflict, which would say that it is there
+            shop.publish(Terms(parent=1))
+
+    with pytest.raises(Conflict):
+        shop.publish(Terms(parent=1))
+    assert shop.sync("device").version == 2
+    found = comparing.status(shop.catalogue)
+    assert found.version == 2
+    assert found.as_of is not None
+    assert found.as_of > BEGAN
+
+
 def test_an_old_generation_gets_versions_until_its_day(shop: TileShop) -> None:
     (first,) = releasing.newest(shop.catalogue)
     shop.sync("pinned", generation=first.generation)
@@ -82,7 +107,7 @@ def test_an_old_generation_gets_versions_until_its_day(shop: TileShop) -> None:
 
     shop.now += timedelta(days=1)
     assert releasing.refresh(shop.catalogue, now=shop.now)
-    assert list(signing.visible(shop.public)) == [new.generation]
+    assert list(holdings.read_visible(shop.public).manifests) == [new.generation]
     moved = shop.sync("pinned", generation=first.generation)
 
     assert (moved.action, moved.version) == (Action.INSTALL, 3)
@@ -107,6 +132,8 @@ def test_files_stay_a_day_after_the_last_manifest_naming_them(shop: TileShop) ->
     assert all((shop.public / name).exists() for name in gone)
     shop.now += timedelta(hours=2)
     shop.publish()
+    assert all((shop.public / name).exists() for name in gone)  # or the clock might have jumped
+    shop.publish()
 
     assert not any((shop.public / name).exists() for name in gone)
     assert all((shop.public / name).exists() for name in named_files(shop))
@@ -124,6 +151,7 @@ def test_a_retired_generation_leaves_nothing(shop: TileShop) -> None:
 
     shop.publish()
     shop.now += timedelta(hours=25)
+    shop.publish()
     shop.publish()
 
     assert not (shop.public / "blobs" / first.bundle.sha256.hex()).exists()
@@ -179,7 +207,7 @@ def test_pictures_go_with_the_last_version_that_shows_them(shop: TileShop) -> No
 def named_files(shop: TileShop) -> set[str]:
     """Blobs of the newest manifests."""
     found = set()
-    for data in signing.visible(shop.public).values():
+    for data in holdings.read_visible(shop.public).manifests.values():
         manifest = decode(data)
         changes = (manifest.snapshot, *manifest.deltas)
         for blob in (manifest.bundle, manifest.codebook, *(each.blob for each in changes)):
@@ -216,7 +244,7 @@ def test_with_a_clock_that_is_years_ahead_nothing_changes(shop: TileShop) -> Non
         releasing.collect(shop.catalogue, now=ahead)
 
     assert [each.version for each in releasing.newest(shop.catalogue)] == [2, 2]
-    assert releasing.waiting(shop.catalogue).offers == 1
+    assert comparing.status(shop.catalogue).waiting_offers == 1
     shop.publish()
     assert shop.sync("device").version == 3
 
@@ -229,7 +257,8 @@ def test_a_picture_that_is_missing_deletes_nothing_that_the_list_names(shop: Til
     report = push(target, shop.folder / "list.csv", replace=True)
 
     assert len(report.problems) >= 2
-    assert releasing.waiting(shop.catalogue).is_nothing
+    status = comparing.status(shop.catalogue)
+    assert (status.waiting_products, status.waiting_offers, status.waiting_images) == (0, 0, 0)
 
 
 def test_a_list_that_is_written_anew_meanwhile_deletes_nothing(shop: TileShop) -> None:
@@ -253,7 +282,7 @@ def test_without_its_keys_a_server_changes_nothing(shop: TileShop) -> None:
     with pytest.raises(ServerError, match="holds no keys"):
         releasing.publish(shop.catalogue, now=shop.now, rng=np.random.default_rng(0))
 
-    assert releasing.waiting(shop.catalogue).offers == 1
+    assert comparing.status(shop.catalogue).waiting_offers == 1
 
 
 def test_what_devices_follow_is_not_made_anew(shop: TileShop) -> None:

@@ -6,8 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import io
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from typing import Any
 
 import grpc
 import numpy as np
@@ -23,6 +26,7 @@ from pocketlens.errors import (
     PocketLensError,
     ServerError,
 )
+from pocketlens.formats.manifest import Manifest
 from pocketlens.products import Image, Price, Product
 from pocketlens_protos.v1 import catalog_pb2 as nouns
 from pocketlens_protos.v1 import catalog_service_pb2 as messages
@@ -36,6 +40,8 @@ from pocketlens_server.client import (
     PutProduct,
     Result,
 )
+from pocketlens_server.folders import CatalogueFolder
+from pocketlens_server.publishing import comparing, releasing
 from pocketlens_server.storage.history import OFFER
 from pocketlens_server.storage.jobs import JobState
 
@@ -115,6 +121,45 @@ def test_who_is_second_to_publish_is_told(client: CatalogueClient) -> None:
     assert client.status().version == version + 1
     assert client.publish(parent=version + 1).version == version + 2
     assert not client.publish().is_new
+
+
+def test_publishers_at_once_are_told_the_versions_that_they_made(
+    client: CatalogueClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another is faster wherever the server looks again for what is the newest."""
+    version, newest, rivals = client.status().version, releasing.newest, iter(["rival"])
+
+    def late(folder: CatalogueFolder) -> list[Manifest]:
+        for rival in rivals:
+            client.apply(PutProduct(Product(rival)))
+            client.publish()
+        return newest(folder)
+
+    monkeypatch.setattr(releasing, "newest", late)
+    client.apply(PutProduct(Product("mine")))
+
+    assert client.publish().version == version + 1
+    assert not client.publish().is_new
+
+
+def test_nobody_waits_for_the_comparisons_of_others(
+    client: CatalogueClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    may_end, compare = threading.Event(), comparing.compare
+
+    def long(*args: Any, **options: Any) -> comparing.Comparison:
+        assert may_end.wait(60)
+        return compare(*args, **options)
+
+    monkeypatch.setattr(comparing, "compare", long)
+    with ThreadPoolExecutor(8) as threads:
+        found = [threads.submit(client.diff) for _ in range(8)]
+        try:
+            client.status()
+            client.apply(PutProduct(Product("meanwhile")))
+        finally:
+            may_end.set()
+        assert all(each.result().products.added for each in found)
 
 
 def test_a_rollback_waits_to_be_published(shop: TileShop, client: CatalogueClient) -> None:
@@ -201,17 +246,30 @@ def test_a_cancelled_job_takes_no_more(client: CatalogueClient) -> None:
     stream.send(PutProduct(Product("before"))).result()
 
     cancelled = client.cancel(stream.job.number)
-    refused = stream.send(PutProduct(Product("after"))).result()
-    stream.close()
+    late = stream.send(PutProduct(Product("after")), request_id="event 1")
+    with pytest.raises(Conflict, match=r"is cancelled\. Open another"):
+        late.result()
+    with pytest.raises(Conflict):
+        stream.close()
 
     assert (cancelled.state, cancelled.counters.applied) == (JobState.CANCELLED, 1)
-    assert (refused.result, "cancelled" in refused.reason) == (Result.REFUSED, True)
+    assert client.job(stream.job.number) == cancelled
+    taken = client.apply(PutProduct(Product("after")), request_id="event 1")
+    assert (taken.result, taken.is_repeated) == (Result.APPLIED, False)
     assert client.cancel(stream.job.number).state is JobState.CANCELLED
     with pytest.raises(Conflict):
         client.stream(job=stream.job.number)
     for number in (1 << 40, 2**64 - 1):
         with pytest.raises(NotFound):
             client.job(number)
+
+
+def test_a_feed_whose_stream_is_silent_is_not_taken_for_abandoned(client: CatalogueClient) -> None:
+    streams = [client.stream(is_full_feed=True) for _ in range(12)]  # without one, 10 stay open
+
+    assert {client.job(each.job.number).state for each in streams} == {JobState.OPEN}
+    for stream in streams:
+        stream.abandon()
 
 
 # --- messages that are wrong ----------------------------------------------------------------------
@@ -316,6 +374,20 @@ def test_streams_that_are_none_are_refused(
         list(stubs.CatalogServiceStub(channel).Ingest(iter(requests), timeout=30))
 
     assert caught.value.code().name == code
+
+
+@pytest.mark.parametrize("behind", [0, 2])
+def test_a_text_that_is_no_utf8_is_told_as_that(address: Address, behind: int) -> None:
+    right = product("written before it")
+    wrong = product("caf?").SerializeToString().replace(b"caf?", b"caf\xe9")
+    sent = [messages.IngestRequest(catalogue="main", open=messages.OpenJob()), *[right] * behind]
+    with grpc.insecure_channel(address.grpc) as channel:
+        call = channel.stream_stream("/pocketlens.v1.CatalogService/Ingest")
+        with pytest.raises(grpc.RpcError) as caught:
+            list(call(iter([*(each.SerializeToString() for each in sent), wrong]), timeout=30))
+
+    assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert "texts in UTF-8" in caught.value.details()
 
 
 def test_a_catalogue_that_is_not_there_has_nothing(address: Address) -> None:

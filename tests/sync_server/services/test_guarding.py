@@ -37,12 +37,11 @@ METHODS = {
     "unary_stream": "unary_stream",
     "stream_unary": "stream_unary",
     "stream_stream": "stream_stream",
-    "writes": "unary_stream",
     "open": "unary_unary",
     "anything": "stream_stream",
     "without_row": "unary_unary",
 }
-KINDS = list(METHODS)[:5]
+KINDS = list(METHODS)[:4]
 RULES = {f"/tests.Service/{name}": Rule(Scope.BACKEND) for name in [*KINDS, "not_there"]} | {
     "/tests.Service/open": Rule(None, is_about_catalogue=False),
     "/tests.Service/anything": Rule(Scope.BACKEND, is_about_catalogue=False),
@@ -92,9 +91,6 @@ class Service:
     ) -> AsyncIterator[File]:
         async for request in requests:
             yield await self.unary_unary(request, context)
-
-    async def writes(self, request: PollRequest, context: Any) -> None:
-        await context.write(await self.unary_unary(request, context))
 
     def handlers(self) -> grpc.GenericRpcHandler:
         found = {
@@ -374,6 +370,23 @@ def test_logs_say_by_id_alone_why_a_token_opened_nothing(
     ]
     assert text[16:] not in caplog.text
     assert old[16:] not in caplog.text
+
+
+def test_a_token_that_is_refused_again_and_again_fills_no_log(
+    client: Client, tokens: Tokens, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "pocketlens_server")
+    revoked, one = tokens.make([Scope.BACKEND], now=NOW)
+    tokens.revoke(one.id, now=NOW)
+    expired, other = tokens.make([Scope.BACKEND], now=NOW, expires_at=NOW)
+    began = monotonic()
+
+    for text in [*[revoked] * 100, expired]:
+        assert client.told("unary_unary", MAIN, token=text) == "UNAUTHENTICATED"
+
+    said = [each.getMessage() for each in caplog.records if "guard." in each.getMessage()]
+    assert 10 <= sum(one.id in each for each in said) <= 11 + (monotonic() - began)
+    assert sum(other.id in each for each in said) == 1
 
 
 def wait_for(holds: Callable[[], bool]) -> None:

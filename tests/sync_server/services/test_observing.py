@@ -234,6 +234,36 @@ def test_no_token_and_no_payload_is_in_what_is_logged(caplog: pytest.LogCaptureF
         assert secret.encode() not in telemetry.text()
 
 
+def test_of_calls_of_nobody_known_all_are_counted_and_few_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    known: list[bool] = []
+
+    class Knows(Notes):
+        async def intercept_service(self, continuation: Any, details: Any) -> Any:
+            if known:
+                return await super().intercept_service(continuation, details)
+            return await continuation(details)
+
+    async def run() -> None:
+        observes = Observes(telemetry, clock=lambda: 0.0)
+        async with served([observes, Knows(), Admitting(Limits())]) as kinds:
+            for _ in range(150):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await kinds.call("one_one", timeout=None)
+            known.append(True)
+            await kinds.call("one_one", timeout=10)
+
+    telemetry = Telemetry()
+    asyncio.run(run())
+
+    assert counted(telemetry, "one_one", "INVALID_ARGUMENT") == 150
+    lines = [each.getMessage() for each in caplog.records if each.name == LOGGER]
+    assert len(lines) == 101
+    assert "caller=4be1" in lines[-1]
+
+
 def test_of_calls_that_are_given_up_all_are_counted_and_few_told_of(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

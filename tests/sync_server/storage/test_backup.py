@@ -17,11 +17,13 @@ from pathlib import Path
 from time import sleep
 
 import pytest
+from tests.making.backups_under_load import backed_up
 from tests.making.restored import copied
 from tests.making.tiles import TileShop
 
 from pocketlens.cli import output, programs
 from pocketlens.errors import ServerError
+from pocketlens.products import Image
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
@@ -35,6 +37,7 @@ from pocketlens_server.storage import archives
 from pocketlens_server.storage.backup import Backup, backup
 from pocketlens_server.storage.backup_document import Document, Entry
 from pocketlens_server.storage.restoring import Done, restore
+from pocketlens_server.storage.waiting_images import WaitingImage
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +160,19 @@ def test_a_server_is_copied_while_it_changes(shop: TileShop, tmp_path: Path) -> 
         assert version == made.catalogues[MAIN].version
         assert [state] == list(made.catalogues[MAIN].state_hashes.values())
         assert verify(shop.folder / f"device-{place.name}").findings == ()
+
+
+def test_a_backup_beside_backends_and_publishes_is_a_server_whose_devices_go_on_by_deltas(
+    tmp_path: Path,
+) -> None:
+    """The short form of benchmarks/faults/backup_under_load.py."""
+    found = backed_up(tmp_path)
+
+    assert found.complaints == []
+    assert found.version > 3
+    assert found.answered_before > 0
+    assert found.answered_meanwhile > 0
+    assert found.published_meanwhile > 0
 
 
 def test_what_goes_and_comes_while_pictures_are_copied_harms_no_copy(
@@ -415,6 +431,28 @@ def test_a_backup_that_has_a_file_keeps_it_when_the_server_s_rots(
 
     assert made.lacking == ()
     assert damage(brought_back(shop, tmp_path / "saved", tmp_path / "server")) == []
+
+
+def test_pictures_that_wait_or_could_not_be_embedded_are_in_it(
+    shop: TileShop, tmp_path: Path
+) -> None:
+    waiting, dead = bytes([1]) * 32, bytes([2]) * 32  # of which the server has lost the files
+    with shop.catalogue.changing() as tables:
+        tables.waiting.put(WaitingImage(Image("coming"), waiting, 1, [1]))
+        dying = WaitingImage(Image("broken"), dead, 1, [1])
+        tables.dead_letters.put(dying, ["sku-1"], "no picture", now=shop.now)
+
+    made = taken(shop, tmp_path / "saved")
+
+    assert {Path(each).name for each in made.lacking} == {waiting.hex(), dead.hex()}
+
+
+def test_a_server_that_waits_for_an_upgrade_is_copied(shop: TileShop, tmp_path: Path) -> None:
+    with closing(sqlite3.connect(shop.catalogue.database)) as connection:
+        for table in ("waiting_images", "waiting_links", "dead_letters"):  # as before their step
+            connection.execute(f"DROP TABLE {table}")
+
+    assert taken(shop, tmp_path / "saved").lacking == ()
 
 
 def test_one_backup_at_a_time_is_written_to_a_folder(shop: TileShop, tmp_path: Path) -> None:

@@ -339,10 +339,9 @@ def test_a_file_that_nothing_names_is_told(shop: TileShop) -> None:
 
     assert "1 files in pictures" in note.text
     assert not note.is_damage
-    shop.now += timedelta(hours=1)
-    releasing.collect(shop.catalogue, now=shop.now)
-    shop.now += timedelta(hours=25)
-    releasing.collect(shop.catalogue, now=shop.now)
+    for hours in (1, 25, 1):
+        shop.now += timedelta(hours=hours)
+        releasing.collect(shop.catalogue, now=shop.now)
     (note,) = [each for each in found(shop) if each.check is Check.LEFTOVERS]
     assert note.text == "nothing names 1 files in pictures"  # which came today
 

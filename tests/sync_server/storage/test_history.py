@@ -12,6 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History, placement_kind
 
 AS_OF = datetime(2026, 11, 25, 9, 15, 0, 123456, tzinfo=UTC)
@@ -21,7 +22,7 @@ KINDS = st.sampled_from([PRODUCT, placement_kind(1)])
 
 def new() -> History:
     connection = sqlite3.connect(":memory:", isolation_level=None)
-    History.create(connection)
+    migrations.create(connection)
     return History(connection)
 
 
@@ -141,6 +142,35 @@ def test_what_was_put_back_leaves_no_trace() -> None:
     history.put(PRODUCT, 1, b"a")
 
     assert list(history.begun_since(PRODUCT, 1)) == history.ended_since(PRODUCT, 1) == []
+
+
+def test_what_is_coming_is_what_the_newest_version_does_not_have() -> None:
+    history = new()
+    assert not history.is_coming(PRODUCT, 1)
+    history.put(PRODUCT, 1, b"a")
+    assert history.is_coming(PRODUCT, 1)
+    assert not history.is_coming(OFFER, 1)
+    history.publish(AS_OF)
+    assert not history.is_coming(PRODUCT, 1)
+
+    history.put(PRODUCT, 1, b"b")
+    assert history.is_coming(PRODUCT, 1)
+    history.put(PRODUCT, 1, b"a")  # back
+    assert not history.is_coming(PRODUCT, 1)
+    history.delete(PRODUCT, 1)
+    assert history.is_coming(PRODUCT, 1)
+    history.publish(AS_OF)
+
+    assert not history.is_coming(PRODUCT, 1)
+
+
+@pytest.mark.parametrize("version", [0, 2, 2**62, 2**63, 2**64 - 1])
+def test_numbers_that_no_version_has_are_not_known(version: int) -> None:
+    history = new()
+    history.publish(AS_OF)
+
+    assert history.is_known(1)
+    assert not history.is_known(version)
 
 
 def test_a_version_remembers_when_it_was_published() -> None:

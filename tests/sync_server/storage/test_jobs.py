@@ -43,8 +43,10 @@ def test_a_job_is_open_until_it_is_closed(jobs: Jobs) -> None:
 
     assert (job.number, job.kind, job.state, job.caller) == (1, "ingest", "open", "shop")
     assert (job.opened_at, job.ended_at, job.counters.expected) == (NOW, None, 7)
+    assert jobs.kind_and_state(1) == (JobKind.INGEST, JobState.OPEN)
     jobs.close(1, now=NOW + DAY)
 
+    assert jobs.kind_and_state(1) == (JobKind.INGEST, JobState.DONE)
     assert (jobs.get(1).state, jobs.get(1).ended_at) == (JobState.DONE, NOW + DAY)
 
 
@@ -90,8 +92,10 @@ def test_counters_are_added_to(jobs: Jobs) -> None:
 def test_numbers_that_no_job_has_are_told(jobs: Jobs) -> None:
     opened(jobs)
     for number in (0, 2, 2**62, 2**64 - 1):
-        with pytest.raises(NotFound):
-            jobs.get(number)
+        for look in (jobs.get, jobs.kind_and_state):
+            with pytest.raises(NotFound):
+                look(number)
+        assert jobs.deleted(number) is None
     assert [each.number for each in jobs.newest(limit=9, before=2**64 - 1)] == [1]
 
 
@@ -103,16 +107,40 @@ def test_the_newest_come_first(jobs: Jobs) -> None:
     assert [each.number for each in jobs.newest(limit=2, before=4)] == [3, 2]
 
 
-def test_a_job_is_abandoned_when_nobody_has_gone_on_with_it(jobs: Jobs) -> None:
-    """Not when it was opened long ago: a worker may go on with one for months."""
-    left, used, model = opened(jobs), opened(jobs), opened(jobs, JobKind.MODEL)
+def test_of_open_jobs_those_that_were_gone_on_with_last_are_kept(jobs: Jobs) -> None:
+    """Not those that were opened last: a worker may go on with one for months."""
+    used, left, newest = opened(jobs), opened(jobs), opened(jobs)
+    feed, another = opened(jobs, JobKind.FULL_FEED), jobs.open(JobKind.INGEST, caller="x", now=NOW)
     jobs.touch(used, now=NOW + 8 * DAY)
 
-    jobs.abandon(NOW + 7 * DAY, now=NOW + 9 * DAY)
+    for _ in range(2):
+        jobs.abandon(JobKind.INGEST, caller="shop", kept=2, in_use=(), now=NOW + 9 * DAY)
 
-    assert jobs.get(left).state is JobState.DONE
-    assert jobs.get(used).state is JobState.OPEN
-    assert jobs.get(model).state is JobState.OPEN
+    assert (jobs.get(left).state, jobs.get(left).ended_at) == (JobState.DONE, NOW + 9 * DAY)
+    for number in (used, newest, feed, another.number):
+        assert jobs.get(number).state is JobState.OPEN
+
+
+def test_an_open_job_in_use_is_kept_however_long_it_is_silent(jobs: Jobs) -> None:
+    silent, left, newest = opened(jobs), opened(jobs), opened(jobs)
+
+    jobs.abandon(JobKind.INGEST, caller="shop", kept=1, in_use={silent}, now=NOW + 9 * DAY)
+
+    states = [jobs.get(each).state for each in (silent, left, newest)]
+    assert states == [JobState.OPEN, JobState.DONE, JobState.OPEN]
+
+
+def test_only_what_is_done_waits_again(jobs: Jobs, connection: sqlite3.Connection) -> None:
+    is_open, done, cancelled = opened(jobs), opened(jobs), opened(jobs)
+    jobs.close(done, now=NOW)
+    jobs.end(cancelled, JobState.CANCELLED, now=NOW)
+
+    for each in (is_open, done, cancelled):
+        jobs.wait_again(each)
+
+    states = [jobs.get(each).state for each in (is_open, done, cancelled)]
+    assert states == [JobState.OPEN, JobState.EMBEDDING, JobState.CANCELLED]
+    assert jobs.get(done).ended_at is None
 
 
 def test_what_a_feed_names_is_forgotten_when_it_ends(jobs: Jobs) -> None:

@@ -7,11 +7,19 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from pocketlens.errors import Conflict
+from pocketlens_server.folders import MAIN, ServerFolder
+from pocketlens_server.publishing import releasing
 from pocketlens_server.storage.kept_connections import KeptConnection
+
+NOW = datetime(2026, 11, 25, 10, 0, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -48,6 +56,80 @@ def test_every_turn_has_the_same_connection(kept: KeptConnection) -> None:
         pass
     with kept.turn() as second:
         assert second is first
+
+
+def change_and_refuse(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE numbers SET number = 2")
+    raise Conflict("The newest version is another.")
+
+
+def test_the_turn_after_a_refusal_has_the_same_connection(kept: KeptConnection) -> None:
+    with pytest.raises(Conflict), kept.turn() as first, first:
+        change_and_refuse(first)
+
+    with kept.turn() as second:
+        assert second is first
+    assert number_of(kept) == 1
+
+
+def test_a_refusal_in_a_transaction_undoes_it_by_another_connection(kept: KeptConnection) -> None:
+    with pytest.raises(Conflict), kept.turn() as first:
+        change_and_refuse(first)
+
+    assert number_of(kept) == 1
+    with kept.turn() as second:
+        assert second is not first
+
+
+def test_a_catalogue_that_refuses_keeps_its_connection(tmp_path: Path) -> None:
+    server = ServerFolder.create(tmp_path / "server", offline_keys=tmp_path / "keys", now=NOW)
+    opened: list[sqlite3.Connection] = []
+
+    def counted(connection: sqlite3.Connection) -> sqlite3.Connection:
+        opened.append(connection)
+        return connection
+
+    folder = server.catalogue(MAIN)
+    folder = replace(
+        folder,
+        kept=KeptConnection(
+            folder.database,
+            connect=lambda: counted(
+                sqlite3.connect(folder.database, isolation_level=None, check_same_thread=False)
+            ),
+        ),
+    )
+    for _ in range(3):
+        with folder.changing() as tables:
+            tables.history.publish(NOW)
+        with pytest.raises(Conflict, match="to be the newest"):
+            releasing.roll_back(folder, 1, parent=99)
+
+    assert len(opened) == 1
+    folder.kept.close()  # type: ignore[union-attr]
+
+
+def test_who_broke_off_in_a_query_keeps_nobody_from_writing(
+    kept: KeptConnection, database: Path
+) -> None:
+    with closing(sqlite3.connect(database)) as other, other:
+        other.execute("PRAGMA journal_mode = WAL")
+        other.execute("INSERT INTO numbers VALUES (2)")
+
+    def break_off() -> None:
+        with kept.turn() as connection:
+            rows = connection.execute("SELECT number FROM numbers")
+            raise ZeroDivisionError(next(rows))
+
+    with pytest.raises(ZeroDivisionError) as held:  # and with it the query
+        break_off()
+    with closing(sqlite3.connect(database)) as other, other:
+        other.execute("UPDATE numbers SET number = 3")
+
+    with kept.turn() as connection, connection:
+        connection.execute("UPDATE numbers SET number = 4")
+    assert held.value is not None
+    assert number_of(kept) == 4
 
 
 def test_the_turn_after_an_error_has_another(kept: KeptConnection) -> None:

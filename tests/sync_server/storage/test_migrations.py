@@ -18,9 +18,11 @@ import pytest
 from tests.making.tiles import TileShop
 
 from pocketlens.errors import ServerError
+from pocketlens.products import Image
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.storage import migrations
 from pocketlens_server.storage.migrations import STEPS, Migration, sql
+from pocketlens_server.storage.waiting_images import DeadLetters, WaitingImages
 
 FORMAT_1 = Path(__file__).with_name("format_1.sql")
 NAMES = [step.name for step in STEPS]
@@ -78,6 +80,22 @@ def test_a_new_database_and_an_old_one_end_alike(old: Path, tmp_path: Path) -> N
     assert applied(old) == applied(new) == NAMES
     with opened(old) as connection:
         assert connection.execute("SELECT version, as_of FROM versions").fetchall() == [(1, 7)]
+
+
+def test_what_waited_before_requests_were_told_with_it_waits_still(tmp_path: Path) -> None:
+    path = tmp_path / "old.sqlite"
+    with opened(path) as connection:
+        migrations.create(connection, STEPS[:2])
+        connection.execute("INSERT INTO waiting_images VALUES (7, 'i', 'u', x'41', 1)")
+        connection.execute("INSERT INTO dead_letters VALUES (8, 'd', '', x'42', 1, '[]', 'r', 9)")
+
+        migrations.migrate(connection)
+
+        (image,) = WaitingImages(connection).showing(b"A")
+        (letter,) = DeadLetters(connection).listed(limit=9)
+        assert (image.image, image.job, image.request) == (Image("i", "u"), 1, "")
+        assert (letter.number, letter.image, letter.request) == (8, Image("d"), "")
+        assert (WaitingImages(connection).drop_job(1), DeadLetters(connection).purge([])) == (1, 1)
 
 
 def test_each_step_is_gone_once_and_says_when(old: Path) -> None:

@@ -54,6 +54,20 @@ def test_the_newest_are_kept_whatever_the_clock_says(requests: Requests) -> None
     assert [number for number in range(11) if requests.known(str(number))] == [8, 9, 10]
 
 
+def test_many_that_are_old_are_forgotten_some_at_once(requests: Requests) -> None:
+    """Whoever waits for an answer does not wait until a million of them are deleted."""
+    for number in range(2100):
+        requests.remember(str(number), ANSWER)
+
+    left = []
+    for _ in range(4):
+        requests.forget_old(kept=10)
+        left.append(sum(requests.known(str(number)) is not None for number in range(2100)))
+
+    assert left == [1100, 100, 10, 10]
+    assert requests.known("2090") == ANSWER
+
+
 def test_with_none_there_is_nothing_to_forget(requests: Requests) -> None:
     requests.forget_old()
 

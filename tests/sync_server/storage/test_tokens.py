@@ -113,6 +113,69 @@ def test_another_process_sees_at_once_that_a_token_is_revoked(
     assert found.state(NOW) is State.REVOKED
 
 
+@pytest.mark.parametrize("takes_its_place", ["nothing", "another"])
+def test_a_file_that_is_moved_away_revokes_all_that_it_had(
+    takes_its_place: str, folder: ServerFolder, tokens: Tokens, tmp_path: Path
+) -> None:
+    """As `fsck` advises where it is damaged, while a server runs."""
+    _, lost = tokens.make([Scope.DEVICE], now=NOW)
+    (folder.path / FILE_NAME).rename(tmp_path / "away")
+    new = []
+    if takes_its_place == "another":
+        with Tokens(folder) as others:
+            new.append(others.make([Scope.DEVICE], now=NOW)[1])
+
+    assert tokens.find(lost.id) is None
+
+    assert [tokens.find(each.id) for each in new] == new
+    with Tokens(folder) as others:
+        new.append(others.make([Scope.QUERY], now=NOW)[1])
+    assert [tokens.find(each.id) for each in new] == new
+    assert stat.S_IMODE((folder.path / FILE_NAME).stat().st_mode) == 0o600
+
+
+def test_a_file_that_cannot_be_opened_lets_in_nobody_until_it_can(
+    folder: ServerFolder, tokens: Tokens
+) -> None:
+    place, aside = folder.path / FILE_NAME, folder.path / "aside"
+    place.rename(aside)
+    place.mkdir()
+
+    for _ in range(2):
+        with pytest.raises(ServerError, match=FILE_NAME):
+            tokens.find("000000000000")
+
+    place.rmdir()
+    assert tokens.find("000000000000") is None
+
+
+def test_a_file_of_a_newer_pocketlens_is_no_damaged_one(
+    folder: ServerFolder, tokens: Tokens
+) -> None:
+    tokens.close()
+    with closing(sqlite3.connect(folder.path / FILE_NAME)) as connection:
+        connection.execute("ALTER TABLE tokens ADD COLUMN note TEXT")
+        connection.execute("INSERT INTO migrations (name) VALUES ('notes')")
+        connection.commit()
+
+    with pytest.raises(ServerError, match=r"written by a newer PocketLens.*'notes'"):
+        Tokens(folder)
+
+
+def test_a_file_of_before_there_were_steps_goes_on(folder: ServerFolder, tokens: Tokens) -> None:
+    _, made = tokens.make([Scope.DEVICE], now=NOW)
+    tokens.close()
+    with closing(sqlite3.connect(folder.path / FILE_NAME)) as connection:
+        connection.execute("DROP TABLE migrations")
+        connection.execute("ALTER TABLE tokens ADD COLUMN note TEXT")  # one more is no trouble
+        connection.commit()
+
+    with Tokens(folder) as opened:
+        _, new = opened.make([Scope.DEVICE], now=NOW + timedelta(days=1))
+    with Tokens(folder) as opened:
+        assert opened.all() == [made, new]
+
+
 def test_revoking_again_changes_nothing(tokens: Tokens) -> None:
     _, made = tokens.make([Scope.DEVICE], now=NOW)
 

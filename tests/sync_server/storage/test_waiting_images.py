@@ -13,6 +13,7 @@ import pytest
 
 from pocketlens.products import Image
 from pocketlens_server.storage import migrations
+from pocketlens_server.storage.requests import Answered, Requests
 from pocketlens_server.storage.waiting_images import DeadLetters, WaitingImage, WaitingImages
 
 NOW = datetime(2026, 11, 25, 10, 0, 0, 123, tzinfo=UTC)
@@ -37,9 +38,15 @@ def letters(connection: sqlite3.Connection) -> DeadLetters:
 
 
 def image(
-    id_: str, picture: bytes = A, *, job: int = 1, shows: tuple[int, ...] = (1,)
+    id_: str,
+    picture: bytes = A,
+    *,
+    job: int = 1,
+    shows: tuple[int, ...] = (1,),
+    request: str = "",
 ) -> WaitingImage:
-    return WaitingImage(Image(id_, f"https://shop.example/{id_}"), picture, job, list(shows))
+    shown = Image(id_, f"https://shop.example/{id_}")
+    return WaitingImage(shown, picture, job, list(shows), request)
 
 
 def test_what_is_told_later_takes_the_place_of_what_waits(waiting: WaitingImages) -> None:
@@ -65,6 +72,45 @@ def test_pictures_come_in_the_order_of_those_who_wait_longest(waiting: WaitingIm
     assert waiting.pictures(limit=9) == [B, A]
     assert waiting.pictures(limit=1) == [B]
     assert [each.image.id for each in waiting.showing(A)] == ["k", "i"]
+
+
+def test_images_of_one_picture_are_no_pictures_more(waiting: WaitingImages) -> None:
+    """However many they are, there are as many pictures as were asked for, the oldest first."""
+    for number in range(200):
+        waiting.put(image(f"a{number}", A))
+    for number in range(5):
+        waiting.put(image(f"b{number}", bytes([number]) * 32))
+
+    assert waiting.pictures(limit=1) == [A]
+    assert waiting.pictures(limit=3) == [A, bytes(32), b"\1" * 32]
+    assert len(waiting.pictures(limit=9)) == len(waiting.pictures(limit=-1)) == 6
+
+
+def test_what_asked_for_what_is_dropped_is_forgotten(
+    waiting: WaitingImages, letters: DeadLetters, connection: sqlite3.Connection
+) -> None:
+    requests = Requests(connection)
+    for number in range(6):
+        requests.remember(f"event {number}", Answered(bytes(16), "waiting", 0))
+    waiting.put(image("i", job=1, request="event 0"))
+    waiting.put(image("i", job=1, request="event 1"))  # in the place of the one before
+    waiting.put(image("j", job=2, request="event 2"))
+    waiting.put(image("k", job=1))
+    for number in (3, 4, 5):
+        letters.put(image(f"d{number}", request=f"event {number}"), [], "none", now=NOW)
+    assert [each.request for each in waiting.showing(A)] == ["event 1", "event 2", ""]
+    numbers = {each.request: each.number for each in letters.listed(limit=9)}
+
+    def known() -> list[int]:
+        return [number for number in range(6) if requests.known(f"event {number}")]
+
+    assert waiting.drop_job(1) == 2
+    assert known() == [0, 2, 3, 4, 5]
+    assert letters.purge([numbers["event 4"], 2**64 - 1]) == 1
+    assert known() == [0, 2, 3, 5]
+    waiting.put(image("d3", job=2))  # something newer: it is not what was asked for
+    assert letters.purge([]) == 1
+    assert known() == [0, 2, 3]
 
 
 def test_no_image_waits_for_a_product_that_is_gone(waiting: WaitingImages) -> None:
