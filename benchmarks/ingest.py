@@ -11,8 +11,10 @@ With --json the figures of other parts in FILE stay.
   a time, on a stream that stays open and in a call each.
 - pictures: new ones, known ones with their bytes, and known ones by their hash alone, until all of
   their images hold.
-- small: milliseconds of another backend's price and of a device's poll, alone and beside the above.
-- memory: of the server beside streams that send without a pause and read no answer.
+- small: milliseconds of another backend's price and of a device's poll from when each was due,
+  alone and beside the above.
+- memory: of the server and its decoders, beside streams that send without a pause and read no
+  answer, and against what waits in it; see `ingest_memory`.
 
 Of everything the server did it is told what its threads and processes had of the cores.
 """
@@ -29,8 +31,8 @@ import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -39,16 +41,18 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ingest_catalogue
+import ingest_memory
 import numpy as np
 from ingest_clients import Client
 from ingest_server import IngestServer, Usage
 
 PARTS = ("patches", "pictures", "small", "memory")
 LEAST_RATIO = 5  # of patches on a stream, beside one at a time
-MOST_MB_A_STREAM = 4  # a message of 1 MiB, what gRPC reads ahead, and a window of operations
-
 # How pictures are sent, in this order: the first are new to the server, the others known then.
 KNOWN = {"new": "bytes", "known": "bytes", "hash": "hash"}
+# The same in rounds, beside which small requests are looked at.
+LOOKED = {"new": "new", "known": "bytes", "hash": "hash"}
+MEMORY_SHARE = 0.3  # of the seconds of the other parts, for each of its many points
 
 Figures = dict[str, Any]
 
@@ -62,15 +66,17 @@ class Size:
         seconds: That what has no end goes on.
         pictures: That are sent.
         floods: Streams that read nothing, at once.
+        queues: Operations, and pictures, that wait.
     """
 
     products: int = 100_000
     seconds: float = 20
     pictures: int = 2000
-    floods: tuple[int, ...] = (1, 4, 16)
+    floods: tuple[int, ...] = (4, 16)
+    queues: tuple[int, ...] = (0, 1000, 10_000)
 
 
-QUICK = Size(products=2000, seconds=1.5, pictures=64, floods=(1, 4))
+QUICK = Size(products=2000, seconds=1.5, pictures=64, floods=(1, 4), queues=(0, 200))
 
 
 def main() -> int:
@@ -91,24 +97,33 @@ def main() -> int:
         figures |= {"model": model.name, "pictures_of": ingest_catalogue.Pictures("").source}
         ingest_catalogue.made(work / "server", model, products=size.products)
         talk(f"a catalogue of {size.products:,} products")
-        with IngestServer(work / "server") as server:
-            bench = Bench(server, size)
-            bench.images("warm", "bytes", "warm", 16)  # decoders and the model are loaded
-            ways = {
-                "patches": bench.patches,
-                "pictures": bench.pictures,
-                "small": bench.small,
-                "memory": bench.memory,
-            }
-            for part in arguments.parts.split(","):
-                figures[part] = ways[part]()
-                if arguments.json:
-                    arguments.json.write_text(_as_json(figures))
+        for part in arguments.parts.split(","):
+            figures[part] = _measured(part, work / "server", size)
+            if arguments.json:
+                arguments.json.write_text(_as_json(figures))
     for goal in goals_of(figures):
         talk(f"{'reached' if goal['met'] else 'MISSED '} {goal['name']}: {goal['value']:.4g}")
     if not arguments.json:
         sys.stdout.write(_as_json(figures))
     return 0
+
+
+def _measured(part: str, folder: Path, size: Size) -> Figures:
+    """One part, of a server that is started for it."""
+    talk(f"{part}:")
+    if part == "memory":
+        return ingest_memory.measured(
+            folder,
+            floods=size.floods,
+            queues=size.queues,
+            seconds=size.seconds * MEMORY_SHARE,
+            products=size.products,
+        )
+    with IngestServer(folder) as server:
+        bench = Bench(server, size)
+        bench.images("warm", "bytes", "warm", 16)  # decoders and the model are loaded
+        ways = {"patches": bench.patches, "pictures": bench.pictures, "small": bench.small}
+        return ways[part]()
 
 
 class Bench:
@@ -127,7 +142,7 @@ class Bench:
             "calls": ("calling", 1),
         }
         for name, (function, clients) in ways.items():
-            with self._clients(function, clients) as told:
+            with self._patching(function, clients) as told:
                 before = self._server.usage()
                 time.sleep(self._size.seconds)
                 spent = self._server.usage() - before
@@ -150,8 +165,7 @@ class Bench:
             "putting", self._server.address, how, f"{name}-{next(self._names)}", word, images
         )
         before = self._server.usage()
-        client.begin()
-        told = client.stop()
+        told = client.run()
         found = _of_run(self._server.usage() - before, [told])
         found["answered_per_s"] = told["operations"] / told["answered_s"]
         found["bytes_each"] = told["bytes"] / told["operations"]
@@ -159,57 +173,25 @@ class Bench:
 
     def small(self) -> Figures:
         """Of somebody who asks for little, beside each of the others."""
-        found = _prefixed("quiet", self._looked(lambda: time.sleep(self._size.seconds)))
+        found = _prefixed("quiet", self._looked())
         for name, clients in (("stream", 1), ("streams_4", 4)):
-            with self._clients("patching", clients):
-                took = self._looked(lambda: time.sleep(self._size.seconds))
+            with self._patching("patching", clients):
+                took = self._looked()
             found |= _prefixed(name, took)
-        for name in KNOWN:
-            found |= _prefixed(name, self._looked(lambda name=name: self._send(name)))
+        for name, how in LOOKED.items():
+            address = self._server.address
+            with _working([Client("putting_on", address, how, name, self._size.pictures)]) as told:
+                took = self._looked()
+            rate = told[0]["operations"] / told[0]["s"]
+            found |= _prefixed(name, took | {"beside_per_s": rate})
+            talk(f"  beside {name}, {rate:.0f}/s: {took['patch_p99_ms']:.0f} ms")
         return found
 
-    def _send(self, name: str) -> None:
-        """Images, again and again."""
-        until = time.monotonic() + self._size.seconds / 2
-        words = count()
-        while time.monotonic() < until:
-            word = f"small-{next(words) if name == 'new' else 0}"
-            self.images("small", KNOWN[name], word, self._size.pictures)
-
-    def memory(self) -> Figures:
-        """Megabytes of the server before, and the most while streams send."""
-        found: Figures = {}
-        with self._clients("patching", 1):  # what SQLite keeps in memory is there
-            time.sleep(self._size.seconds / 2)
-        for what in ("prices", "pictures"):
-            for streams in self._size.floods:
-                before = self._server.resident_mb()
-                client = Client(
-                    "flooding", self._server.address, what, streams, self._size.products
-                )
-                client.begin()
-                most, until = 0.0, time.monotonic() + self._size.seconds / 2
-                while time.monotonic() < until:
-                    most = max(most, self._server.resident_mb())
-                    time.sleep(0.05)
-                told = client.stop()
-                found |= _prefixed(
-                    f"{what}_{streams}",
-                    {
-                        "before_mb": before,
-                        "most_mb": most,
-                        "mb_a_stream": (most - before) / streams,
-                        "unanswered": told["unanswered"],
-                    },
-                )
-                talk(f"  {what}, {streams} streams: {before:.0f} to {most:.0f} MB")
-        return found
-
-    def _looked(self, work: Callable[[], object]) -> Figures:
-        """Milliseconds of small requests while `work` runs."""
+    def _looked(self) -> Figures:
+        """Milliseconds of small requests."""
         client = Client("looking", self._server.address, self._size.products)
         client.begin()
-        work()
+        time.sleep(self._size.seconds)
         told = client.stop()
         found: Figures = {"requests": len(told["patch"])}
         for name, each in told.items():
@@ -217,16 +199,22 @@ class Bench:
             found[f"{name}_p99_ms"] = float(np.quantile(each, 0.99))
         return found
 
-    @contextmanager
-    def _clients(self, function: str, clients: int) -> Iterator[list[dict[str, Any]]]:
-        """Clients that work while the context lasts; what they tell is there after it."""
+    def _patching(
+        self, function: str, clients: int
+    ) -> AbstractContextManager[list[dict[str, Any]]]:
+        """Clients that send prices."""
         address, products = self._server.address, self._size.products
-        started = [Client(function, address, number, products) for number in range(clients)]
-        for each in started:
-            each.begin()
-        told: list[dict[str, Any]] = []
-        yield told
-        told += [each.stop() for each in started]
+        return _working([Client(function, address, number, products) for number in range(clients)])
+
+
+@contextmanager
+def _working(clients: list[Client]) -> Iterator[list[dict[str, Any]]]:
+    """Clients that work while the context lasts; what they tell is there after it."""
+    for each in clients:
+        each.begin()
+    told: list[dict[str, Any]] = []
+    yield told
+    told += [each.stop() for each in clients]
 
 
 def _of_run(spent: Usage, told: list[dict[str, Any]]) -> Figures:
@@ -257,13 +245,8 @@ def goals_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
             met = patches[name] >= LEAST_RATIO
             value = {"value": patches[name], "goal": LEAST_RATIO, "met": met}
             found.append({"name": f"patches_{name}", **value})
-    for name, each in memory.items():
-        if name.endswith("mb_a_stream") and "_1_" not in name:  # of one, all else is most
-            met = each <= MOST_MB_A_STREAM
-            found.append(
-                {"name": f"memory_{name}", "value": each, "goal": MOST_MB_A_STREAM, "met": met}
-            )
-    return found
+    size = QUICK if figures["quick"] else Size()
+    return [*found, *ingest_memory.goals_of(memory, size.queues)]
 
 
 def _earlier(path: Path) -> Figures:

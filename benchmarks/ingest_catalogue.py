@@ -1,6 +1,7 @@
 """The catalogue that backends change in `ingest.py`, and the pictures that they send.
 
     made(path, model, products=100_000)         # a server's folder; version 1 is published
+    leave_waiting(catalogue, "word", 10_000)    # pictures that are not embedded
     Pictures("first").file(7)                   # the bytes of a real JPEG
 
 Products have texts and attributes as a shop's do, prices and stock; a few have an image.
@@ -25,7 +26,7 @@ from vectors import pictures
 from pocketlens.products import Image, Price, Product
 from pocketlens_server.catalogue.operations import PutImage, PutProduct
 from pocketlens_server.catalogue.targets import Change, LocalTarget
-from pocketlens_server.folders import ServerFolder
+from pocketlens_server.folders import CatalogueFolder, ServerFolder
 from pocketlens_server.publishing import models, releasing
 
 PUBLISHED = 64  # images of the first version
@@ -89,6 +90,18 @@ def made(path: Path, model: Path, *, products: int) -> None:
     assert not refused, refused[0]
     target.finish(job, progress=lambda stage, done, total: None)
     releasing.publish(folder, now=datetime.now(UTC), rng=np.random.default_rng(0))
+
+
+def leave_waiting(catalogue: CatalogueFolder, word: str, count: int) -> None:
+    """Puts images whose pictures are new, and embeds none."""
+    target, pictures = LocalTarget(catalogue, clock=lambda: datetime.now(UTC)), Pictures(word)
+    job = target.open(is_full_feed=False, expected=count)
+    puts = (
+        Change(PutImage(Image(f"{word}-{number}"), b"", ["p1"]), pictures.file(number))
+        for number in range(count)
+    )
+    refused = [each for _, each in target.send(job, puts) if each.reason]
+    assert not refused, refused[0]
 
 
 def _changes(products: int) -> Iterator[Change]:

@@ -13,7 +13,9 @@ load a server are nice to it, as if they ran on machines of their own.
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -21,7 +23,7 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from time import perf_counter, process_time, time_ns
 from typing import Any
@@ -35,7 +37,8 @@ from pocketlens_protos.v1 import catalog_service_pb2_grpc as stubs
 from pocketlens_protos.v1 import sync_service_pb2 as sync_messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as sync_stubs
 from pocketlens_server.client import CatalogueClient, PatchProduct, PutImage
-from pocketlens_server.client.streams import PART_BYTES, TOGETHER
+from pocketlens_server.client.sent import PART_BYTES
+from pocketlens_server.client.streams import TOGETHER
 from pocketlens_server.services.catalog_messages import operation_message
 
 IN_CHILD = """
@@ -47,6 +50,8 @@ print(json.dumps(getattr(ingest_clients, sys.argv[2])(*sys.argv[3:])))
 HERE = Path(__file__).resolve().parent
 STRIPES = 16  # each client has the prices of every so many products to itself
 LOOKER = STRIPES - 1
+LOOK_SECONDS = 0.02  # from one small request to the next of its kind
+QUEUING = 40  # streams whose operations wait; each may have 256 that do
 PICTURE_BYTES = 1 << 20  # of one in a flood
 _NICE = 5
 
@@ -70,6 +75,11 @@ class Client:
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()
+
+    def run(self) -> dict[str, Any]:
+        """Lets it work until it comes to its end by itself, or does what it does at the least."""
+        self.begin()
+        return self.stop()
 
     def stop(self) -> dict[str, Any]:
         """What it says, once it has come to its end."""
@@ -126,12 +136,8 @@ def putting(address: str, how: str, name: str, word: str, count: str) -> dict[st
         count: How many, each of a product of its own.
     """
     os.nice(_NICE)
-    pictures = ingest_catalogue.Pictures(word)
-    data = [pictures.file(number) for number in range(int(count))]
-    puts = [
-        PutImage(Image(f"{name}-{number}"), hashlib.sha256(each).digest(), [f"p{number + 1}"])
-        for number, each in enumerate(data)
-    ]
+    data = _pictures(word, int(count))
+    puts = _puts(name, data)
     with CatalogueClient(address) as shop:
         with shop.stream() as stream:
             _, spent = _warm()
@@ -146,32 +152,138 @@ def putting(address: str, how: str, name: str, word: str, count: str) -> dict[st
     return {**told, "answered_s": answered["s"], **spent()}
 
 
+def putting_on(address: str, how: str, word: str, count: str) -> dict[str, Any]:
+    """Images in rounds, of which each begins when those of the one before hold.
+
+    Args:
+        address: Of the server.
+        how: Their pictures are: "new" in each round, or the same, by their "bytes" or "hash".
+        word: Of the pictures.
+        count: Of a round, each of a product of its own.
+    """
+    os.nice(_NICE)
+    done, same = 0, _pictures(word, int(count))
+    with CatalogueClient(address) as shop:
+        if how != "new":
+            _put(shop, _puts(f"{word}-{os.getpid()}", same), same)  # now the server has them
+        stopped, spent = _warm()
+        for part in itertools.count():
+            if stopped.is_set():
+                break
+            data = same
+            if how == "new":
+                data = _pictures(f"{word}-{os.getpid()}-{part}", int(count))
+            puts = _puts(f"{word}-{os.getpid()}-{part}", data)
+            done += _put(shop, puts, None if how == "hash" else data, until=stopped)
+        return {"operations": done, **spent()}
+
+
+def _pictures(word: str, count: int) -> list[bytes]:
+    pictures = ingest_catalogue.Pictures(word)
+    return [pictures.file(number) for number in range(count)]
+
+
+def _puts(name: str, data: Sequence[bytes]) -> list[PutImage]:
+    """An image of each picture, of a product of its own."""
+    return [
+        PutImage(Image(f"{name}-{number}"), hashlib.sha256(each).digest(), [f"p{number + 1}"])
+        for number, each in enumerate(data)
+    ]
+
+
+def _put(
+    shop: CatalogueClient,
+    puts: Sequence[PutImage],
+    data: Sequence[bytes] | None,
+    *,
+    until: threading.Event | None = None,
+) -> int:
+    """Sends images, and waits until they hold; how many were sent until it was to stop."""
+    sent = 0
+    with shop.stream() as stream:
+        for put, picture in zip(puts, data or itertools.repeat(None, len(puts)), strict=True):
+            if until is not None and until.is_set():
+                break
+            stream.send(put, picture=picture)
+            sent += 1
+    shop.wait(stream.job.number)
+    return sent
+
+
 def looking(address: str, products: str) -> dict[str, list[float]]:
-    """A price, and a device's poll, by turns: milliseconds of each."""
+    """A price, and a device's poll, by turns: milliseconds of each from when it was due.
+
+    Each kind is due every 20 ms, whether those before are answered or not. Who waited for an answer
+    before they ask again would not meet what goes on meanwhile.
+    """
     found: dict[str, list[float]] = {"patch": [], "poll": []}
     device = sync_stubs.SyncServiceStub(grpc.insecure_channel(address))
     request = sync_messages.PollRequest(catalogue="main")
     with CatalogueClient(address) as shop, shop.stream() as stream:
         prices = _prices(LOOKER, int(products))
 
-        def patch() -> None:
+        def patch() -> Any:
             operation, revision, request_id = next(prices)
-            stream.send(operation, revision=revision, request_id=request_id).result()
+            return stream.send(operation, revision=revision, request_id=request_id)
 
-        calls = {"patch": patch, "poll": lambda: device.Poll(request, timeout=60)}
+        def answered(name: str, due: float, _: object) -> None:
+            found[name].append((perf_counter() - due) * 1e3)
+
+        calls = {"patch": patch, "poll": lambda: device.Poll.future(request, timeout=60)}
         for call in calls.values():
-            call()
+            call().result()
         stopped, _ = _warm()
-        while not stopped.wait(0.01):
-            for name, call in calls.items():
-                began = perf_counter()
-                call()
-                found[name].append((perf_counter() - began) * 1e3)
+        began, asked = perf_counter(), []
+        for number, name in enumerate(itertools.cycle(calls)):
+            due = began + number * LOOK_SECONDS / len(calls)
+            if stopped.wait(max(0, due - perf_counter())):
+                break
+            future = calls[name]()
+            future.add_done_callback(functools.partial(answered, name, due))
+            asked.append(future)
+        for each in asked:
+            each.result()
     return found
 
 
+def queuing(address: str, count: str, products: str) -> dict[str, Any]:
+    """Prices that are sent at once on some streams, and answered when the server can."""
+    os.nice(_NICE)
+    streams = [_Queue(address, number, int(products)) for number in range(QUEUING)]
+    stopped, _ = _warm()
+    for each in streams:
+        each.send(int(count) // QUEUING)
+    stopped.wait()
+    return {"answered": sum(each.answered() for each in streams)}
+
+
+class _Queue:
+    """A stream that sends some prices, and then reads their outcomes."""
+
+    def __init__(self, address: str, number: int, products: int) -> None:
+        self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
+        self._count, self._may_send = 0, threading.Event()
+        self._prices = _prices(number, products)
+        self._call = stubs.CatalogServiceStub(self._channel).Ingest(self._requests(), timeout=600)
+        next(self._call)  # its job is open
+
+    def send(self, count: int) -> None:
+        self._count = count
+        self._may_send.set()
+
+    def answered(self) -> int:
+        """How many were, once all are."""
+        return sum(len(response.outcomes.outcomes) for response in self._call)
+
+    def _requests(self) -> Iterator[messages.IngestRequest]:
+        yield messages.IngestRequest(catalogue="main", open=messages.OpenJob())
+        self._may_send.wait()
+        for start in range(0, self._count, TOGETHER):
+            yield _together(self._prices, min(TOGETHER, self._count - start))
+
+
 def flooding(address: str, what: str, streams: str, products: str) -> dict[str, Any]:
-    """Streams that send as fast as they can and read no answer: operations that wait meanwhile.
+    """Streams that send as fast as they can and read no answer: operations that were taken.
 
     Args:
         address: Of the server.
@@ -188,12 +300,11 @@ def flooding(address: str, what: str, streams: str, products: str) -> dict[str, 
     for each in floods:
         each.may_send.set()
     stopped.wait()
-    sent = sum(each.sent for each in floods)
     with CatalogueClient(address) as shop:
         received = sum(shop.job(each.job).counters.received for each in floods)
     for each in floods:
         each.call.cancel()
-    return {"sent": sent, "unanswered": sent - received}
+    return {"received": received}
 
 
 class _Flood:
@@ -202,7 +313,7 @@ class _Flood:
     def __init__(self, address: str, what: str, number: int, products: int, picture: bytes) -> None:
         self._channel = grpc.insecure_channel(address, [("grpc.use_local_subchannel_pool", 1)])
         self._number, self._products, self._picture = number, products, picture
-        self.sent, self.may_send = 0, threading.Event()
+        self.may_send = threading.Event()
         requests = {"pictures": self._pictures, "prices": self._prices}[what]
         self.call = stubs.CatalogServiceStub(self._channel).Ingest(requests(), timeout=600)
         self.job = next(self.call).opened.number
@@ -215,19 +326,13 @@ class _Flood:
         self.may_send.wait()
         prices = _prices(self._number, self._products)
         while True:
-            together = messages.Operations()
-            for _, (operation, revision, request) in zip(range(TOGETHER), prices, strict=False):
-                message = operation_message(operation)
-                message.revision, message.request_id = revision, request
-                together.operations.append(message)
-            yield messages.IngestRequest(operations=together)
-            self.sent += TOGETHER
+            yield _together(prices, TOGETHER)
 
     def _pictures(self) -> Iterator[messages.IngestRequest]:
         yield self._opened()
         self.may_send.wait()
-        while True:
-            id_ = f"flood-{os.getpid()}-{self._number}-{self.sent}"
+        for number in itertools.count():
+            id_ = f"flood-{os.getpid()}-{self._number}-{number}"
             data = self._picture + id_.encode()
             message = operation_message(PutImage(Image(id_), hashlib.sha256(data).digest(), ["p1"]))
             message.request_id = id_
@@ -236,7 +341,18 @@ class _Flood:
             yield messages.IngestRequest(operation=message)
             for start in range(PART_BYTES, len(data), PART_BYTES):
                 yield messages.IngestRequest(picture_part=data[start : start + PART_BYTES])
-            self.sent += 1
+
+
+def _together(
+    prices: Iterator[tuple[PatchProduct, int, str]], count: int
+) -> messages.IngestRequest:
+    """So many in one message."""
+    together = messages.Operations()
+    for operation, revision, request in itertools.islice(prices, count):
+        message = operation_message(operation)
+        message.revision, message.request_id = revision, request
+        together.operations.append(message)
+    return messages.IngestRequest(operations=together)
 
 
 # --- between the two processes -------------------------------------------------------------------

@@ -78,6 +78,26 @@ class Usage:
         return sum(self.seconds.values()) / self.at
 
 
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """Megabytes of a server.
+
+    Attributes:
+        server_mb: Of its process.
+        decoders_mb: Of those that decode pictures for it, what they do not share: some 30 each, of
+            which there are as many as were busy at once.
+    """
+
+    server_mb: float = 0
+    decoders_mb: float = 0
+
+    def or_more(self, other: Memory) -> Memory:
+        """The larger of each."""
+        return Memory(
+            max(self.server_mb, other.server_mb), max(self.decoders_mb, other.decoders_mb)
+        )
+
+
 class IngestServer(Closing):
     """`pocketlens-server serve` on the loopback."""
 
@@ -107,10 +127,12 @@ class IngestServer(Closing):
         flushes, flush_seconds = _flushes()
         return Usage(perf_counter(), seconds, flushes, flush_seconds)
 
-    def resident_mb(self) -> float:
-        """Of the server in memory now, without the processes that decode."""
-        pages = int(Path(f"/proc/{self._process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+    def memory(self) -> Memory:
+        """What is in memory now."""
+        server = self._process.pid
+        pages = int(Path(f"/proc/{server}/statm").read_text().split()[1])
+        decoders = [_private_bytes(process) for process, _ in _children(server)]
+        return Memory(pages * os.sysconf("SC_PAGE_SIZE") / 1e6, sum(decoders) / 1e6)
 
     def close(self) -> None:
         """Ends the server."""
@@ -146,7 +168,8 @@ def _seconds() -> dict[str, float]:
         found[_work(names.get(int(task.name)))] += nanoseconds / 1e9
     found["embed"] += process_time() - sum(found.values())  # threads end with their pictures
     times = os.times()
-    found["decode"] = times.children_user + times.children_system + sum(_children_seconds())
+    running = sum(_ticks(fields) for _, fields in _children(os.getpid())) / _TICKS
+    found["decode"] = times.children_user + times.children_system + running
     return found
 
 
@@ -157,13 +180,25 @@ def _work(name: str | None) -> str:
     return next((work for begin, work in _WORK.items() if name.startswith(begin)), "other")
 
 
-def _children_seconds() -> Iterator[float]:
-    """Of each process that this one has started and that runs."""
+def _children(parent: int) -> Iterator[tuple[Path, list[str]]]:
+    """Each process that another has started and that runs: its folder, and its state's fields."""
     for process in Path("/proc").glob("[0-9]*/stat"):
         with suppress(OSError):  # it has ended
             after_name = process.read_text().rpartition(")")[2].split()
-            if int(after_name[1]) == os.getpid():
-                yield (int(after_name[11]) + int(after_name[12])) / _TICKS
+            if int(after_name[1]) == parent:
+                yield process.parent, after_name
+
+
+def _ticks(fields: list[str]) -> int:
+    return int(fields[11]) + int(fields[12])
+
+
+def _private_bytes(process: Path) -> int:
+    """What a process has in memory and no other has too."""
+    with suppress(OSError):  # it has ended
+        lines = (process / "smaps_rollup").read_text().splitlines()
+        return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Private_"))
+    return 0
 
 
 def _flushes() -> tuple[int, float]:

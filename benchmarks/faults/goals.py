@@ -23,6 +23,12 @@ def options(doc: str, *, quick: str) -> argparse.ArgumentParser:
     return parser
 
 
+def keep(arguments: argparse.Namespace, figures: Figures) -> None:
+    """Writes figures so far, which are to be judged in the end: a run may be cut off."""
+    if arguments.json:
+        arguments.json.write_text(json.dumps({"figures": figures, "goals": []}, indent=2))
+
+
 def told(
     arguments: argparse.Namespace,
     figures: Figures,
@@ -41,9 +47,9 @@ def told(
     """
     goals = [_goal(figures, name, 0, met=figures[name] == 0) for name in zero]
     for name, bound in (at_most or {}).items():
-        goals.append(_goal(figures, name, bound, met=_number(figures[name]) <= bound))
+        goals.append(_goal(figures, name, bound, met=number(figures[name]) <= bound))
     for name, bound in ({} if arguments.quick else at_least or {}).items():
-        goals.append(_goal(figures, name, bound, met=_number(figures[name]) >= bound))
+        goals.append(_goal(figures, name, bound, met=number(figures[name]) >= bound))
     if arguments.quick:
         print("QUICK: few rounds show that it runs, not that it holds", file=sys.stderr)
     print(json.dumps(figures, indent=1))
@@ -56,6 +62,7 @@ def _goal(figures: Figures, name: str, bound: float, *, met: bool) -> dict[str, 
     return {"name": name, "value": figures[name], "goal": bound, "met": met}
 
 
-def _number(value: object) -> float:
+def number(value: object) -> float:
+    """A figure that is one."""
     assert isinstance(value, (int, float))
     return value

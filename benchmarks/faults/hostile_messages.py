@@ -4,8 +4,9 @@
 
 The long form of tests/faults/test_hostile_messages.py: 100,000 mutants of each message that a
 device reads, as bytes and as a server on the loopback answers them, refused by the errors that are
-written down or read, within 2 s and 400 MB; and as many requests to a server, over gRPC and over
-HTTP, which may be answered by a handful of statuses only.
+written down or read, within 2 s and 400 MB; as many requests of devices to a server, over gRPC and
+over HTTP, and a tenth as many of backends to each method, which may be answered by a handful of
+statuses only.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -18,6 +19,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from time import perf_counter
 
@@ -36,6 +38,7 @@ from tests.making.hostile_messages import (
     piece_requests,
     poll_requests,
 )
+from tests.making.hostile_requests import Backend, asked, encoded, extremes, may_be
 from tests.making.hostile_tokens import STATUSES, http_answers
 from tests.making.serving import serving
 
@@ -68,6 +71,10 @@ def main() -> int:
             caller.close()
             feed = hostile_tokens.READERS["request over HTTP"].mutants(count, rng)
             measured.run("request to a server over HTTP", feed, _answered(address.http_port))
+    with tempfile.TemporaryDirectory() as folder, asked(Path(folder)) as backend:
+        for name, seeds in backend.requests.items():
+            feed = mutants(encoded(seeds), count // 10, random.Random(arguments.seed))  # noqa: S311 # no secret
+            measured.run(f"{name}Request", chain(extremes(seeds), feed), _backend(backend, name))
     peak_mb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     figures = {
         "mutants_of_each": count,
@@ -115,6 +122,14 @@ def _told(call: Callable[[bytes], str]) -> Callable[[bytes], str]:
     def tell(data: bytes) -> str:
         status = call(data)
         return status if status in ANSWERS else f"escaped: {status}"
+
+    return tell
+
+
+def _backend(backend: Backend, name: str) -> Callable[[bytes], str]:
+    def tell(data: bytes) -> str:
+        status = backend.told(name, data)
+        return status if may_be(name, status) else f"escaped: {status}"
 
     return tell
 

@@ -1,4 +1,4 @@
-"""Plants 30 defects in a copy of the source, one at a time: the tests must notice each.
+"""Plants 30 defects and more in a copy of the source, one at a time: tests must notice each.
 
     python benchmarks/faults/planted_defects.py [--only TEXT] [--quick] [--json FILE]
 

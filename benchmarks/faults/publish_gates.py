@@ -26,7 +26,7 @@ from tests.making.publishes import BAD, GATES, GOOD, make_server
 from tests.making.servers import Server
 
 from pocketlens.errors import PublishHeld
-from pocketlens_server.publishing import signing
+from pocketlens_server.publishing import holdings
 
 DAYS = 10  # good versions of one shop; then another one opens
 
@@ -79,8 +79,10 @@ def reaches_devices(name: str, folder: Path, rng: random.Random) -> bool:
     server.publish(GATES)
     if is_held(server, rng, "a_day"):
         raise SystemExit(f"{name}: the good day before it was held; choose another --seed")
-    before = signing.visible(server.public)
-    return not (is_held(server, rng, name) and signing.visible(server.public) == before)
+    before = holdings.read_visible(server.public).manifests
+    return not (
+        is_held(server, rng, name) and holdings.read_visible(server.public).manifests == before
+    )
 
 
 def held_of(folder: Path, rng: random.Random) -> list[str]:

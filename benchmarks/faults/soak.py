@@ -2,9 +2,13 @@
 
     python benchmarks/faults/soak.py [--minutes 120] [--quick] [--json FILE]
 
-Good callers, some that ask too often, some that mean no good, all at once, in rounds of a minute.
-Memory and open files are looked at after each; what they grow by an hour is the slope of a line
-through those after the first quarter. Then requests as large as they may be, 32 at once. The long
+A backend that changes products and pictures and publishes, good devices, some that ask too often,
+some strangers that mean no good, all at once, in rounds of a minute, each of which counts as a day
+for what is kept for days (tests/making/soaks.py). Memory, files that are open and what lies on the
+disk are looked at after each; what they grow by an hour is the slope of a line through those after
+the first quarter. The server's database grows by the requests that it remembers, of which it
+forgets all but the newest million. Then requests as large as they may be, 32 at once, to a server
+that had none. Figures are written after each round: a run that is cut off leaves them. The long
 form of tests/faults/test_bounded_resources.py.
 """
 
@@ -14,17 +18,22 @@ from __future__ import annotations
 
 import sys
 import tempfile
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
+from time import perf_counter
 
 import goals
 import numpy as np
-from tests.making.busy_servers import BusyServer, busy_server, until
-from tests.making.load import Load
-from tests.making.soaks import all_at_once
+from tests.making.busy_servers import OPEN, BusyServer, busy_server, waited
+from tests.making.load import Load, Report
+from tests.making.soaks import BROKEN, LARGE_REQUEST_COST, Backend, Round, all_at_once
 
 MIB = 1 << 20
 LARGE = 32  # requests of a mebibyte at once
-ROUND_SECONDS = 60
+ROUND_SECONDS, LARGE_SECONDS = 60, 10
+CLOSED_SECONDS = 10  # that connections have to be gone after a round
 
 
 def main() -> int:
@@ -34,56 +43,152 @@ def main() -> int:
     seconds, rounds = ROUND_SECONDS, arguments.minutes
     if arguments.quick:
         seconds, rounds = 5, 12
-    memory, files, temporary, good, lost = list[int](), list[int](), list[int](), 0, 0
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        busy_server(Path(folder), unary_seconds=10) as server,
-    ):
-        before = server.open_files
-        for _ in range(rounds):
-            found = all_at_once(server, seconds)
-            good, lost = good + found.sent, lost + found.sent - found.ok.count
-            until(lambda: server.open_files <= before, 10)
-            memory.append(server.memory_bytes)
-            files.append(server.open_files)
-            temporary.append(len(list(server.temporary.iterdir())))
-            server.log.open("wb").close()  # a line a call would fill the disk
-        large = cost_of_large_requests(server)
-    figures = {
-        "minutes": round(rounds * seconds / 60, 1),
-        "good_calls": good,
-        "good_calls_refused_or_lost_share": round(lost / good, 5),
-        "memory_at_first_mib": round(memory[0] / MIB, 1),
-        "memory_at_last_mib": round(memory[-1] / MIB, 1),
-        "memory_mib_an_hour": round(slope(memory, seconds) / MIB, 2),
-        "open_files_an_hour": round(slope(files, seconds), 2),
-        "temporary_files_an_hour": round(slope(temporary, seconds), 2),
-        "memory_mib_a_large_request": round(large / MIB, 1),
-    }
+    with tempfile.TemporaryDirectory() as folder:
+        with (
+            busy_server(Path(folder), unary_seconds=10) as server,
+            Backend(server) as backend,
+        ):
+            backend.change()  # what is loaded at first use
+            soaked = Soaked(server, backend)
+            for _ in range(rounds):
+                soaked.add(all_at_once(server, backend, seconds, stand_back=True))
+                goals.keep(arguments, soaked.figures())
+        figures = soaked.figures() | large_requests(Path(folder))
     return goals.told(
         arguments,
         figures,
-        zero=("temporary_files_an_hour",),
+        zero=(
+            "operations_refused",
+            "dead_letters_missing",
+            "rounds_with_connections_left",
+            "temporary_files_an_hour",
+            "large_requests_lost",
+        ),
         at_least={"minutes": 120},
         # A system that writes to its disk for a second lets calls pile up.
-        at_most={"memory_mib_a_large_request": 6, "good_calls_refused_or_lost_share": 0.001}
-        | ({} if arguments.quick else {"memory_mib_an_hour": 1, "open_files_an_hour": 0.1}),
+        at_most={
+            "good_calls_lost_share": 0.001,
+            "memory_mib_a_large_request": LARGE_REQUEST_COST,
+        }
+        | (
+            {}
+            if arguments.quick
+            else {
+                "memory_mib_an_hour": 1,
+                "decoders_mib_an_hour": 1,
+                "open_files_an_hour": 0.1,
+                "files_on_disk_an_hour": 1,
+                "disk_bytes_an_operation": 300,
+            }
+        ),
     )
 
 
-def slope(values: list[int], seconds: float) -> float:
-    """What they grow by in an hour, after the first quarter of them."""
-    later = values[len(values) // 4 :]
-    hours = np.arange(len(later)) * seconds / 3600
-    return float(np.polyfit(hours, later, 1)[0])
+@dataclass
+class Soaked:
+    """What was found after each round.
+
+    Attributes:
+        server, backend: That are soaked.
+    """
+
+    server: BusyServer
+    backend: Backend
+    samples: list[tuple[float, ...]] = field(default_factory=list)
+    good: list[Report] = field(default_factory=list)
+    results: Counter[str] = field(default_factory=Counter)
+    left: int = 0
+    letters_missing: int = 0
+    version: int = 0
+
+    def add(self, found: Round) -> None:
+        """Looks at the server after a round, and lets a day pass."""
+        server, backend = self.server, self.backend
+        # That of the backend stays.
+        self.left += waited(lambda: server.connections <= 1, CLOSED_SECONDS) is None
+        self.good.append(found.good)
+        self.results += found.changes.results
+        self.letters_missing += abs(BROKEN - found.changes.letters)
+        self.version = found.changes.version
+        backend.let_a_day_pass()
+        files = backend.files
+        self.samples.append(
+            (
+                perf_counter(),
+                server.memory_bytes,
+                server.decoders_memory_bytes,
+                server.open_files,
+                len(list(server.temporary.iterdir())),
+                len(files),
+                sum(files.values()),
+            )
+        )
+        server.log.open("wb").close()  # a line a call would fill the disk
+
+    def figures(self) -> dict[str, object]:
+        """So far."""
+        times, memory, decoders, files, temporary, on_disk, disk_bytes = zip(
+            *self.samples, strict=True
+        )
+        good, operations = sum(each.sent for each in self.good), self.results.total()
+        an_hour = _slopes(times)
+        operations_an_hour = 3600 * operations / len(times) / _round_seconds(times)
+        return {
+            "minutes": round(len(times) * _round_seconds(times) / 60, 1),
+            "good_calls": good,
+            "good_calls_lost_share": round(sum(each.lost for each in self.good) / good, 5),
+            "good_longest_ms": round(max(each.ok.longest_ms for each in self.good)),
+            "operations": operations,
+            "operations_refused": self.results["refused"],
+            "dead_letters_missing": self.letters_missing,
+            "versions": self.version,
+            "rounds_with_connections_left": self.left,
+            "memory_at_first_mib": round(memory[0] / MIB, 1),
+            "memory_at_last_mib": round(memory[-1] / MIB, 1),
+            "memory_mib_an_hour": round(an_hour(memory) / MIB, 2),
+            "decoders_most_mib": round(max(decoders) / MIB, 1),
+            "decoders_mib_an_hour": round(an_hour(decoders) / MIB, 2),
+            "open_files_an_hour": round(an_hour(files), 2),
+            "temporary_files_an_hour": round(an_hour(temporary), 2),
+            "files_on_disk": on_disk[-1],
+            "files_on_disk_an_hour": round(an_hour(on_disk), 2),
+            "disk_mib": round(disk_bytes[-1] / MIB, 1),
+            "disk_bytes_an_operation": round(an_hour(disk_bytes) / operations_an_hour),
+        }
 
 
-def cost_of_large_requests(server: BusyServer) -> float:
-    """Bytes of memory for each of those that are there at once."""
-    before = max(server.memory_bytes, server.most_memory_bytes)
-    load = Load(server.port, 10, callers=LARGE, connections=LARGE, request_bytes=MIB)
-    load.run()
-    return (server.most_memory_bytes - before) / LARGE
+def _slopes(times: tuple[float, ...]) -> Callable[[tuple[float, ...]], float]:
+    """What says of values how they grow in an hour, after the first quarter of them."""
+    first = len(times) // 4
+    hours = np.array(times[first:]) / 3600
+
+    def an_hour(values: tuple[float, ...]) -> float:
+        if len(hours) < 2:
+            return 0.0
+        return float(np.polyfit(hours - hours[0], values[first:], 1)[0])
+
+    return an_hour
+
+
+def _round_seconds(times: tuple[float, ...]) -> float:
+    return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else ROUND_SECONDS
+
+
+def large_requests(folder: Path) -> dict[str, object]:
+    """What requests cost that are as large as they may be: of one host, more than it may ask."""
+    with busy_server(folder, **OPEN) as server:
+        Load(server.port, seconds=1, callers=LARGE, connections=LARGE).run()
+        server.forget_most_memory()
+        before = server.memory_bytes
+        found = Load(
+            server.port, LARGE_SECONDS, callers=LARGE, connections=LARGE, request_bytes=MIB
+        ).run()
+        cost = (server.most_memory_bytes - before) / LARGE
+    return {
+        "large_requests": found.sent,
+        "large_requests_lost": found.lost,
+        "memory_mib_a_large_request": round(cost / MIB, 1),
+    }
 
 
 if __name__ == "__main__":

@@ -7,17 +7,59 @@ The short form; benchmarks/faults has the long one.
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from tests.making.clock_cases import BEGAN, CLOCKS, STATES, ClockCases
 from tests.making.servers import Server
 from tests.making.shops import make_shop
+from tests.making.tiles import TileShop
 
+from pocketlens.errors import TrustError
 from pocketlens.store.reader import Reader
 from pocketlens.sync import session
+from pocketlens.sync.planner import Action
 from pocketlens.sync.transports import FolderTransport
+from pocketlens_server.cli import main as pocketlens_server
+
+
+@pytest.mark.parametrize("ahead", [timedelta(days=4), timedelta(days=300)])
+def test_devices_that_followed_a_server_whose_clock_was_ahead_come_back(
+    tmp_path: Path, ahead: timedelta
+) -> None:
+    """As docs/operations.md has it, "A clock that was wrong"."""
+    shop = TileShop(tmp_path, {0: 1, 1: 1}, now=datetime.now(UTC))
+    shop.publish()
+    shop.sync("followed")
+    shop.sync("behind")
+    right = shop.now
+    shop.now += ahead
+    shop.stock[0] = 2
+    shop.publish()
+    shop.now = right
+    assert shop.sync("followed").version == 2
+
+    shop.stock[0] = 3
+    shop.publish()
+    with pytest.raises(TrustError, match=r"timestamp\.json is expired"):
+        shop.sync("followed")
+    with Reader.open(tmp_path / "followed") as reader:
+        assert reader.facts.version == 2  # and searches
+    assert shop.sync("behind").version == 3
+
+    server = ["--data", str(tmp_path / "server"), "--offline-keys", str(tmp_path / "keys")]
+    assert pocketlens_server(["keys", "rotate", "timestamp", *server]) == 0
+
+    came_back = shop.sync("followed")
+    assert (came_back.version, came_back.action) == (3, Action.DELTA)
+    for name in ("followed", "behind", "new"):
+        assert shop.sync(name).version == 3
+    shop.now += ahead / 2
+    shop.stock[0] = 4
+    shop.publish()
+    for name in ("followed", "behind", "new"):
+        assert shop.sync(name).version == 4
 
 
 @pytest.fixture(scope="module")

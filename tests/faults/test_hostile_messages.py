@@ -29,12 +29,17 @@ from tests.making.hostile_messages import (
     piece_requests,
     poll_requests,
 )
+from tests.making.hostile_requests import SERVICE, asked, encoded, extremes, may_be
 from tests.making.hostile_tokens import STATUSES, http_answers, http_requests
 from tests.making.serving import serving
+
+from pocketlens.products import Product
+from pocketlens_server.client import CatalogueClient, PutProduct, Result
 
 MUTANTS = 2_000
 CALLS = 1_000  # of a device, to a server that answers with a mutant
 REQUESTS = 500  # to a server, a call each
+BACKEND_REQUESTS = 60  # of each method
 EVERY = READERS | hostile_tokens.READERS
 
 
@@ -111,6 +116,31 @@ def test_a_server_refuses_what_is_no_request(tmp_path: Path) -> None:
     assert answers["INVALID_ARGUMENT"] > REQUESTS / 10
     assert answers["RESOURCE_EXHAUSTED"] == 1
     assert whole == ("OK", "OK")
+
+
+def test_a_server_refuses_what_is_no_request_of_a_backend(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Whatever comes: nothing fails, nothing is logged as if it had, and the next one is served."""
+    rng, answers, wrong = random.Random(33), Counter[str](), []
+    with asked(tmp_path) as backend:
+        for name, seeds in backend.requests.items():
+            made = mutants(encoded(seeds), BACKEND_REQUESTS, rng)
+            for data in [*extremes(seeds), *made, nested(1, DEPTH), bytes((1 << 20) + 1)]:
+                answer = backend.told(name, data)
+                answers[answer] += 1
+                if not may_be(name, answer):
+                    wrong.append((name, answer, data[:200]))
+        with CatalogueClient(backend.address) as client:
+            after = client.apply(PutProduct(Product("after")), request_id="after all of them")
+
+    assert wrong == []
+    assert set(backend.requests) == {method.name for method in SERVICE.methods}
+    assert answers["INVALID_ARGUMENT"] > answers.total() / 10
+    assert answers["OK"] > answers.total() / 10
+    assert answers["RESOURCE_EXHAUSTED"] in (len(backend.requests), len(backend.requests) - 1)
+    assert after.result is Result.APPLIED
+    assert [each.getMessage() for each in caplog.records if each.exc_info] == []
 
 
 def test_a_server_refuses_what_is_no_request_over_http(

@@ -8,15 +8,15 @@ The short form of benchmarks/faults/http2_abuse.py.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
-from tests.making.abuse import Abuse, Outcome
+from tests.making.abuse import Abuse, Kind, Outcome
 from tests.making.busy_servers import BusyServer, busy_server, until
 from tests.making.load import Load, Report
 
 # What is sent, how many, and a second.
-ATTACKS = {
+ATTACKS: dict[Kind, tuple[int, float]] = {
     "resets": (5_000, 5_000),
     "pings": (2_000, 4_000),
     "settings": (5_000, 10_000),
@@ -25,14 +25,15 @@ ATTACKS = {
     "large messages": (100, 200),
     "lying messages": (100, 200),
 }
-MOST_MS = 500  # that a good caller waits, on a machine that runs other tests too
-MOST_BYTES = 64 << 20
+# That one of a hundred good calls takes, on a machine that runs other tests too; and one of two, in
+# times of what it took before, or of what it takes on a core that some others want.
+MOST_MS, MOST_TIMES, USUAL_MS = 500, 3, 15
+MOST_BYTES = 8 << 20  # at any moment
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyServer]:
     with busy_server(tmp_path_factory.mktemp("server")) as running:
-        Load(running.port, seconds=0.5).run()  # what is loaded at first use
         yield running
 
 
@@ -42,48 +43,63 @@ class Attacked:
 
     Attributes:
         outcomes: By their names.
-        good: What a good caller of another host had meanwhile.
-        memory_bytes: Of the server, before and after each.
-        files_before: Open files.
+        quiet: What a good caller of another host had before.
+        good: What it had meanwhile, by their names.
+        grown_bytes: What the server's memory grew by, at most, by their names.
     """
 
-    outcomes: dict[str, Outcome]
-    good: Report
-    memory_bytes: list[int]
-    files_before: int
+    outcomes: dict[Kind, Outcome]
+    quiet: Report
+    good: dict[Kind, Report]
+    grown_bytes: dict[Kind, int]
 
 
 @pytest.fixture(scope="module")
 def attacked(server: BusyServer) -> Attacked:
-    outcomes, memory, files = dict[str, Outcome](), [server.memory_bytes], server.open_files
-    with Load(server.port, seconds=0, callers=2, pause_seconds=0.01).running() as report:
-        for kind, (count, rate) in ATTACKS.items():
-            outcomes[kind] = Abuse(kind, server.port, count=count, rate=rate).run()
-            memory.append(server.memory_bytes)
-        return Attacked(outcomes, report(), memory, files)
+    good = Load(server.port, seconds=2, rate=100)
+    good.run()  # what is loaded at first use
+    found = Attacked({}, good.run(), {}, {})
+    server.forget_most_memory()
+    memory = server.memory_bytes
+    for kind, (count, rate) in ATTACKS.items():
+        with replace(good, seconds=0).running() as report:
+            until(lambda: server.connections > 0, 10)
+            found.outcomes[kind] = Abuse(kind, server.port, count=count, rate=rate).run()
+            found.good[kind] = report()
+        found.grown_bytes[kind] = server.most_memory_bytes - memory
+    return found
 
 
-def test_a_good_caller_is_answered_all_the_while(attacked: Attacked) -> None:
-    assert attacked.good.ok.count == attacked.good.sent > 200
-    assert attacked.good.ok.p99_ms < MOST_MS
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_a_good_caller_is_answered_all_the_while(attacked: Attacked, kind: Kind) -> None:
+    good = attacked.good[kind]
+
+    assert good.ok.count == good.sent > 20
+    assert good.ok.p99_ms < MOST_MS
+    assert good.ok.p50_ms <= MOST_TIMES * max(attacked.quiet.ok.p50_ms, USUAL_MS)
 
 
-def test_attacks_leave_nothing_behind(server: BusyServer, attacked: Attacked) -> None:
-    first, *later = attacked.memory_bytes
+@pytest.mark.parametrize("kind", ATTACKS)
+def test_attacks_take_little_memory(attacked: Attacked, kind: Kind) -> None:
+    assert attacked.grown_bytes[kind] < MOST_BYTES
 
-    assert max(later) < first + MOST_BYTES
-    assert until(lambda: server.open_files <= attacked.files_before, 5) < 5
+
+def test_attacks_leave_nothing_open(server: BusyServer, attacked: Attacked) -> None:
+    assert attacked.outcomes
+    assert until(lambda: server.connections == 0, 5) < 5
 
 
 def test_who_sends_pings_or_headers_without_end_is_cut_off(attacked: Attacked) -> None:
-    for kind in ("pings", "endless headers"):
+    kinds: tuple[Kind, ...] = ("pings", "endless headers")
+    for kind in kinds:
         outcome = attacked.outcomes[kind]
         assert outcome.sent == ATTACKS[kind][0]
         assert outcome.closed >= outcome.connections - 1 > 10
 
 
 def test_what_is_too_large_is_refused_before_it_comes(attacked: Attacked) -> None:
-    for kind in ("large headers", "large messages", "lying messages"):
+    kinds: tuple[Kind, ...] = ("large headers", "large messages", "lying messages")
+    for kind in kinds:
         outcome = attacked.outcomes[kind]
         assert outcome.sent == ATTACKS[kind][0]
         # Limits of headers hold from the first answer on: until then gRPC's own are larger.

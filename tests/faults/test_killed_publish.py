@@ -14,7 +14,7 @@ from time import perf_counter, sleep
 from tests.making.tiles import TileShop
 
 from pocketlens.store.verification import verify
-from pocketlens_server.publishing import releasing, signing
+from pocketlens_server.publishing import holdings, releasing
 
 KILLS, VERSIONS = 10, 3
 
@@ -44,7 +44,7 @@ def test_a_killed_publish_harms_nothing(tmp_path: Path) -> None:
 
         assert shop.sync("device").version == number + 3
         (manifest,) = releasing.newest(shop.catalogue)
-        assert list(signing.visible(shop.public)) == [manifest.generation]
+        assert list(holdings.read_visible(shop.public).manifests) == [manifest.generation]
     assert verify(shop.folder / "device").findings == ()
     assert -signal.SIGKILL in ended
 

@@ -21,10 +21,11 @@ from tests.making.colour_bundle import colour_bundle, fields
 from pocketlens.errors import StoreFull
 from pocketlens.query.embedder import Embedder
 from pocketlens_server.catalogue.pushing import push
+from pocketlens_server.catalogue.settling import AT_ONCE
 from pocketlens_server.catalogue.targets import LocalTarget
 from pocketlens_server.cli import main as server
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.publishing import releasing
+from pocketlens_server.publishing import comparing
 
 
 def picture(number: int, side: int = 64) -> bytes:
@@ -112,13 +113,14 @@ def test_a_full_disk_is_told_and_the_push_goes_on_when_there_is_room(
 def test_a_push_that_is_cut_off_while_it_embeds_embeds_each_picture_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures, of_two_batches = 150, 128
+    pictures = AT_ONCE + 22
     folder = ServerFolder(make_server(tmp_path, tmp_path / "server")).catalogue("main")
     for number in range(pictures):
         (tmp_path / f"{number}.png").write_bytes(picture(number))
     target = LocalTarget(folder, clock=lambda: datetime.now(UTC))
     image_list = as_list(tmp_path, [f"{number}.png" for number in range(pictures)])
     counts: Counter[bytes] = Counter()
+    told: list[tuple[str, int]] = []
     embed = Embedder.embed_tensor
 
     def counting(self: Embedder, tensor: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -126,20 +128,21 @@ def test_a_push_that_is_cut_off_while_it_embeds_embeds_each_picture_once(
         return embed(self, tensor)
 
     def killed(stage: str, done: int, total: int) -> None:
-        if (stage, done) == ("embedding", of_two_batches):
+        told.append((stage, done))
+        if told.count(("embedding", AT_ONCE)) == 2:  # they were embedded, and now they hold
             raise KeyboardInterrupt
 
     monkeypatch.setattr(Embedder, "embed_tensor", counting)
     with pytest.raises(KeyboardInterrupt):
         push(target, image_list, progress=killed)
-    assert counts.total() == of_two_batches
-    assert releasing.waiting(folder).images == of_two_batches
+    assert counts.total() == AT_ONCE
+    assert comparing.status(folder).waiting_images == AT_ONCE
 
     report = push(target, image_list)
 
     assert (len(counts), counts.total()) == (pictures, pictures)
-    assert (report.images, report.embedded) == (pictures, pictures - of_two_batches)
-    assert releasing.waiting(folder).images == pictures
+    assert (report.images, report.embedded) == (pictures, pictures - AT_ONCE)
+    assert comparing.status(folder).waiting_images == pictures
 
 
 def fill(ballast: Path, left: int) -> None:

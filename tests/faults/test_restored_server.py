@@ -23,7 +23,7 @@ from pocketlens.store.reader import Reader
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.session import sync
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.publishing import ahead, releasing, restored, signing
+from pocketlens_server.publishing import ahead, holdings, releasing, restored, signing
 from pocketlens_server.publishing.releasing import Terms
 from pocketlens_server.publishing.restored import Restored, mark
 from pocketlens_server.storage.backup import backup
@@ -79,7 +79,7 @@ def test_a_restored_catalogue_publishes_when_its_operator_has_said_above_what(
 ) -> None:
     other = copied(shop, tmp_path / "shop")
     mark(other.catalogue.folder, Restored(other.now, other.now, 3, seen=8))
-    before = signing.visible(other.public)
+    before = holdings.read_visible(other.public).manifests
     other.stock[3] = 20
     for terms in (None, Terms(rollout=1), Terms(begin_again=True)):
         with pytest.raises(ServerError, match=r"copy of its public files has version 8.*--above"):
@@ -87,7 +87,7 @@ def test_a_restored_catalogue_publishes_when_its_operator_has_said_above_what(
     for wrong in (-1, 2_000_000):
         with pytest.raises(ServerError, match="from 0 to"):
             other.publish(Terms(above=wrong))
-    assert signing.visible(other.public) == before
+    assert holdings.read_visible(other.public).manifests == before
 
     published = other.publish(Terms(above=8))
 

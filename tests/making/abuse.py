@@ -4,8 +4,9 @@
         ...
     outcome().closed
 
-Each kind is a story below: connections that are never finished, requests that trickle, calls that
-are given up at once, pings, settings, headers and messages that are too many or too large.
+Each kind is a story below: connections that are never finished, or never used, requests that
+trickle, calls that are given up at once, pings, settings, headers and messages that are too many or
+too large.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -13,8 +14,7 @@ are given up at once, pings, settings, headers and messages that are too many or
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -28,7 +28,11 @@ Kind = Literal[
     "silent",
     "half a preface",
     "no settings",
+    "half a greeting",
+    "a greeting",
+    "idle",
     "slow requests",
+    "slow streams",
     "slow headers",
     "resets",
     "pings",
@@ -41,6 +45,8 @@ Kind = Literal[
 KINDS: tuple[Kind, ...] = Kind.__args__  # type: ignore[attr-defined]
 
 STREAMS = 25  # of a connection, fewer than a server allows
+INGEST = "/pocketlens.v1.CatalogService/Ingest"
+_OPENED = b"\x0a\x04main\x12\x00"  # an IngestRequest that opens a job of the catalogue `main`
 _SLOW_BYTES_SECONDS = 1.0  # between two bytes of what trickles
 _SLOW_CALLS_SECONDS = 0.002  # between two calls that do: slow, not many at once
 
@@ -51,13 +57,15 @@ class Outcome:
 
     Attributes:
         seconds: Until it was done, or the last connection was closed by the server.
+        longest_seconds: That a connection was open before the server closed it.
         connections: That were made.
         closed: Of them, by the server.
         sent: Calls, pings or whatever the story is of.
-        codes: Statuses of calls that were answered.
+        codes: How calls ended: their statuses, and "reset" of those that the server cut off.
     """
 
     seconds: float
+    longest_seconds: float
     connections: int
     closed: int
     sent: int
@@ -75,6 +83,10 @@ class Abuse:
         rate: Frames a second; 0 for as fast as they go.
         seconds: After which it ends in any case.
         host: Where it comes from, an address of the loopback.
+        is_lasting: Whether another one takes the place of a half-open connection that the server
+            closed, until it is asked what it came to.
+        stands_back: Whether it leaves the cores to others (see `programs`), as strangers do, who
+            have machines of their own.
     """
 
     kind: Kind
@@ -83,6 +95,8 @@ class Abuse:
     rate: float = 0
     seconds: float = 30
     host: str = "127.0.0.2"
+    is_lasting: bool = False
+    stands_back: bool = False
 
     @contextmanager
     def running(self) -> Iterator[Callable[[], Outcome]]:
@@ -98,6 +112,7 @@ class Abuse:
 
 @dataclass
 class _Tally:
+    longest_seconds: float = 0
     connections: int = 0
     closed: int = 0
     sent: int = 0
@@ -116,7 +131,8 @@ class _Connection:
         is_silent: bool,
     ) -> None:
         self._tally, self._reader, self.writer = tally, reader, writer
-        self._is_silent, self.answered = is_silent, 0
+        self._is_silent, self._ended = is_silent, set[int]()
+        self._began = perf_counter()
         self.reading = asyncio.create_task(self._read())
 
     async def _read(self) -> None:
@@ -127,12 +143,23 @@ class _Connection:
                     if answer := http2.acknowledged(each):
                         await self.send(b"" if self._is_silent else answer)
                     elif each.ends_stream or each.kind == http2.RST_STREAM:
-                        self.answered += 1
-                        status = http2.grpc_status(each.payload) if each.ends_stream else "reset"
-                        count = self._tally.codes.get(str(status), 0)
-                        self._tally.codes[str(status)] = count + 1
+                        self._end(each)
         self._tally.closed += 1
+        seconds = perf_counter() - self._began
+        self._tally.longest_seconds = max(self._tally.longest_seconds, seconds)
         self.writer.close()
+
+    def _end(self, how: http2.Frame) -> None:
+        if how.stream in self._ended:  # answered, and then reset, since the caller had not ended
+            return
+        self._ended.add(how.stream)
+        status = http2.grpc_status(how.payload) if how.ends_stream else "reset"
+        self._tally.codes[str(status)] = self._tally.codes.get(str(status), 0) + 1
+
+    @property
+    def answered(self) -> int:
+        """Calls that have ended."""
+        return len(self._ended)
 
     @property
     def is_closed(self) -> bool:
@@ -150,14 +177,18 @@ class _Abuser:
 
     def __init__(self, abuse: Abuse) -> None:
         self._abuse, self._tally = abuse, _Tally()
-        self._head = http2.head(POLL, {"grpc-timeout": "1M"})
+        self._head = _head(POLL)
 
     async def run(self) -> Outcome:
         stories: dict[Kind, Callable[[], Awaitable[None]]] = {
             "silent": lambda: self._half_open(b""),
             "half a preface": lambda: self._half_open(http2.PREFACE[:10]),
             "no settings": lambda: self._half_open(http2.PREFACE),
-            "slow requests": self._slow_requests,
+            "half a greeting": lambda: self._half_open(_greeting()[:100]),
+            "a greeting": lambda: self._half_open(_greeting()),
+            "idle": lambda: self._half_open(http2.opening(), is_silent=False),
+            "slow requests": lambda: self._slow_calls(self._head),
+            "slow streams": lambda: self._slow_calls(_head(INGEST), http2.message(_OPENED)),
             "slow headers": self._slow_headers,
             "resets": self._resets,
             "pings": lambda: self._frames(http2.frame(http2.PING, bytes(8))),
@@ -187,27 +218,40 @@ class _Abuser:
             await connection.send(said)
             return connection
 
-    async def _half_open(self, said: bytes) -> None:
+    async def _half_open(self, said: bytes, *, is_silent: bool = True) -> None:
         """Connections that say too little, until the server has closed them all."""
-        opened = [await self._opened(said, is_silent=True) for _ in range(self._abuse.count)]
-        self._tally.sent = len(opened)
-        await asyncio.gather(*(each.reading for each in opened))
+        asked = programs.asked()
 
-    async def _slow_requests(self) -> None:
-        """Calls whose request comes a byte a second, until each is answered or reset."""
+        async def one() -> None:
+            while True:
+                connection = await self._opened(said, is_silent=is_silent)
+                self._tally.sent += 1
+                await connection.reading
+                if asked.is_set() or not self._abuse.is_lasting:
+                    return
+
+        await asyncio.gather(*(one() for _ in range(self._abuse.count)))
+
+    async def _slow_calls(self, head: bytes, first: bytes = b"") -> None:
+        """Calls whose message comes a byte a second, until each is answered or reset.
+
+        Args:
+            head: Of each.
+            first: What comes at once.
+        """
         opened = []
         for _ in range(-(-self._abuse.count // STREAMS)):
             connection = await self._opened(http2.opening())
             for number in range(STREAMS):
-                begun = http2.frame(
-                    http2.HEADERS, self._head, flags=http2.END_HEADERS, stream=2 * number + 1
-                )
-                await connection.send(begun)
+                stream = 2 * number + 1
+                begun = http2.frame(http2.HEADERS, head, flags=http2.END_HEADERS, stream=stream)
+                more = http2.frame(http2.DATA, first, stream=stream) if first else b""
+                await connection.send(begun + more)
                 self._tally.sent += 1
                 await asyncio.sleep(_SLOW_CALLS_SECONDS)
             opened.append(connection)
-        request = http2.message(bytes(1000))
-        for byte in request:
+        message = http2.message(bytes(1000))
+        for byte in message:
             for connection in opened:
                 for number in range(STREAMS):
                     await connection.send(
@@ -260,15 +304,17 @@ class _Abuser:
             self._tally.sent += 1
 
     async def _calls(self, begun: Callable[[int], bytes]) -> None:
-        """Calls, one after the other, each as `begun` makes it of its stream."""
-        connection, stream, answers = await self._opened(http2.opening()), 1, 0
+        """Calls, each as `begun` makes it of its stream, some at once: an answer takes a while."""
+        connection, sent = await self._opened(http2.opening()), 0
         async for _ in self._paced():
-            if connection.is_closed:
-                connection, stream, answers = await self._opened(http2.opening()), 1, 0
-            await connection.send(begun(stream))
-            self._tally.sent, answers, stream = self._tally.sent + 1, answers + 1, stream + 2
-            while connection.answered < answers and not connection.is_closed:
+            while sent - connection.answered >= STREAMS and not connection.is_closed:
                 await asyncio.sleep(0.001)
+            if connection.is_closed:
+                connection, sent = await self._opened(http2.opening()), 0
+            await connection.send(begun(2 * sent + 1))
+            self._tally.sent, sent = self._tally.sent + 1, sent + 1
+        while connection.answered < sent and not connection.is_closed:
+            await asyncio.sleep(0.001)
 
     def _large_headers(self, stream: int) -> bytes:
         """64 KiB of them."""
@@ -301,6 +347,25 @@ class _Abuser:
             yield number
 
 
+async def _run(abuse: Abuse) -> Outcome:
+    return await _Abuser(abuse).run()
+
+
+def _head(method: str) -> bytes:
+    return http2.head(method, {"grpc-timeout": "1M"})
+
+
+def _greeting() -> bytes:
+    """How a client of TLS begins."""
+    heard, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = ssl.create_default_context().wrap_bio(heard, said, server_hostname="127.0.0.1")
+    with suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return said.read()
+
+
 if __name__ == "__main__":
-    done = asyncio.run(_Abuser(Abuse(**json.loads(sys.argv[1]))).run())
-    sys.stdout.write(json.dumps(asdict(done)))
+    wanted = Abuse(**programs.order())
+    if wanted.stands_back:
+        programs.stand_back()
+    programs.tell(asdict(asyncio.run(_run(wanted))))

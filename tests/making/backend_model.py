@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
 
 from pocketlens.products import Product
 from pocketlens_server.catalogue.batches import Arrived
@@ -30,8 +29,7 @@ from pocketlens_server.catalogue.operations import (
 from pocketlens_server.catalogue.results import Result
 from tests.making.backend_contents import Contents, Shown
 
-WEEK = timedelta(days=7)
-AT_ONCE = 64  # pictures that are looked at between two moments in which images begin to hold
+AT_ONCE = 256  # pictures that are looked at between two moments in which images begin to hold
 
 
 class Refusal(Exception):
@@ -43,7 +41,6 @@ class Job:
     """What came for one job."""
 
     is_feed: bool = False
-    active_at: datetime | None = None
     state: str = "open"
     counted: Counter[str] = field(default_factory=Counter)
     named: set[tuple[str, str]] = field(default_factory=set)
@@ -67,6 +64,7 @@ class BackendModel:
         self.jobs: dict[int, Job] = {}
         self._broken, self._embeds_at_once = frozenset(broken), embeds_at_once
         self._embedded: set[bytes] = set()
+        self._asked: dict[str, str] = {}  # requests of images that wait, or are dead
         self._whole: dict[tuple[str, str], int] = {}
         self._told: dict[tuple[str, str], int] = {}  # fields of products; attributes with "@"
 
@@ -77,20 +75,20 @@ class BackendModel:
         for number, (state, counted) in contents.jobs.items():
             self.jobs[number] = Job(state=state, counted=Counter(counted))
 
-    def open(self, *, is_feed: bool = False, now: datetime | None = None) -> int:
-        """A new job; those that nobody has gone on with for a week are closed."""
-        for job in self.jobs.values():
-            if now and job.active_at and job.state == "open" and now - job.active_at > WEEK:
-                job.state = "embedding"
-        self._end_embedded()
+    def open(self, *, is_feed: bool = False) -> int:
+        """A new job."""
         number = len(self.jobs) + 1
-        self.jobs[number] = Job(is_feed, now)
+        self.jobs[number] = Job(is_feed)
         return number
 
-    def take(self, arrived: Arrived, *, now: datetime | None = None) -> tuple[Result, bool]:
-        """One operation; the result, and whether the request was answered so before."""
+    def take(self, arrived: Arrived) -> tuple[Result | None, bool]:
+        """One operation; the result, and whether the request was answered so before.
+
+        No result where the job takes no more.
+        """
         job = self.jobs[arrived.job]
-        job.active_at = now
+        if job.state != "open" and not self._is_known(arrived):
+            return None, False
         try:
             result, is_repeated = self._answered(job, arrived)
         except Refusal:
@@ -99,13 +97,19 @@ class BackendModel:
             job.counted["received"] += 1
             counted = "repeated" if is_repeated else result.value
             job.counted[counted] += counted != "waiting"
-            job.named |= _named(arrived)
+            job.named |= _named(arrived) if job.state == "open" else set()
+        self._end_embedded()
         return result, is_repeated
+
+    def _is_known(self, arrived: Arrived) -> bool:
+        """Whether this very request was answered."""
+        request = arrived.request
+        return request is not None and self.requests.get(request.id, (b"",))[0] == request.body
 
     def _answered(self, job: Job, arrived: Arrived) -> tuple[Result, bool]:
         request = arrived.request
         known = self.requests.get(request.id) if request else None
-        if job.state != "open" or (request and known and known[0] != request.body):
+        if known and not self._is_known(arrived):  # another operation
             raise Refusal
         if known:
             return known[1], True
@@ -145,6 +149,7 @@ class BackendModel:
             return False
         for id_ in [id_ for id_, (its, _) in self.waiting.items() if its == number]:
             self._supersede(id_)
+            self._forget_request(id_)
         job.state = "cancelled"
         return True
 
@@ -157,27 +162,33 @@ class BackendModel:
                 del self.dead[id_]
                 self.waiting[id_] = job, replace(shown, products=there)
                 self.jobs[job].counted["dead"] -= 1
+                if self.jobs[job].state == "done":
+                    self.jobs[job].state = "embedding"
                 retried += 1
         return retried
 
     def purge(self) -> int:
         purged = len(self.dead)
+        for id_ in self.dead:
+            self._forget_request(id_)
         self.dead.clear()
         return purged
 
     def replace(self, number: int, *, revision: int, lost_share: float) -> tuple[int, int] | None:
         """Products and images that vanish; None where that is too much."""
         job = self.jobs[number]
-        gone = {
-            kind: [id_ for id_ in there if self._is_unnamed(job, kind, id_, revision)]
-            for kind, there in (("product", self.products), ("image", self.images))
+        there = {
+            "product": list(self.products),
+            "image": list(dict.fromkeys([*self.images, *self.waiting, *self.dead])),
         }
-        for kind, there in (("product", self.products), ("image", self.images)):
-            if len(gone[kind]) > lost_share * len(there):
+        gone = {
+            kind: [id_ for id_ in ids if self._is_unnamed(job, kind, id_, revision)]
+            for kind, ids in there.items()
+        }
+        for kind, ids in there.items():
+            if len(gone[kind]) > lost_share * len(ids):
                 return None
-        coming = [*self.waiting, *self.dead]
-        unnamed = [id_ for id_ in coming if self._is_unnamed(job, "image", id_, revision)]
-        for id_ in dict.fromkeys([*gone["image"], *unnamed]):
+        for id_ in gone["image"]:
             self._delete_image(id_)
             self._remember("image", id_, revision)
         for id_ in gone["product"]:
@@ -206,9 +217,11 @@ class BackendModel:
 
     def _taken(self, arrived: Arrived) -> Result:
         operation, revision = arrived.operation, arrived.revision
-        if isinstance(operation, KeepImage):
-            return Result.UNCHANGED
         kind, id_ = _item(arrived)
+        if isinstance(operation, KeepImage):
+            if id_ not in self.images.keys() | self.waiting.keys() | self.dead.keys():
+                raise Refusal
+            return Result.UNCHANGED
         whole = self._whole.get((kind, id_), 0)
         match operation:
             case PatchProduct() if id_ in self.products:
@@ -297,6 +310,7 @@ class BackendModel:
         self.dead.pop(id_, None)
         if not is_embedded and not self._embeds_at_once:
             self.waiting[id_] = arrived.job, shown
+            self._asked[id_] = arrived.request_id
             return Result.WAITING
         has_changed = self.images.get(id_) != shown
         self.images[id_] = shown
@@ -329,6 +343,10 @@ class BackendModel:
         if image in self.waiting:
             job, _ = self.waiting.pop(image)
             self.jobs[job].counted["skipped"] += 1
+
+    def _forget_request(self, image: str) -> None:
+        """What asked for an image that never will hold may come again."""
+        self.requests.pop(self._asked[image], None)
 
     def _remember(self, kind: str, id_: str, revision: int) -> None:
         """The revision of a put, or of a delete, after which nothing of before is newer."""

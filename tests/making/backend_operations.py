@@ -41,6 +41,7 @@ from pocketlens_server.publishing.gate_limits import Gate
 from pocketlens_server.services import catalog_messages
 from tests.making.backend_contents import Contents, contents_of
 from tests.making.backend_model import BackendModel
+from tests.making.backend_refusals import Refusals
 from tests.making.tiles import tile
 
 PRODUCTS, IMAGES, PICTURES = 24, 12, 6
@@ -83,10 +84,16 @@ class Sending:
 
 @dataclass(frozen=True)
 class Answer:
-    """What came of a sending."""
+    """What came of a sending.
+
+    Attributes:
+        stream: Of several, each of which was sent and taken in its order; None where connections
+            may have been cut, and what was taken have been sent again.
+    """
 
     sending: Sending
     outcome: Outcome
+    stream: int | None = None
 
 
 @dataclass
@@ -180,10 +187,11 @@ def send_all(address: str, sendings: Sequence[Sequence[Sending]]) -> list[Answer
     """
     answers, errors, has_ended = list[Answer](), list[BaseException](), threading.Event()
 
-    def send(some: Sequence[Sending]) -> None:
+    def send(number: int, some: Sequence[Sending]) -> None:
         try:
             with CatalogueClient(address) as client:
-                answers.extend(sent_by(client, some))
+                found = sent_by(client, some)
+                answers.extend(replace(each, stream=number) for each in found)
         except BaseException as exc:
             errors.append(exc)
 
@@ -193,7 +201,7 @@ def send_all(address: str, sendings: Sequence[Sequence[Sending]]) -> list[Answer
                 with suppress(InvalidOperation):  # there is no image yet
                     client.publish(allowed_gates=ALLOWED)
 
-    threads = [threading.Thread(target=send, args=(each,)) for each in sendings]
+    threads = [threading.Thread(target=send, args=each) for each in enumerate(sendings)]
     publisher = threading.Thread(target=publish)
     for thread in (*threads, publisher):
         thread.start()
@@ -263,7 +271,10 @@ def judged(
             taken.append(sent[request.id][request.body])
         else:
             found.differences.append(f"{request} was never sent")
-    found.differences += _replayed(model, taken, [each.result for each in kept.values()])
+    refusals = Refusals(answers, {id_: place for place, id_ in enumerate(kept)})
+    found.differences += [f"{each} was taken out of order" for each in refusals.misplaced]
+    results = [each.result for each in kept.values()]
+    found.differences += _replayed(model, taken, results, refusals)
     found.differences += _compared(contents_of(folder), model.contents(), is_settled=is_settled)
     found.differences += _added_up(folder, len(answers), len(begun.jobs) if begun else 0)
     del found.differences[9:]
@@ -287,15 +298,23 @@ def remembered(folder: CatalogueFolder) -> dict[str, Remembered]:
 
 
 def _replayed(
-    model: BackendModel, taken: Sequence[Sending], results: Sequence[str]
+    model: BackendModel, taken: Sequence[Sending], results: Sequence[str], refusals: Refusals
 ) -> Iterator[str]:
-    """Takes requests in their order; those whose result was another."""
-    job = model.open()
+    """Takes requests in their order; those whose result was another, or that had no reason."""
+    job, known = model.open(), dict[str, bytes]()
+
+    def unfounded() -> Iterator[str]:
+        for each in refusals.unfounded(len(known), model, known):
+            yield f"{each} was refused without a reason"
+
     for sending, found in zip(taken, results, strict=False):
+        yield from unfounded()
         operation, request = sending.shown, Request(sending.id, sending.body)
+        known[sending.id] = sending.body
         if isinstance(operation, PutImage) and operation.image.id.startswith(BROKEN):
             continue
         result, _ = model.take(Arrived(job, operation, sending.revision, request, True))
+        assert result is not None  # the job is open
         expected = {result.value}
         if isinstance(operation, PutImage) and result in (Result.APPLIED, Result.UNCHANGED):
             expected = {"applied", "unchanged", "waiting"}  # by when the picture was embedded
@@ -303,6 +322,7 @@ def _replayed(
             expected = {"applied", "unchanged"}  # it waited, and did not hold yet
         if found not in expected:
             yield f"{sending}: {found}, not {expected}"
+    yield from unfounded()
 
 
 def _compared(found: Contents, wanted: Contents, *, is_settled: bool) -> Iterator[str]:

@@ -79,7 +79,7 @@ class Round:
 
     Attributes:
         ending: Of the process with the fault.
-        retried: Requests that were sent again.
+        retried: Requests that came again and were answered as known.
         doubled: Requests, values or counters of which there is one too many.
         complaints: What should not be; none if all is well.
     """
@@ -131,7 +131,8 @@ def disk_rounds(
         again = Session(place, requests_again, NOW + timedelta(hours=9), is_kept=is_kept)
         retried = processes.carry_out(again)
         doubled, found = _of_retries(ServerFolder(place).catalogue(MAIN), ending, retried)
-        yield Round(order.fault or fault, ending, 2 * REQUESTS, doubled, complaints + found)
+        known = sum(is_repeated for step in retried.results for _, is_repeated in step)
+        yield Round(order.fault or fault, ending, known, doubled, complaints + found)
 
 
 def _copied(made: Path, scratch: Path) -> Path:

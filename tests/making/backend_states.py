@@ -106,7 +106,9 @@ class BackendStates(RuleBasedStateMachine):
         self.names = [keep(self.folder, each) for each in self.pictures]
         self.model = BackendModel(broken=self.names[GOOD:])
         self.reopen()
-        self.open(is_feed=False)
+        for _ in range(2):
+            self.open(is_feed=False)
+        self._submit([sent(1, PutProduct(Product(id_))) for id_ in "abc"])
 
     def teardown(self) -> None:
         if hasattr(self, "work"):
@@ -121,19 +123,37 @@ class BackendStates(RuleBasedStateMachine):
     @rule(is_feed=st.booleans())
     def open(self, *, is_feed: bool) -> None:
         job = self.ingest.open(caller="shop", is_full_feed=is_feed)
-        assert job.number == self.model.open(is_feed=is_feed, now=self.now)
+        assert job.number == self.model.open(is_feed=is_feed)
 
     @rule(came=st.lists(operations, min_size=1, max_size=6), data=st.data())
     def submit(self, came: list[tuple[object, int, str | None]], data: st.DataObject) -> None:
         job = data.draw(st.sampled_from(sorted(self.model.jobs)))
-        arrived = [self._arrived(job, *each) for each in came]
+        self._submit([self._arrived(job, *each) for each in came])
+
+    @rule(
+        id_=IMAGES,
+        picture=st.integers(0, GOOD + BROKEN - 1),
+        product=PRODUCTS,
+        request=REQUESTS,
+        data=st.data(),
+    )
+    def show(
+        self, id_: str, picture: int, product: str, request: str | None, data: st.DataObject
+    ) -> None:
+        """An image and its picture, which waits where it is new."""
+        job = data.draw(st.sampled_from(sorted(self.model.jobs)))
+        self._submit([self._arrived(job, (id_, "", picture, [product], True), 0, request)])
+
+    def _submit(self, arrived: list[Arrived]) -> None:
         outcomes = self.ingest.submit(arrived)
         for each, outcome in zip(arrived, outcomes, strict=True):
-            assert (outcome.result, outcome.is_repeated) == self.model.take(each, now=self.now)
+            if isinstance(outcome, Conflict):
+                assert self.model.take(each) == (None, False)
+                continue
+            assert (outcome.result, outcome.is_repeated) == self.model.take(each)
             assert outcome.request_id == (each.request.id if each.request else "")
-            assert bool(outcome.reason) == (outcome.result.value in ("refused", "skipped")) or (
-                outcome.is_repeated
-            )
+            assert bool(outcome.reason) == (outcome.result.value in ("refused", "skipped"))
+            assert bool(outcome.refusal) == (outcome.result.value == "refused")
 
     @rule(came=st.lists(operations, min_size=1, max_size=6))
     def end_within(self, came: list[tuple[object, int, str | None]]) -> None:
@@ -201,9 +221,9 @@ class BackendStates(RuleBasedStateMachine):
         with self.folder.changing() as tables:
             tables.history.publish(self.now)
 
-    @rule()
-    def pass_some_days(self) -> None:
-        self.now += timedelta(days=5)
+    @rule(days=st.sampled_from([5, 4000, -4000]))
+    def let_the_clock_jump(self, days: int) -> None:
+        self.now = max(NOW, self.now + timedelta(days=days))
 
     @invariant()
     def tables_hold_what_the_model_does(self) -> None:

@@ -15,11 +15,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from tests.making.certificates import Certificates
+from tests.making.decoder_processes import workers
 from tests.making.tiles import TileShop
 
 # All load comes from one host and one caller, and is to reach the limits of the whole server.
@@ -33,6 +35,8 @@ OPEN = {
 _PROGRAM = "import sys; from pocketlens_server.cli import main; sys.exit(main())"
 _START_SECONDS, _STOP_SECONDS = 60, 30
 _LOOK_SECONDS = 0.02
+_FORGET_MOST_MEMORY = "5"  # proc(5), clear_refs
+_LISTENS, _NOBODYS = "0A", "0"  # proc(5), /proc/net/tcp: a state; the inode of who has left
 
 
 @dataclass(frozen=True)
@@ -43,42 +47,87 @@ class BusyServer:
         process: Of it.
         log: File of all that it says.
         temporary: Folder that it has for what is to go again.
+        data: Its folder.
         port: Of gRPC, on 127.0.0.1.
     """
 
     process: subprocess.Popen[bytes]
     log: Path
     temporary: Path
+    data: Path
     port: int
 
     @property
     def memory_bytes(self) -> int:
         """Of the process, as it is resident."""
-        pages = int(Path(f"/proc/{self.process.pid}/statm").read_text().split()[1])
-        return pages * os.sysconf("SC_PAGE_SIZE")
+        return _memory_bytes(self.process.pid)
 
     @property
     def most_memory_bytes(self) -> int:
-        """Of the process, the most that was ever resident."""
+        """Of the process, the most that was resident since `forget_most_memory`, or ever."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(line for line in status.splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) << 10
+
+    def forget_most_memory(self) -> None:
+        """Lets the most memory be what is resident now."""
+        Path(f"/proc/{self.process.pid}/clear_refs").write_text(_FORGET_MOST_MEMORY)
+
+    @property
+    def decoders_memory_bytes(self) -> int:
+        """Of the processes that decode for it, together."""
+        return sum(map(_memory_bytes, workers(self.process.pid)))
 
     @property
     def open_files(self) -> int:
         """Descriptors, connections among them."""
         return len(list(Path(f"/proc/{self.process.pid}/fd").iterdir()))
 
+    @property
+    def connections(self) -> int:
+        """To its port, that it has not closed."""
+        local, found = f":{self.port:04X}", 0
+        for table in ("tcp", "tcp6"):
+            for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+                fields = line.split()
+                is_its = fields[1].endswith(local)
+                found += is_its and fields[3] != _LISTENS and fields[9] != _NOBODYS
+        return found
+
+    def kill(self) -> None:
+        """Ends it in the middle of whatever it does."""
+        self.process.kill()
+        self.process.wait()
+
 
 @contextmanager
-def busy_server(folder: Path, **limits: float) -> Iterator[BusyServer]:
-    """Serves a shop of tiles, made in `folder` if it is not there, to everybody on the loopback."""
+def busy_server(
+    folder: Path,
+    *,
+    port: int = 0,
+    versions: int = 1,
+    certificates: Certificates | None = None,
+    **limits: float,
+) -> Iterator[BusyServer]:
+    """Serves a shop of tiles, made in `folder` if it is not there, to everybody on the loopback.
+
+    Args:
+        folder: For the shop, the log and what is temporary.
+        port: Of gRPC; 0 for a free one.
+        versions: That the shop has published when it is made.
+        certificates: For TLS.
+        limits: Of `[limits]`, by name.
+    """
     data = folder / "shop" / "server"
     if not data.exists():
         shop = TileShop(folder / "shop", dict.fromkeys(range(4), 1), now=datetime.now(UTC))
-        shop.publish()
+        for stock in range(versions):
+            shop.stock[0] = stock + 1
+            shop.publish()
     options = {f"POCKETLENS_SERVER_LIMITS_{name.upper()}": str(n) for name, n in limits.items()}
-    command = [sys.executable, "-c", _PROGRAM, "serve", "--insecure", "--port", "0"]
+    command = [sys.executable, "-c", _PROGRAM, "serve", "--insecure", "--port", str(port)]
+    if certificates is not None:
+        command += ["--tls-cert", str(certificates.certificate), "--tls-key", str(certificates.key)]
     log, temporary = folder / "log", folder / "temporary"
     temporary.mkdir(exist_ok=True)
     environment = os.environ | options | {"TMPDIR": str(temporary)}
@@ -88,9 +137,10 @@ def busy_server(folder: Path, **limits: float) -> Iterator[BusyServer]:
         until(lambda: b"serving " in log.read_bytes(), _START_SECONDS)
         said = log.read_text()
         line = next(line for line in said.splitlines() if line.startswith("serving "))
-        yield BusyServer(process, log, temporary, int(line.rpartition(":")[2]))
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(_STOP_SECONDS) == 0
+        yield BusyServer(process, log, temporary, data, int(line.rpartition(":")[2]))
+        if process.poll() != -signal.SIGKILL:  # as `kill` leaves it
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(_STOP_SECONDS) == 0
     finally:
         process.kill()
         process.wait()
@@ -98,8 +148,24 @@ def busy_server(folder: Path, **limits: float) -> Iterator[BusyServer]:
 
 def until(condition: Callable[[], bool], seconds: float) -> float:
     """The seconds until something is so, at most so many."""
+    found = waited(condition, seconds)
+    assert found is not None
+    return found
+
+
+def waited(condition: Callable[[], bool], seconds: float) -> float | None:
+    """The seconds until something is so; None if it is not within so many."""
     began = time.perf_counter()
     while not condition():
-        assert time.perf_counter() - began < seconds
+        if time.perf_counter() - began >= seconds:
+            return None
         time.sleep(_LOOK_SECONDS)
     return time.perf_counter() - began
+
+
+def _memory_bytes(process: int) -> int:
+    """What is resident of a process; 0 once it has ended."""
+    with suppress(OSError):
+        pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE")
+    return 0

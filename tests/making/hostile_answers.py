@@ -27,14 +27,13 @@ from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.http_transport import HttpTransport
 from pocketlens.sync.transports import AtHand
 from pocketlens_protos.v1 import sync_service_pb2 as messages
-from pocketlens_server.storage.blobs import describe
 from tests.making.answering_threads import in_a_thread
 from tests.making.hostile_messages import MOST_SECONDS, Reader
 from tests.making.hostile_tokens import HTTP_LIES, TokenReader
 
 NEW = AtHand(b"", 0, {}, b"")
 DATA = b"a delta, or a piece of another file"
-SMALL = describe(DATA)
+SMALL = Blob.of(DATA)
 LARGE = Blob(bytes(32), PIECE_BYTES + len(DATA), (bytes(32), SMALL.pieces[0]))
 DEADLINES = Deadlines(MOST_SECONDS, MOST_SECONDS, MOST_SECONDS)
 ROOTS = tuple(f"metadata/{number}.root.json" for number in (1, 2, 3))

@@ -257,9 +257,7 @@ def models_by_two(scene: Scene) -> None:
     rekeying.add(scene.catalogue, MODELS, offline=[first], now=scene.now, into=second)
     rekeying.set_threshold(scene.catalogue, MODELS, 2, offline=[first, second], now=scene.now)
     online = keys.load([scene.catalogue.online_keys], keys.ONLINE)
-    one, both = (
-        keys.joined(online, keys.load(each, [MODELS])) for each in ([first], [first, second])
-    )
+    one, both = (online | keys.load(each, [MODELS]) for each in ([first], [first, second]))
 
     cannot(lambda: signing.add_model(scene.public, blob(b"one"), one, now=scene.now), scene)
     signing.add_model(scene.public, blob(b"both"), both, now=scene.now)

@@ -5,8 +5,10 @@
 
 Made from the process that is measured, a load would show waits that are not there. Calls are Polls,
 written by hand (see `http2`): a generator costs a tenth of what the server does. With a rate they
-come whether others were answered or not, as those of many devices do; without, each caller makes
-the next call when it has its answer.
+come whether others were answered or not, as those of many devices do, and what they took is from
+when each was due: a server that stops for a second is seen by all that come in that second. Without
+a rate each caller makes the next call when it has its answer, by which as much comes as the server
+can do, and one that stops is seen by one call of each.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -14,9 +16,7 @@ the next call when it has its answer.
 from __future__ import annotations
 
 import asyncio
-import json
-import random
-import sys
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -27,6 +27,7 @@ from tests.making import http2, programs
 OK, DROPPED, EXHAUSTED = 0, 1, 8  # CANCELLED is what gRPC says of calls that it drops
 POLL = "/pocketlens.v1.SyncService/Poll"
 _REQUEST = b"\x0a\x04main"  # of a device that follows the catalogue `main`, and has nothing yet
+_VERSION = b"\x18"  # number 3, which follows in one byte
 _UNKNOWN_FIELD = b"\x82\x7d"  # number 2000, of bytes, whose length follows in 4 bytes
 _TICK_SECONDS = 0.002
 _LATE_SECONDS = 5.0  # that answers may still come after the last call
@@ -57,16 +58,14 @@ class Report:
     Attributes:
         seconds: From the first call to the last.
         sent: Calls.
-        retried: Of them, made again after a refusal.
         ok: Answered with what was asked for.
         refused: Told that there is too much to do.
-        codes: How often each other status came; -1 for connections that broke.
+        codes: How often each status that is neither came; -1 for connections that broke.
         unanswered: Calls without an answer, long after the last one.
     """
 
     seconds: float
     sent: int
-    retried: int
     ok: Times
     refused: Times
     codes: dict[str, int]
@@ -75,6 +74,11 @@ class Report:
     @property
     def ok_a_second(self) -> float:
         return self.ok.count / self.seconds
+
+    @property
+    def lost(self) -> int:
+        """Calls that were not answered with what was asked for."""
+        return self.sent - self.ok.count
 
 
 @dataclass(frozen=True)
@@ -87,11 +91,13 @@ class Load:
         rate: Calls a second, spread evenly; 0 for callers that wait for their answers.
         callers: Of those, each with one call at a time.
         pause_seconds: Of each, between an answer and its next call.
-        connections: That calls are spread over. 0 for one each, as devices have: those whose call
-            is refused try as the SDK does (docs/decisions/0011-retry-budget.md).
+        connections: That calls are spread over.
         host: Where calls come from, an address of the loopback.
         deadline_seconds: Of each call.
         request_bytes: Of each request, most of it in a field that no server knows.
+        versions: That devices have, one after the other, from 1 on; 0 for one that has nothing yet.
+        ca: File of who signed the server's certificate; "" where nothing is encrypted.
+        stands_back: Whether it leaves the cores to others (see `programs`).
     """
 
     port: int
@@ -103,6 +109,9 @@ class Load:
     host: str = "127.0.0.1"
     deadline_seconds: int = 10
     request_bytes: int = 6
+    versions: int = 0
+    ca: str = ""
+    stands_back: bool = False
 
     def run(self) -> Report:
         """Asks, from another process, and returns when it has ended."""
@@ -127,7 +136,6 @@ class _Tally:
     """What calls came to so far."""
 
     sent: int = 0
-    retried: int = 0
     times: dict[int, list[float]] = field(default_factory=dict)
 
     def add(self, status: int, seconds: float) -> None:
@@ -135,11 +143,11 @@ class _Tally:
 
     def report(self, seconds: float) -> Report:
         refused = [*self.times.get(DROPPED, []), *self.times.get(EXHAUSTED, [])]
-        others = {str(s): len(t) for s, t in self.times.items() if s not in (OK, DROPPED)}
+        known = OK, DROPPED, EXHAUSTED
+        others = {str(s): len(t) for s, t in self.times.items() if s not in known}
         return Report(
             seconds,
             self.sent,
-            self.retried,
             Times.of(self.times.get(OK, [])),
             Times.of(refused),
             others,
@@ -150,8 +158,8 @@ class _Tally:
 class _Connection(asyncio.Protocol):
     """One connection; calls on it, by their streams."""
 
-    def __init__(self, block: bytes, request: bytes) -> None:
-        self._block, self._request, self._frames, self._next = block, request, http2.Frames(), 1
+    def __init__(self, block: bytes) -> None:
+        self._block, self._frames, self._next = block, http2.Frames(), 1
         self._waiting: dict[int, asyncio.Future[int]] = {}
         self.is_lost = False
         self.is_ready = asyncio.get_running_loop().create_future()  # what may be sent is known
@@ -169,12 +177,15 @@ class _Connection(asyncio.Protocol):
             each.set_result(-1)
         self._waiting.clear()
 
-    def call(self) -> asyncio.Future[int]:
+    def call(self, request: bytes) -> asyncio.Future[int]:
         """The status of a call that begins now."""
         stream, self._next = self._next, self._next + 2
         answered = asyncio.get_running_loop().create_future()
+        if self.is_lost:
+            answered.set_result(-1)
+            return answered
         self._waiting[stream] = answered
-        self.transport.write(http2.call(stream, self._block, self._request))
+        self.transport.write(http2.call(stream, self._block, request))
         return answered
 
     def data_received(self, data: bytes) -> None:
@@ -199,25 +210,31 @@ class _Generator:
     """Makes the calls of a load."""
 
     def __init__(self, load: Load) -> None:
-        self._load, self._tally, self._is_over = load, _Tally(), False
+        self._load, self._tally = load, _Tally()
+        self._over = asyncio.Event()
         self._block = http2.head(POLL, {"grpc-timeout": f"{load.deadline_seconds}S"})
-        self._request = http2.message(_request(load.request_bytes))
+        versions = range(1, load.versions + 1) if load.versions else [0]
+        self._requests = [http2.message(_request(each, load.request_bytes)) for each in versions]
+        self._ssl = _trusting(load.ca) if load.ca else None
 
     async def run(self) -> Report:
         load, loop = self._load, asyncio.get_running_loop()
         connections = [await self._connected() for _ in range(load.connections)]
+        if load.seconds:
+            loop.call_later(load.seconds, self._over.set)
+        else:
+            self._over = programs.asked()
         began = perf_counter()
         tasks = set[asyncio.Task[None]]()
         if load.rate:
-            async for number in _paced(load.rate, load.seconds):
-                connection = connections[number % len(connections)] if connections else None
-                tasks.add(loop.create_task(self._once(connection)))
+            async for number, due in self._due():
+                connection = connections[number % len(connections)]
+                tasks.add(loop.create_task(self._call(connection, due)))
         else:
             for number in range(load.callers):
                 connection = connections[number % len(connections)]
                 tasks.add(loop.create_task(self._again_and_again(connection)))
-            await (asyncio.sleep(load.seconds) if load.seconds else _asked())
-        self._is_over = True
+            await self._over.wait()
         seconds = perf_counter() - began
         await asyncio.wait(tasks, timeout=_LATE_SECONDS)
         for each in connections:
@@ -225,68 +242,60 @@ class _Generator:
         return self._tally.report(seconds)
 
     async def _connected(self) -> _Connection:
-        loop = asyncio.get_running_loop()
-        _, connection = await loop.create_connection(
-            lambda: _Connection(self._block, self._request),
+        _, connection = await asyncio.get_running_loop().create_connection(
+            lambda: _Connection(self._block),
             "127.0.0.1",
             self._load.port,
             local_addr=(self._load.host, 0),
+            ssl=self._ssl,
         )
         await connection.is_ready
         return connection
 
-    async def _call(self, connection: _Connection) -> int:
-        began = perf_counter()
+    async def _call(self, connection: _Connection, due: float) -> None:
+        request = self._requests[self._tally.sent % len(self._requests)]
         self._tally.sent += 1
-        status = await connection.call()
-        self._tally.add(status, perf_counter() - began)
-        return status
+        status = await connection.call(request)
+        self._tally.add(status, perf_counter() - due)
 
     async def _again_and_again(self, connection: _Connection) -> None:
-        while not self._is_over:
-            await self._call(connection)
+        while not self._over.is_set():
+            await self._call(connection, perf_counter())
             if self._load.pause_seconds:
                 await asyncio.sleep(self._load.pause_seconds)
 
-    async def _once(self, connection: _Connection | None) -> None:
-        if connection is not None:
-            await self._call(connection)
-            return
-        own = await self._connected()
-        budget = random.random() + 0.1
-        if await self._call(own) != OK and budget >= 1 and not own.is_lost:
-            self._tally.retried += 1
-            await asyncio.sleep(random.uniform(0, 0.5))
-            await self._call(own)
-        own.transport.abort()
+    async def _due(self) -> AsyncIterator[tuple[int, float]]:
+        """Numbers of calls when they are due, and when that was."""
+        began, number = perf_counter(), 0
+        while not self._over.is_set():
+            while (due := began + number / self._load.rate) <= perf_counter():
+                yield number, due
+                number += 1
+            await asyncio.sleep(_TICK_SECONDS)
 
 
-def _request(size_bytes: int) -> bytes:
-    """A PollRequest of that size."""
-    more = size_bytes - len(_REQUEST) - len(_UNKNOWN_FIELD) - 4
+def _trusting(ca: str) -> ssl.SSLContext:
+    context = ssl.create_default_context(cafile=ca)
+    context.set_alpn_protocols(["h2"])
+    return context
+
+
+def _request(version: int, size_bytes: int) -> bytes:
+    """A PollRequest of that size, of a device that has a version."""
+    request = _REQUEST + (_VERSION + bytes([version]) if version else b"")
+    more = size_bytes - len(request) - len(_UNKNOWN_FIELD) - 4
     if more < 0:
-        return _REQUEST
+        return request
     length = bytes((more >> 7 * place) & 127 | (128 if place < 3 else 0) for place in range(4))
-    return _REQUEST + _UNKNOWN_FIELD + length + bytes(more)
+    return request + _UNKNOWN_FIELD + length + bytes(more)
 
 
-async def _asked() -> None:
-    """Waits until the other process closes what it could tell us by."""
-    asked = asyncio.Event()
-    asyncio.get_running_loop().add_reader(sys.stdin, asked.set)
-    await asked.wait()
-
-
-async def _paced(rate: float, seconds: float) -> AsyncIterator[int]:
-    """Numbers as they are due."""
-    began, number = perf_counter(), 0
-    while (passed := perf_counter() - began) < seconds:
-        while number < passed * rate:
-            yield number
-            number += 1
-        await asyncio.sleep(_TICK_SECONDS)
+async def _run(load: Load) -> Report:
+    return await _Generator(load).run()
 
 
 if __name__ == "__main__":
-    wanted = Load(**json.loads(sys.argv[1]))
-    sys.stdout.write(json.dumps(asdict(asyncio.run(_Generator(wanted).run()))))
+    wanted = Load(**programs.order())
+    if wanted.stands_back:
+        programs.stand_back()
+    programs.tell(asdict(asyncio.run(_run(wanted))))

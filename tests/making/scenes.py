@@ -32,7 +32,7 @@ from pocketlens.sync.transports import FolderTransport
 from pocketlens.sync.trust import verified
 from pocketlens_server.catalogue.operations import PatchProduct, apply
 from pocketlens_server.folders import CatalogueFolder
-from pocketlens_server.publishing import keys, signing
+from pocketlens_server.publishing import holdings, keys, signing
 from pocketlens_server.storage.blobs import Blobs
 from tests.making.databases import make_database
 from tests.making.repositories import BUNDLE, Repository, blob, manifest
@@ -217,7 +217,7 @@ class _Store:
         session.sync(
             self._folder, transport, catalogue="main", root=scene.root, now=now or scene.now
         )
-        newest = decode(list(signing.visible(scene.public).values())[-1])
+        newest = decode(list(holdings.read_visible(scene.public).manifests.values())[-1])
         with Reader.open(self._folder) as reader:
             assert reader.facts.state_hash == newest.state_hash
             return int(reader.facts.version)

@@ -32,6 +32,7 @@ from pocketlens_server.publishing.images import image_of
 from pocketlens_server.publishing.keeping import Keeping
 from pocketlens_server.publishing.open_catalogue import Catalogue, OpenBundle
 from pocketlens_server.publishing.publisher import Published, publish
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT, History
 from pocketlens_server.storage.vectors import Vectors
@@ -85,8 +86,7 @@ class Server:
     def empty(cls, shop: Shop, folder: Path) -> Server:
         """With the model of a shop, and nothing else."""
         connection = sqlite3.connect(":memory:", isolation_level=None)
-        History.create(connection)
-        Vectors.create(connection)
+        migrations.create(connection)
         public = folder / "public"
         signers = keys.create(folder / "online", keys.ONLINE)
         signers |= keys.create(folder / "offline", keys.OFFLINE)
