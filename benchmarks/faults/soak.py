@@ -4,12 +4,11 @@
 
 A backend that changes products and pictures and publishes, good devices, some that ask too often,
 some strangers that mean no good, all at once, in rounds of a minute, each of which counts as a day
-for what is kept for days (tests/making/soaks.py). Memory, files that are open and what lies on the
-disk are looked at after each; what they grow by an hour is the slope of a line through those after
-the first quarter. The server's database grows by the requests that it remembers, of which it
-forgets all but the newest million. Then requests as large as they may be, 32 at once, to a server
-that had none. Figures are written after each round: a run that is cut off leaves them. The long
-form of tests/faults/test_bounded_resources.py.
+for what is kept for days (tests/making/soaks.py). Memory of the server and of the processes that
+decode for it, files that are open and what lies on the disk are looked at after each; what they
+grow by an hour is the slope of a line through those after the first quarter. Then requests as large
+as they may be, 32 at once, to a server that had none. Figures are written after each round: a run
+that is cut off leaves them. The long form of tests/faults/test_bounded_resources.py.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -75,10 +74,10 @@ def main() -> int:
             if arguments.quick
             else {
                 "memory_mib_an_hour": 1,
-                "decoders_mib_an_hour": 1,
+                "decoder_mib_an_hour": 1,
                 "open_files_an_hour": 0.1,
                 "files_on_disk_an_hour": 1,
-                "disk_bytes_an_operation": 300,
+                "disk_mib_an_hour": 1,
             }
         ),
     )
@@ -96,10 +95,13 @@ class Soaked:
     backend: Backend
     samples: list[tuple[float, ...]] = field(default_factory=list)
     good: list[Report] = field(default_factory=list)
+    too_often: list[Report] = field(default_factory=list)
+    attacks: Counter[str] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)
     left: int = 0
     letters_missing: int = 0
     version: int = 0
+    began: float = field(default_factory=perf_counter)
 
     def add(self, found: Round) -> None:
         """Looks at the server after a round, and lets a day pass."""
@@ -107,6 +109,8 @@ class Soaked:
         # That of the backend stays.
         self.left += waited(lambda: server.connections <= 1, CLOSED_SECONDS) is None
         self.good.append(found.good)
+        self.too_often.append(found.too_often)
+        self.attacks.update({kind: attack.sent for kind, attack in found.attacks.items()})
         self.results += found.changes.results
         self.letters_missing += abs(BROKEN - found.changes.letters)
         self.version = found.changes.version
@@ -116,7 +120,7 @@ class Soaked:
             (
                 perf_counter(),
                 server.memory_bytes,
-                server.decoders_memory_bytes,
+                server.decoder_memory_bytes,
                 server.open_files,
                 len(list(server.temporary.iterdir())),
                 len(files),
@@ -130,15 +134,19 @@ class Soaked:
         times, memory, decoders, files, temporary, on_disk, disk_bytes = zip(
             *self.samples, strict=True
         )
-        good, operations = sum(each.sent for each in self.good), self.results.total()
+        good, too_often = (
+            sum(each.sent for each in reports) for reports in (self.good, self.too_often)
+        )
         an_hour = _slopes(times)
-        operations_an_hour = 3600 * operations / len(times) / _round_seconds(times)
         return {
-            "minutes": round(len(times) * _round_seconds(times) / 60, 1),
+            "minutes": round((times[-1] - self.began) / 60, 1),
             "good_calls": good,
             "good_calls_lost_share": round(sum(each.lost for each in self.good) / good, 5),
             "good_longest_ms": round(max(each.ok.longest_ms for each in self.good)),
-            "operations": operations,
+            "calls_too_often": too_often,
+            "calls_too_often_refused": sum(each.refused.count for each in self.too_often),
+            **{kind.replace(" ", "_"): sent for kind, sent in self.attacks.items()},
+            "operations": self.results.total(),
             "operations_refused": self.results["refused"],
             "dead_letters_missing": self.letters_missing,
             "versions": self.version,
@@ -146,14 +154,14 @@ class Soaked:
             "memory_at_first_mib": round(memory[0] / MIB, 1),
             "memory_at_last_mib": round(memory[-1] / MIB, 1),
             "memory_mib_an_hour": round(an_hour(memory) / MIB, 2),
-            "decoders_most_mib": round(max(decoders) / MIB, 1),
-            "decoders_mib_an_hour": round(an_hour(decoders) / MIB, 2),
+            "decoder_most_mib": round(max(decoders) / MIB, 1),
+            "decoder_mib_an_hour": round(an_hour(decoders) / MIB, 2),
             "open_files_an_hour": round(an_hour(files), 2),
             "temporary_files_an_hour": round(an_hour(temporary), 2),
             "files_on_disk": on_disk[-1],
             "files_on_disk_an_hour": round(an_hour(on_disk), 2),
             "disk_mib": round(disk_bytes[-1] / MIB, 1),
-            "disk_bytes_an_operation": round(an_hour(disk_bytes) / operations_an_hour),
+            "disk_mib_an_hour": round(an_hour(disk_bytes) / MIB, 2),
         }
 
 
@@ -168,10 +176,6 @@ def _slopes(times: tuple[float, ...]) -> Callable[[tuple[float, ...]], float]:
         return float(np.polyfit(hours - hours[0], values[first:], 1)[0])
 
     return an_hour
-
-
-def _round_seconds(times: tuple[float, ...]) -> float:
-    return (times[-1] - times[0]) / (len(times) - 1) if len(times) > 1 else ROUND_SECONDS
 
 
 def large_requests(folder: Path) -> dict[str, object]:

@@ -74,9 +74,9 @@ class BusyServer:
         Path(f"/proc/{self.process.pid}/clear_refs").write_text(_FORGET_MOST_MEMORY)
 
     @property
-    def decoders_memory_bytes(self) -> int:
-        """Of the processes that decode for it, together."""
-        return sum(map(_memory_bytes, workers(self.process.pid)))
+    def decoder_memory_bytes(self) -> int:
+        """Of that of the processes that decode for it which has most; 0 where there is none."""
+        return max(map(_memory_bytes, workers(self.process.pid)), default=0)
 
     @property
     def open_files(self) -> int:

@@ -19,7 +19,7 @@ import io
 import os
 import re
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -144,9 +144,12 @@ class Backend(Closing):
     @property
     def files(self) -> dict[Path, int]:
         """What lies in the server's folder, and its bytes."""
-        return {
-            path: path.stat().st_size for path in self._server.data.rglob("*") if path.is_file()
-        }
+        found = {}
+        for path in self._server.data.rglob("*"):
+            with suppress(FileNotFoundError):  # a name that was to be another's
+                if path.is_file():
+                    found[path] = path.stat().st_size
+        return found
 
 
 @dataclass(frozen=True)
