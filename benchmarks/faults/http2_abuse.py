@@ -21,7 +21,7 @@ from pathlib import Path
 import goals
 from tests.making.abuse import Abuse, Kind
 from tests.making.busy_servers import busy_server, waited
-from tests.making.load import Load
+from tests.making.load import good_devices
 
 # How many, and how many a second.
 ATTACKS: dict[Kind, tuple[int, float]] = {
@@ -43,7 +43,7 @@ def main() -> int:
     figures: dict[str, object] = {}
     ratios, grown, lost, longest = [], [], 0, 0.0
     with tempfile.TemporaryDirectory() as folder, busy_server(Path(folder)) as server:
-        good = partial(Load, server.port, rate=100)
+        good = partial(good_devices, server.port)
         good(seconds=2).run()  # what is loaded at first use
         quiet = good(seconds=20 / min(fewer, 5)).run()
         server.forget_most_memory()

@@ -33,7 +33,7 @@ from time import perf_counter
 import goals
 from tests.making.busy_servers import OPEN, BusyServer, busy_server, waited
 from tests.making.device_crowds import Crowd
-from tests.making.load import Load, Report
+from tests.making.load import Load, Report, good_devices
 
 from pocketlens.errors import PocketLensError
 from pocketlens_server.client import CatalogueClient, PatchProduct
@@ -166,8 +166,8 @@ def _first_second(times: Sequence[float], count: float) -> float:
 
 
 def alone(server: BusyServer, seconds: float) -> Load:
-    """A device of another host, whose calls count from when they are due."""
-    return Load(server.port, seconds, rate=100, host="127.0.0.2")
+    """Good devices of another host."""
+    return good_devices(server.port, seconds, host="127.0.0.2")
 
 
 def recovery(server: BusyServer, quiet: Report) -> float:

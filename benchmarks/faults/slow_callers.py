@@ -27,7 +27,7 @@ import goals
 from tests.making.abuse import STREAMS, Abuse, Kind, Outcome
 from tests.making.busy_servers import BusyServer, busy_server, waited
 from tests.making.certificates import Certificates, make_certificates
-from tests.making.load import Load, Report
+from tests.making.load import Load, Report, good_devices
 
 HALF_OPEN: tuple[Kind, ...] = ("silent", "half a preface", "no settings")
 HALF_GREETED: tuple[Kind, ...] = ("silent", "half a greeting", "a greeting")
@@ -102,9 +102,8 @@ def all_of(
     figures: Figures = {}
     reports = []
     with busy_server(folder, certificates=certificates, **limits) as server:
-        good = Load(server.port, seconds=seconds, rate=100)
-        if certificates is not None:
-            good = replace(good, ca=str(certificates.ca))
+        ca = "" if certificates is None else str(certificates.ca)
+        good = good_devices(server.port, seconds, ca=ca)
         warm(server, good)
         files = server.open_files
         quiet = good.run()

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 import pytest
 from tests.making.abuse import Abuse, Kind, Outcome
 from tests.making.busy_servers import BusyServer, busy_server, until
-from tests.making.load import Load, Report
+from tests.making.load import Report, good_devices
 
 # What is sent, how many, and a second.
 ATTACKS: dict[Kind, tuple[int, float]] = {
-    "resets": (5_000, 5_000),
+    "resets": (8_000, 4_000),
     "pings": (2_000, 4_000),
     "settings": (5_000, 10_000),
     "endless headers": (150, 300),
@@ -27,7 +27,7 @@ ATTACKS: dict[Kind, tuple[int, float]] = {
 }
 # That one of a hundred good calls takes, on a machine that runs other tests too; and one of two, in
 # times of what it took before, or of what it takes on a core that some others want.
-MOST_MS, MOST_TIMES, USUAL_MS = 500, 3, 15
+MOST_MS, MOST_TIMES, USUAL_MS = 500, 3, 25
 MOST_BYTES = 8 << 20  # at any moment
 
 
@@ -56,7 +56,7 @@ class Attacked:
 
 @pytest.fixture(scope="module")
 def attacked(server: BusyServer) -> Attacked:
-    good = Load(server.port, seconds=2, rate=100)
+    good = good_devices(server.port, seconds=2)
     good.run()  # what is loaded at first use
     found = Attacked({}, good.run(), {}, {})
     server.forget_most_memory()
@@ -74,7 +74,9 @@ def attacked(server: BusyServer) -> Attacked:
 def test_a_good_caller_is_answered_all_the_while(attacked: Attacked, kind: Kind) -> None:
     good = attacked.good[kind]
 
-    assert good.ok.count == good.sent > 20
+    assert good.sent > 20
+    # Where a server that has half a core cannot keep up, some of what waits is dropped.
+    assert good.lost <= (0.1 * good.sent if kind == "resets" else 0)
     assert good.ok.p99_ms < MOST_MS
     assert good.ok.p50_ms <= MOST_TIMES * max(attacked.quiet.ok.p50_ms, USUAL_MS)
 

@@ -16,7 +16,7 @@ import pytest
 from tests.making.abuse import Abuse, Kind, Outcome
 from tests.making.busy_servers import BusyServer, busy_server, until
 from tests.making.certificates import make_certificates
-from tests.making.load import Load, Report
+from tests.making.load import Load, Report, good_devices
 
 HANDSHAKE_SECONDS, UNARY_SECONDS, STREAM_SECONDS, IDLE_SECONDS = 2, 4, 4, 3
 LIMITS = {
@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BusyServer]:
 
 @pytest.fixture(scope="module")
 def good(server: BusyServer) -> Load:
-    return Load(server.port, seconds=2, rate=100)
+    return good_devices(server.port, seconds=2)
 
 
 @pytest.fixture(scope="module")
@@ -130,7 +130,7 @@ def test_handshakes_of_tls_that_are_never_finished_are_closed_in_time(
     certificates = make_certificates(tmp_path / "certificates")
     kinds: list[Kind] = ["silent", "half a greeting", "a greeting"]
     with busy_server(tmp_path, certificates=certificates, **LIMITS) as server:
-        good = Load(server.port, seconds=2, rate=100, ca=str(certificates.ca))
+        good = good_devices(server.port, seconds=2, ca=str(certificates.ca))
         replace(good, seconds=0.5).run()  # what is loaded at first use
         quiet = good.run()
         attacks = [Abuse(kind, server.port, count=70, is_lasting=True) for kind in kinds]

@@ -131,6 +131,15 @@ class Load:
             yield report
 
 
+def good_devices(port: int, seconds: float, *, host: str = "127.0.0.1", ca: str = "") -> Load:
+    """100 calls a second, whatever becomes of them, from ten connections.
+
+    On one, of which a server takes 32 calls at once, a third of a second in which it does nothing
+    would cost calls: of a client that does as it is told they would wait.
+    """
+    return Load(port, seconds, rate=100, connections=10, host=host, ca=ca)
+
+
 @dataclass
 class _Tally:
     """What calls came to so far."""

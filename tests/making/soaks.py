@@ -41,7 +41,7 @@ from pocketlens_server.publishing.gate_limits import Gate
 from tests.making import colour_bundle
 from tests.making.abuse import Abuse, Kind, Outcome
 from tests.making.busy_servers import BusyServer
-from tests.making.load import Load, Report
+from tests.making.load import Load, Report, good_devices
 
 PRODUCTS, PICTURES, BROKEN = 200, 20, 2
 # A request of `message_bytes` is there in frames, joined, and read: each for a moment beside the
@@ -204,7 +204,7 @@ def all_at_once(
             )
             for kind, (count, rate) in _ATTACKS.items()
         }
-        good = Load(server.port, seconds=seconds, rate=100, connections=2, host="127.0.0.4")
+        good = good_devices(server.port, seconds, host="127.0.0.4")
         good_report = stack.enter_context(good.running())
         changes = backend.change()
         found = good_report(), too_often()
