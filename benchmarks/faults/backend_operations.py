@@ -31,7 +31,7 @@ from tests.making.replays import any_order
 from tests.making.serving import serving
 from tests.making.tiles import TileShop
 
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 
 OPERATIONS, CLIENTS = 50_000, 4
 STEPS, STEPS_EACH = 20_000, 50

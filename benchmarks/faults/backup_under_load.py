@@ -6,7 +6,7 @@ Each is of a shop of its own: two backends send prices and images, versions are 
 while and after it is made, by a process beside the server's. It is restored into an empty
 directory and served: all that was answered before is in it, its version has the state that devices
 of the lost server had, and devices that stood at earlier versions come to it by a delta. The long
-form of a test in tests/sync_server/storage/test_backup.py.
+form of a test in tests/sync_server/maintenance/test_backup.py.
 """
 
 # SPDX-License-Identifier: Apache-2.0

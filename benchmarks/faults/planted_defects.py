@@ -2,8 +2,8 @@
 
     python benchmarks/faults/planted_defects.py [--only TEXT] [--quick] [--json FILE]
 
-tests/making/defects.py has the defects, and says whose row's tests must fail. Without any defect
-the same tests must pass.
+tests/making/device_defects.py and server_defects.py have the defects, and say which tests must
+fail. Without any defect the same tests must pass.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -15,8 +15,9 @@ import tempfile
 from pathlib import Path
 
 import goals
-from tests.making.defects import DEFECTS
+from tests.making.device_defects import DEVICE_DEFECTS
 from tests.making.planting import Sources
+from tests.making.server_defects import SERVER_DEFECTS
 
 QUICK = 5
 
@@ -25,7 +26,7 @@ def main() -> int:
     parser = goals.options(__doc__, quick=f"the first {QUICK} defects")
     parser.add_argument("--only", default="", help="defects whose names have this text")
     arguments = parser.parse_args()
-    chosen = [each for each in DEFECTS if arguments.only in each.name]
+    chosen = [each for each in (*DEVICE_DEFECTS, *SERVER_DEFECTS) if arguments.only in each.name]
     chosen = chosen[:QUICK] if arguments.quick else chosen
     with tempfile.TemporaryDirectory() as folder:
         sources = Sources(Path(folder) / "sources")

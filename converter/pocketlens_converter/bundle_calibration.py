@@ -22,6 +22,7 @@ from pocketlens import image_lists
 from pocketlens.errors import BundleError, TrainingError
 from pocketlens.formats.bundle import Bundle, Spec, decode
 from pocketlens.image_lists import Entry, ImageList, Problem
+from pocketlens.progress import Progress
 from pocketlens_converter.bundling import with_calibration
 from pocketlens_converter.calibration import (
     MIN_PHOTOS,
@@ -36,7 +37,6 @@ from pocketlens_converter.embedding_models import (
     Embedded,
     EmbeddingModel,
     FloatFacts,
-    Progress,
     embed_entries,
     opened,
 )

@@ -23,6 +23,7 @@ import pocketlens
 from pocketlens.errors import BudgetBroken, ModelUnsupported, TrainingError
 from pocketlens.formats.bundle import Bundle, GoldenExample, Spec, decode
 from pocketlens.image_lists import Entry, Problem
+from pocketlens.progress import Progress
 from pocketlens.query import runtimes
 from pocketlens_converter import (
     augmentation,
@@ -39,7 +40,6 @@ from pocketlens_converter.convert_options import ConvertOptions, Precision
 from pocketlens_converter.embedding_models import (
     Embedded,
     EmbeddingModel,
-    Progress,
     float_embedding,
     read_tensors,
 )

@@ -13,13 +13,9 @@ import numpy.typing as npt
 from pocketlens import image_lists
 from pocketlens.errors import TrainingError
 from pocketlens.image_lists import Entry, Problem
+from pocketlens.progress import Progress
 from pocketlens_converter.convert_options import ConvertOptions
-from pocketlens_converter.embedding_models import (
-    Embedded,
-    EmbeddingModel,
-    Progress,
-    embed_entries,
-)
+from pocketlens_converter.embedding_models import Embedded, EmbeddingModel, embed_entries
 from pocketlens_converter.evaluation import EmbeddedLists, EvaluationLists, embed_lists
 
 

@@ -11,7 +11,7 @@ same pictures-to-tensors.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,12 +23,11 @@ import numpy.typing as npt
 from pocketlens.errors import ModelUnsupported, PictureError, TrainingError
 from pocketlens.formats.bundle import Bundle, ResizeMode, Spec
 from pocketlens.image_lists import Entry, Problem
+from pocketlens.progress import Progress
 from pocketlens.query import pictures
 from pocketlens.query.embedder import Embedder
 from pocketlens_converter.convert_options import InputScale
 from pocketlens_converter.float_models import FloatModel, at_layer, load
-
-Progress = Callable[[str, int, int], None]  # stage, done, total
 
 BATCH = 32
 

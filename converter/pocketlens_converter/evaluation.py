@@ -22,14 +22,10 @@ import numpy.typing as npt
 from pocketlens import image_lists
 from pocketlens.errors import TrainingError
 from pocketlens.image_lists import Entry, ImageList, Problem
+from pocketlens.progress import Progress
 from pocketlens_converter import bootstrap, metrics
 from pocketlens_converter.bootstrap import Interval
-from pocketlens_converter.embedding_models import (
-    Embedded,
-    EmbeddingModel,
-    Progress,
-    embed_entries,
-)
+from pocketlens_converter.embedding_models import Embedded, EmbeddingModel, embed_entries
 from pocketlens_converter.galleries import Gallery, embedded_gallery
 
 RECALLS = (1, 3, 10)

@@ -17,15 +17,10 @@ import numpy as np
 
 from pocketlens.errors import TrainingError
 from pocketlens.formats.bundle import Bundle
+from pocketlens.progress import Progress
 from pocketlens_converter import evaluation
 from pocketlens_converter.cli_files import receipt_path
-from pocketlens_converter.embedding_models import (
-    NOTHING_MORE,
-    EmbeddingModel,
-    FloatFacts,
-    Progress,
-    opened,
-)
+from pocketlens_converter.embedding_models import NOTHING_MORE, EmbeddingModel, FloatFacts, opened
 from pocketlens_converter.evaluation import EmbeddedLists, Evaluation, EvaluationLists
 from pocketlens_converter.feature_cache import cached
 from pocketlens_converter.floors import FLOORS

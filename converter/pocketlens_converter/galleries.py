@@ -16,9 +16,10 @@ import numpy.typing as npt
 
 from pocketlens.formats.bundle import Bundle
 from pocketlens.image_lists import Entry, ImageList, Problem
+from pocketlens.progress import Progress
 from pocketlens.query import codes
 from pocketlens_converter import metrics
-from pocketlens_converter.embedding_models import EmbeddingModel, Progress, embed_entries
+from pocketlens_converter.embedding_models import EmbeddingModel, embed_entries
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ from pocketlens.errors import (
 )
 from pocketlens.followed import Followed
 from pocketlens.options import Deadlines, SyncOptions
+from pocketlens.progress import Progress
 from pocketlens.store import installs
 from pocketlens.sync.credentials import Credentials
 from pocketlens.sync.retrying import RetryingTransport
@@ -39,8 +40,6 @@ from pocketlens.sync.transports import FolderTransport, Transport
 if TYPE_CHECKING:
     from pocketlens.sync.session import SyncReport
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
 
 LONGEST_WAIT_SECONDS = 3600  # after failures, on average
 

@@ -8,7 +8,7 @@ lists, for the probes. Codes are kept in a file, so that memory is bounded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,11 +17,9 @@ import numpy.typing as npt
 
 from pocketlens.embedding_files import EmbeddingRows
 from pocketlens.formats.bundle import Bundle
+from pocketlens.progress import Progress
 from pocketlens.query import clustering, codes
 from pocketlens.query.codebook import Codebook, fit_probes, stand_in_queries
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
 
 _STAND_INS = 256  # queries made where the bundle has none; `fit_probes` looks at no more
 

@@ -29,9 +29,10 @@ from pocketlens.errors import BundleError, ImageListError, StoreCorrupt, StoreEr
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
 from pocketlens.gathering import Gathered, Gatherer, gather_pictures
-from pocketlens.generations import Generation, Progress, make_generation
+from pocketlens.generations import Generation, make_generation
 from pocketlens.image_lists import Line, Problem
 from pocketlens.options import Accelerator
+from pocketlens.progress import Progress
 from pocketlens.query import codes
 from pocketlens.query.embedder import Embedder
 from pocketlens.store import database, installs

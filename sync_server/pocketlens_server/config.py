@@ -188,6 +188,20 @@ def read(
     return Effective(ServerConfig(**sections), tuple(settings))
 
 
+def document(path: Path) -> dict[str, Any]:
+    """What a TOML file says; nothing where there is none.
+
+    Raises:
+        ServerError: It cannot be read, or is no TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as exc:
+        raise ServerError(f"The settings {path} cannot be read: {exc}.") from exc
+
+
 def _kinds() -> dict[str, dict[str, Any]]:
     """The type of each setting, by section and name."""
     return {name: get_type_hints(kind) for name, kind in get_type_hints(ServerConfig).items()}
@@ -195,12 +209,7 @@ def _kinds() -> dict[str, dict[str, Any]]:
 
 def _of_file(folder: Path) -> Iterator[tuple[tuple[str, str], Value]]:
     path, sections = folder / FILE_NAME, _kinds()
-    try:
-        found = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return
-    except (OSError, ValueError) as exc:
-        raise ServerError(f"The settings {path} cannot be read: {exc}.") from exc
+    found = document(path)
     for section, values in found.items():
         if section not in sections or not isinstance(values, dict):
             known = ", ".join(f"[{each}]" for each in sections)

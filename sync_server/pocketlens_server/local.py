@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection
 from datetime import datetime
 
 from pocketlens_server.catalogue import settling
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.embedders import Embedders
 from pocketlens_server.catalogue.ingest import Ingest
 from pocketlens_server.catalogue.targets import LocalTarget

@@ -25,8 +25,8 @@ from pocketlens_protos.v1 import sync_service_pb2 as sync_messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as sync_stubs
 from pocketlens_server import measuring, settings
 from pocketlens_server.auth import State
-from pocketlens_server.catalogue.live import LiveCatalogue
-from pocketlens_server.catalogue.lives import LiveCatalogues
+from pocketlens_server.catalogue.live_catalogue import LiveCatalogue
+from pocketlens_server.catalogue.live_catalogues import LiveCatalogues
 from pocketlens_server.certificates import ServedCertificates
 from pocketlens_server.clocks import SteadyClock, elapsed_seconds
 from pocketlens_server.config import Listen, ServerConfig, address
@@ -46,8 +46,8 @@ from pocketlens_server.services.limiting import Admitting, Limiting
 from pocketlens_server.services.malformed import RefusesMalformed
 from pocketlens_server.services.observing import Observes
 from pocketlens_server.services.sync import SyncService
-from pocketlens_server.storage.tokens import Tokens
 from pocketlens_server.telemetry import Telemetry
+from pocketlens_server.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 

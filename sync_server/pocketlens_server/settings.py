@@ -13,13 +13,13 @@ what is changed holds at once, for commands as for a server that runs.
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pocketlens.errors import ServerError
+from pocketlens_server import config
 from pocketlens_server.config import Setting, Source
 from pocketlens_server.publishing.automatic import AutoPublish
 from pocketlens_server.publishing.gate_limits import GateLimits
@@ -55,12 +55,12 @@ def read(folder: Path) -> Settings:
     Raises:
         ServerError: The file is damaged, or sets what cannot be set.
     """
-    return _settings(_found(folder), folder / FILE_NAME)
+    return _settings(config.document(folder / FILE_NAME), folder / FILE_NAME)
 
 
 def listed(folder: Path) -> tuple[Setting, ...]:
     """Every setting of a catalogue that counts, with where it came from, in order; see `read`."""
-    found = _found(folder)
+    found = config.document(folder / FILE_NAME)
     settings = _settings(found, folder / FILE_NAME)
     return tuple(
         Setting(
@@ -72,17 +72,6 @@ def listed(folder: Path) -> tuple[Setting, ...]:
         for section in fields(settings)
         for each in fields(getattr(settings, section.name))
     )
-
-
-def _found(folder: Path) -> dict[str, Any]:
-    """What the file sets; nothing where there is none."""
-    path = folder / FILE_NAME
-    try:
-        return tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as exc:
-        raise ServerError(f"The settings {path} cannot be read: {exc}.") from exc
 
 
 def _settings(found: Mapping[str, Any], path: Path) -> Settings:

@@ -29,7 +29,7 @@ import pocketlens_protos.v1
 from pocketlens_server.auth import METHODS, Rule
 from pocketlens_server.callers import Scope
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.storage.tokens import Tokens
+from pocketlens_server.tokens import Tokens
 
 OURS = pocketlens_protos.v1.__name__
 NOW = datetime.now(UTC)

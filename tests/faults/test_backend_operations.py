@@ -21,7 +21,7 @@ from tests.making.replays import any_order
 from tests.making.serving import serving
 from tests.making.tiles import TileShop
 
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 
 OPERATIONS, CLIENTS = 2000, 4
 HISTORIES, STEPS = 20, 20

@@ -1,6 +1,6 @@
 """Catalogue pictures made to do harm cost themselves, and nobody else anything.
 
-They are decoded in other processes, as a server does it (`pocketlens_server.catalogue.decoding`).
+They are decoded in other processes, as a server does it (`pocketlens_server.catalogue.decoders`).
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -27,7 +27,7 @@ from pocketlens.errors import PictureError, PictureTooLarge
 from pocketlens.formats.bundle import Spec
 from pocketlens.options import PictureLimits
 from pocketlens.query.pictures import tensor
-from pocketlens_server.catalogue.decoding import Decoders, DecodingLimits
+from pocketlens_server.catalogue.decoders import Decoders, DecodingLimits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 
@@ -197,7 +197,7 @@ def test_no_process_outlives_a_server_that_is_killed(tmp_path: Path) -> None:
 import sys, threading
 from pathlib import Path
 from pocketlens.formats.bundle import Spec
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 good, held = map(Path, sys.argv[1:])
 decoders, spec = Decoders(workers=2), Spec("test", 64, 64, 8)
 threading.Thread(target=decoders.decoded, args=(held, spec)).start()

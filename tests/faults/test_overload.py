@@ -9,6 +9,7 @@ else: here other tests run beside.
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -49,16 +50,20 @@ def test_twice_as_much_as_a_server_can_do_takes_little_from_what_it_does(
     server: BusyServer, peak: Report
 ) -> None:
     rate = 2 * peak.ok_a_second
-    over = Load(server.port, seconds=3, rate=rate, connections=100, versions=VERSIONS).run()
+    over = Load(server.port, seconds=1.5, rate=rate, connections=100, versions=VERSIONS)
+    runs = [over.run() for _ in range(3)]
     after = Load(server.port, seconds=0.5, callers=4, connections=4).run()
     again = full(server, seconds=1.5).run()  # other tests may have come, or gone
 
-    assert over.sent > 1.8 * peak.ok_a_second * over.seconds
-    assert over.ok_a_second >= 0.7 * min(peak.ok_a_second, again.ok_a_second)
-    assert over.ok.p50_ms <= 3 * max(peak.ok.p50_ms, again.ok.p50_ms)
-    assert over.refused.count > 0
-    assert over.refused.p50_ms <= 20
-    assert (over.codes, over.unanswered) == ({}, 0)
+    for each in runs:
+        assert each.sent > 1.8 * peak.ok_a_second * each.seconds
+        assert each.refused.count > 0
+        assert (each.codes, each.unanswered) == ({}, 0)
+    answered = statistics.median(each.ok_a_second for each in runs)
+    assert answered >= 0.7 * min(peak.ok_a_second, again.ok_a_second)
+    accepted_ms = statistics.median(each.ok.p50_ms for each in runs)
+    assert accepted_ms <= 3 * max(peak.ok.p50_ms, again.ok.p50_ms)
+    assert statistics.median(each.refused.p50_ms for each in runs) <= 20
     assert after.ok.count == after.sent > 0
     assert after.ok.p50_ms < max(peak.ok.p50_ms, again.ok.p50_ms)
 

@@ -8,9 +8,11 @@ The short form of benchmarks/faults/planted_defects.py, which plants all of them
 from __future__ import annotations
 
 import pytest
-from tests.making.defects import DEFECTS
+from tests.making.device_defects import DEVICE_DEFECTS
 from tests.making.planting import ROOT, Sources
+from tests.making.server_defects import SERVER_DEFECTS
 
+DEFECTS = (*DEVICE_DEFECTS, *SERVER_DEFECTS)
 # Each starts the tests anew, seconds; test_power_cuts.py and test_ingest_power_cuts.py plant more.
 FAST = (
     "a stream may have a tail",

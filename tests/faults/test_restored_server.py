@@ -23,11 +23,11 @@ from pocketlens.store.reader import Reader
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.session import sync
 from pocketlens_server.folders import ServerFolder
+from pocketlens_server.maintenance.backup import backup
+from pocketlens_server.maintenance.restoring import restore
 from pocketlens_server.publishing import ahead, holdings, releasing, restored, signing
 from pocketlens_server.publishing.releasing import Terms
 from pocketlens_server.publishing.restored import Restored, mark
-from pocketlens_server.storage.backup import backup
-from pocketlens_server.storage.restoring import restore
 
 
 @pytest.fixture(scope="module")

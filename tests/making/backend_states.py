@@ -26,7 +26,7 @@ from pocketlens.errors import Conflict, InvalidOperation
 from pocketlens.products import Image, Price, Product
 from pocketlens_server.catalogue import settling
 from pocketlens_server.catalogue.batches import Arrived, Batch
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.ingest import Ingest, Replaced
 from pocketlens_server.catalogue.operations import (
     DeleteImage,

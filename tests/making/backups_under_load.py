@@ -32,8 +32,8 @@ from pocketlens_server.catalogue.operations import Operation, PatchProduct, PutI
 from pocketlens_server.catalogue.results import Outcome
 from pocketlens_server.client import CatalogueClient
 from pocketlens_server.folders import MAIN, ServerFolder
-from pocketlens_server.storage.backup import backup
-from pocketlens_server.storage.restoring import Done, restore
+from pocketlens_server.maintenance.backup import backup
+from pocketlens_server.maintenance.restoring import Done, restore
 from tests.making.backend_contents import requests_of
 from tests.making.backend_operations import ALLOWED
 from tests.making.busy_servers import busy_server, until

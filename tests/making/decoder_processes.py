@@ -13,7 +13,7 @@ import select
 import sys
 from pathlib import Path
 
-PROGRAM = b"pocketlens_server.catalogue.decoder"
+PROGRAM = b"pocketlens_server.catalogue.decoder_process"
 
 _ROGUE = """
 import os, select, socket, sys

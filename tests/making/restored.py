@@ -32,15 +32,15 @@ from pocketlens.sync.planner import Action
 from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import AtHand, FolderTransport
 from pocketlens_server.folders import MAIN, CatalogueFolder, ServerFolder
+from pocketlens_server.maintenance.backup import backup
+from pocketlens_server.maintenance.findings import Check
+from pocketlens_server.maintenance.fsck import examine
+from pocketlens_server.maintenance.restoring import restore
 from pocketlens_server.publishing import answers, rekeying, releasing, restored
 from pocketlens_server.publishing.ahead import Sightings
 from pocketlens_server.publishing.answers import Asked
 from pocketlens_server.publishing.keys import ONLINE
 from pocketlens_server.publishing.releasing import Terms
-from pocketlens_server.storage.backup import backup
-from pocketlens_server.storage.findings import Check
-from pocketlens_server.storage.fsck import examine
-from pocketlens_server.storage.restoring import restore
 from tests.making.tiles import TileShop
 
 KEPT = 3  # versions in the backup

@@ -30,7 +30,7 @@ from pocketlens_server.config import Listen, ServerConfig, Tls
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
 from pocketlens_server.publishing import releasing
 from pocketlens_server.server import Started, serve, warnings
-from pocketlens_server.storage.tokens import Tokens
+from pocketlens_server.tokens import Tokens
 
 NOW = datetime.now(UTC)
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import json
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
 
 from pocketlens.errors import PocketLensError
+from pocketlens.progress import Progress
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Bar
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 EXIT_FAILED, EXIT_INTERRUPTED = 1, 130  # 2, wrong usage, comes from the parser
 MAX_PROBLEMS = 20  # lines of a report for people; --json gives all of them
 LINES_A_STAGE = 10  # plain progress lines, where there is no terminal
-
-Progress = Callable[[str, int, int], None]  # stage, done, total (0 where it is unknown)
 
 
 def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:

@@ -34,6 +34,7 @@ from pocketlens.formats import manifest as manifests
 from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.manifest import Changes, Manifest
 from pocketlens.options import SyncOptions
+from pocketlens.progress import Progress
 from pocketlens.store import database, installs, marks, snapshots, trials, trusted
 from pocketlens.store.applying.applier import Applier
 from pocketlens.store.applying.relisting import relist
@@ -51,8 +52,6 @@ from pocketlens.sync.transports import INLINE_BYTES, Transport
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
 
 _ATTEMPTS = 3  # of one sync; what fails more often waits for the next
 

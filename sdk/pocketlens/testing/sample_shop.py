@@ -28,10 +28,9 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens.durable_files import write_file
+from pocketlens.progress import Progress
 from pocketlens.testing.assortment import Article, assortment
 from pocketlens.testing.photography import catalogue_picture, photo
-
-Progress = Callable[[str, int, int], None]  # what is drawn, pictures done, pictures in all
 
 _LISTS = ("catalog", "train", "held_out", "queries", "absent", "elsewhere")
 _FACTS = (

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from pocketlens.errors import PictureError
 from pocketlens.query.embedder import Embedder
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 
 _BATCH = 64  # embeddings that are kept at once, and lost at an interruption
 _BATCHES_AHEAD = 1  # of the one that is handed out: no core waits while that is kept

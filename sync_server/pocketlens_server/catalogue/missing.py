@@ -10,11 +10,12 @@ Each batch is kept before the next begins: cut off, the same call goes on.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack, closing
 
 from pocketlens.errors import ModelUnsupported, PictureError, PocketLensError, ServerError
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens.progress import Progress
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.embedders import Embedders
 from pocketlens_server.catalogue.embedding import embedded
 from pocketlens_server.folders import CatalogueFolder
@@ -23,9 +24,6 @@ logger = logging.getLogger(__name__)
 
 OF_NO_PICTURE = (PocketLensError, OSError, MemoryError)
 """Errors that the next picture would meet too, but for `ModelUnsupported` by a proven model."""
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
 
 
 def embed_missing(

@@ -25,8 +25,8 @@ from pocketlens.errors import (
     PocketLensError,
 )
 from pocketlens.image_lists import Entry, Problem
+from pocketlens.progress import Progress
 from pocketlens_server.catalogue import vision_lists
-from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.operations import KeepImage, Operation, PutImage, PutProduct
 from pocketlens_server.catalogue.results import Outcome, Result
 from pocketlens_server.catalogue.targets import Change, Target

@@ -18,15 +18,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from pocketlens.errors import ModelUnsupported
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens.progress import Progress
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.embedders import Embedders
-from pocketlens_server.catalogue.missing import (
-    OF_NO_PICTURE,
-    Progress,
-    embed_each,
-    embed_missing,
-    reason,
-)
+from pocketlens_server.catalogue.missing import OF_NO_PICTURE, embed_each, embed_missing, reason
 from pocketlens_server.catalogue.operations import show
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.storage.history import PRODUCT

@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Protocol
 
 from pocketlens.errors import Conflict, ServerError
+from pocketlens.progress import Progress
 from pocketlens_server.catalogue.batches import Arrived
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.embedders import Embedders
 from pocketlens_server.catalogue.ingest import Ingest, Replaced
-from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.operations import Operation, PutImage
 from pocketlens_server.catalogue.pictures import check_size, keep
 from pocketlens_server.catalogue.results import Outcome

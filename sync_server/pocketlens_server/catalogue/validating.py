@@ -24,11 +24,11 @@ from pocketlens.errors import ImageListError, MissingExtraError, PictureError
 from pocketlens.image_lists import ATTRIBUTE_PREFIX, Entry, Problem
 from pocketlens.options import PictureLimits
 from pocketlens.products import Product
+from pocketlens.progress import Progress
 from pocketlens.query.picture_sources import opened
 from pocketlens.query.pictures import upright
 from pocketlens_server.catalogue import vision_lists
 from pocketlens_server.catalogue.item_limits import ATTRIBUTES, image_faults, product_faults
-from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.vision_lists import Listed
 
 _BATCH = 256  # pictures whose checks wait for each other

@@ -17,7 +17,7 @@ from pocketlens_server.cli.options import AsJson, Data
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pocketlens_server.storage.findings import Finding
+    from pocketlens_server.maintenance.findings import Finding
 
 
 def register(app: typer.Typer) -> None:
@@ -48,7 +48,7 @@ def _backup(
     missing or damaged; the rest is in it.
     """
     from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.storage.backup import backup
+    from pocketlens_server.maintenance.backup import backup
 
     with output.progress() as progress:
         made = backup(ServerFolder(data), out, now=datetime.now(UTC), progress=progress)
@@ -93,7 +93,7 @@ def _restore(
     Devices go on with it at once. It publishes nothing before `publish --above VERSION` says which
     version was the highest that was ever published. Exits with 1 if something is damaged.
     """
-    from pocketlens_server.storage.restoring import restore
+    from pocketlens_server.maintenance.restoring import restore
 
     with output.progress() as progress:
         done = restore(
@@ -130,7 +130,7 @@ def _fsck(
     Says what is wrong and what to do. Exits with 1 if something is damaged.
     """
     from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.storage.fsck import examine
+    from pocketlens_server.maintenance.fsck import examine
 
     names = [] if catalog is None else [catalog]
     with output.progress() as progress:

@@ -67,7 +67,7 @@ def _make(
 ) -> None:
     """Make a token. It is shown this once: the server keeps a hash of it."""
     from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.storage.tokens import Tokens
+    from pocketlens_server.tokens import Tokens
 
     now = datetime.now(UTC)
     with Tokens(ServerFolder(data)) as tokens:
@@ -90,7 +90,7 @@ def _make(
 def _list(*, data: Data, as_json: AsJson = False) -> None:
     """List the tokens that were made, oldest first."""
     from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.storage.tokens import Tokens
+    from pocketlens_server.tokens import Tokens
 
     now = datetime.now(UTC)
     with Tokens(ServerFolder(data)) as tokens:
@@ -123,7 +123,7 @@ def _revoke(
 ) -> None:
     """Let a token open nothing more; a server that runs knows it at once."""
     from pocketlens_server.folders import ServerFolder
-    from pocketlens_server.storage.tokens import Tokens
+    from pocketlens_server.tokens import Tokens
 
     now = datetime.now(UTC)
     with Tokens(ServerFolder(data)) as tokens:

@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from pocketlens.errors import Conflict
+from pocketlens.progress import Progress
 from pocketlens_server.catalogue.ingest import Replaced
-from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.results import Outcome
 from pocketlens_server.catalogue.targets import Change
 from pocketlens_server.client.streams import WINDOW, OperationStream

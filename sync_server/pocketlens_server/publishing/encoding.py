@@ -22,7 +22,8 @@ from pocketlens.embedding_files import EmbeddingFile, EmbeddingRows
 from pocketlens.errors import CatalogError
 from pocketlens.formats import parts
 from pocketlens.formats.bundle import Bundle
-from pocketlens.generations import Progress, make_generation
+from pocketlens.generations import make_generation
+from pocketlens.progress import Progress
 from pocketlens.query import codes
 from pocketlens.query.codebook import Codebook
 from pocketlens_server.publishing import drift

@@ -10,12 +10,13 @@ That is a job, which `jobs list` shows; cut off, the same call goes on with it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
 from pocketlens.durable_files import write_file
 from pocketlens.errors import BundleError, ServerError
+from pocketlens.progress import Progress
 from pocketlens.query.embedder import Embedder
 from pocketlens_server.catalogue.missing import embed_missing, unreadable_pictures
 from pocketlens_server.folders import CatalogueFolder
@@ -24,9 +25,6 @@ from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.storage.blobs import Blobs
 from pocketlens_server.storage.history import IMAGE
 from pocketlens_server.storage.jobs import Job, JobKind, Jobs, JobState
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
 
 
 def add_model(

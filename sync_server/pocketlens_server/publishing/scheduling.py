@@ -20,8 +20,8 @@ import numpy as np
 
 from pocketlens.errors import ClockSuspect, PocketLensError
 from pocketlens_server import settings
-from pocketlens_server.catalogue.live import LiveCatalogue
-from pocketlens_server.catalogue.lives import LiveCatalogues
+from pocketlens_server.catalogue.live_catalogue import LiveCatalogue
+from pocketlens_server.catalogue.live_catalogues import LiveCatalogues
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.publishing import releasing
 from pocketlens_server.publishing.automatic import AutoPublish, Unpublished

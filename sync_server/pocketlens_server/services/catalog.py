@@ -16,8 +16,8 @@ from pocketlens_protos.v1 import catalog_service_pb2 as messages
 from pocketlens_protos.v1 import catalog_service_pb2_grpc as stubs
 from pocketlens_server import callers
 from pocketlens_server.catalogue import settling
-from pocketlens_server.catalogue.live import LiveCatalogue
-from pocketlens_server.catalogue.lives import LiveCatalogues
+from pocketlens_server.catalogue.live_catalogue import LiveCatalogue
+from pocketlens_server.catalogue.live_catalogues import LiveCatalogues
 from pocketlens_server.publishing import comparing, releasing
 from pocketlens_server.publishing.gate_limits import Gate
 from pocketlens_server.publishing.releasing import Terms

@@ -29,7 +29,7 @@ from pocketlens_server.auth import Rule, Shown, State
 from pocketlens_server.callers import Caller
 from pocketlens_server.services.answering import answered
 from pocketlens_server.services.wrapping import Continuation, kind_of
-from pocketlens_server.storage.tokens import Tokens
+from pocketlens_server.tokens import Tokens
 
 logger = logging.getLogger(__name__)
 

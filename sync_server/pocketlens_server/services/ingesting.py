@@ -19,7 +19,7 @@ from pocketlens.errors import CatalogError, InvalidOperation
 from pocketlens_protos.v1 import catalog_service_pb2 as messages
 from pocketlens_server import callers
 from pocketlens_server.catalogue.batches import Arrived, Refused, Request
-from pocketlens_server.catalogue.live import LiveCatalogue
+from pocketlens_server.catalogue.live_catalogue import LiveCatalogue
 from pocketlens_server.catalogue.pictures import Arriving, check_size, keep
 from pocketlens_server.catalogue.results import Outcome
 from pocketlens_server.services import catalog_messages

@@ -19,7 +19,7 @@ from tests.making.decoder_processes import workers
 from pocketlens.errors import BundleError, PictureError, PictureFormat, PictureTooLarge, ServerError
 from pocketlens.options import PictureLimits
 from pocketlens.query.embedder import Embedder
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.embedding import embedded
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")

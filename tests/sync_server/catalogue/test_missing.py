@@ -13,7 +13,7 @@ from tests.making.backend_shop import backend_folder
 from tests.making.colour_bundle import colour_bundle
 from tests.making.tiles import tile
 
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.missing import embed_missing, unreadable_pictures
 from pocketlens_server.catalogue.pictures import keep
 from pocketlens_server.folders import CatalogueFolder

@@ -27,7 +27,7 @@ from pocketlens.query.embedder import Embedder
 from pocketlens.query.pictures import tensor as tensor_of
 from pocketlens_server.catalogue import settling
 from pocketlens_server.catalogue.batches import Arrived
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.ingest import Ingest
 from pocketlens_server.catalogue.operations import (
     DeleteImage,

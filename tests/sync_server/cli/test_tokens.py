@@ -21,7 +21,7 @@ from pocketlens_server.auth import State
 from pocketlens_server.callers import Scope
 from pocketlens_server.cli import app, main
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.storage.tokens import Tokens
+from pocketlens_server.tokens import Tokens
 
 COMMANDS = list(typer.main.get_command(app).commands["tokens"].commands)  # type: ignore[attr-defined]
 TEXT = re.compile(r"pl_[0-9a-f]{12}_[A-Za-z0-9_-]{43}")

@@ -39,7 +39,7 @@ from pocketlens_server.client import (
 from pocketlens_server.client.connections import Connection, Patience
 from pocketlens_server.config import ServerConfig, Tls
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.storage.tokens import Tokens
+from pocketlens_server.tokens import Tokens
 
 NOW = datetime.now(UTC)
 

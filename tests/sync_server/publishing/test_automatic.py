@@ -18,7 +18,7 @@ from tests.making.tiles import TileShop
 from pocketlens.products import Product
 from pocketlens_server.catalogue.batches import Arrived, Request
 from pocketlens_server.catalogue.ingest import Ingest
-from pocketlens_server.catalogue.lives import LiveCatalogues
+from pocketlens_server.catalogue.live_catalogues import LiveCatalogues
 from pocketlens_server.catalogue.operations import PutProduct
 from pocketlens_server.catalogue.pushing import push
 from pocketlens_server.catalogue.targets import LocalTarget

@@ -28,7 +28,7 @@ from pocketlens_server.callers import Scope
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.services.guarding import Guards
 from pocketlens_server.services.malformed import RefusesMalformed
-from pocketlens_server.storage.tokens import Tokens
+from pocketlens_server.tokens import Tokens
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 # Each method and its kind; the last three answer as the first of their kind does.

@@ -16,8 +16,8 @@ from tests.making.backend_shop import NOW, backend_folder
 from pocketlens_protos.v1 import catalog_pb2 as nouns
 from pocketlens_protos.v1 import catalog_service_pb2 as messages
 from pocketlens_server import callers
-from pocketlens_server.catalogue.decoding import Decoders
-from pocketlens_server.catalogue.live import LiveCatalogue
+from pocketlens_server.catalogue.decoders import Decoders
+from pocketlens_server.catalogue.live_catalogue import LiveCatalogue
 from pocketlens_server.services.ingesting import WINDOW, WINDOW_BYTES, Ingesting
 from pocketlens_server.storage.jobs import Job, JobState
 from pocketlens_server.telemetry import Telemetry

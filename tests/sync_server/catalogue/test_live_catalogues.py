@@ -19,7 +19,7 @@ from tests.making.held_pictures import HeldPicture
 from pocketlens.errors import NotFound, ServerUnavailable
 from pocketlens.products import Image, Product
 from pocketlens_server.catalogue.ingest import Ingest
-from pocketlens_server.catalogue.lives import LiveCatalogues
+from pocketlens_server.catalogue.live_catalogues import LiveCatalogues
 from pocketlens_server.catalogue.operations import PutImage, PutProduct
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
 

@@ -12,7 +12,7 @@ on something that is wrong is not looked at. What is no damage, and yet to be kn
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,17 +22,16 @@ from pathlib import Path
 from pocketlens.errors import PocketLensError, ServerError, TrustError, UpdateRequired
 from pocketlens.formats import manifest as manifests
 from pocketlens.formats.manifest import Manifest
+from pocketlens.progress import Progress
 from pocketlens_server.folders import CatalogueFolder, ServerFolder, Tables
+from pocketlens_server.maintenance import file_checks
+from pocketlens_server.maintenance.findings import Check, Finding, counted
+from pocketlens_server.maintenance.row_checks import row_findings
 from pocketlens_server.publishing import ahead, holdings, restored
 from pocketlens_server.publishing.holdings import Visible
 from pocketlens_server.publishing.images import picture_of
-from pocketlens_server.storage import file_checks, migrations
-from pocketlens_server.storage.findings import Check, Finding, counted
+from pocketlens_server.storage import migrations
 from pocketlens_server.storage.history import IMAGE
-from pocketlens_server.storage.row_checks import row_findings
-
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
 
 _TOKENS = "tokens.sqlite"
 _RESTORE = "Restore the server from a backup: pocketlens-server restore"

@@ -14,8 +14,8 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 
 from pocketlens.errors import NotFound, ServerUnavailable
-from pocketlens_server.catalogue.decoding import Decoders
-from pocketlens_server.catalogue.live import LiveCatalogue
+from pocketlens_server.catalogue.decoders import Decoders
+from pocketlens_server.catalogue.live_catalogue import LiveCatalogue
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.telemetry import Telemetry
 

@@ -22,7 +22,7 @@ from pocketlens.errors import PictureError, PictureFormat, ServerError
 from pocketlens.formats.bundle import Spec
 from pocketlens.options import PictureLimits
 from pocketlens.query.pictures import tensor
-from pocketlens_server.catalogue.decoding import COMMAND, Decoders, DecodingLimits
+from pocketlens_server.catalogue.decoders import COMMAND, Decoders, DecodingLimits
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are read from /proc")
 

@@ -27,7 +27,7 @@ from typing import TypeVar
 
 from pocketlens.errors import Conflict, PocketLensError, ServerError, ServerUnavailable
 from pocketlens_server.catalogue.batches import Arrived, Refused
-from pocketlens_server.catalogue.decoding import Decoders
+from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.catalogue.embedders import Embedders
 from pocketlens_server.catalogue.ingest import Ingest
 from pocketlens_server.catalogue.results import Outcome, Result

@@ -22,7 +22,7 @@ import logging
 import os
 import sqlite3
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,22 +30,22 @@ from pathlib import Path
 
 from pocketlens.errors import ServerError
 from pocketlens.formats import manifest as manifests
+from pocketlens.progress import Progress
 from pocketlens_server import folders
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
+from pocketlens_server.maintenance import archives
+from pocketlens_server.maintenance.archives import OtherBytes, Target
+from pocketlens_server.maintenance.backup_document import Document, Entry, Point
 from pocketlens_server.publishing import holdings
 from pocketlens_server.publishing.holdings import Visible
 from pocketlens_server.publishing.images import picture_of
-from pocketlens_server.storage import archives, database_errors, migrations
-from pocketlens_server.storage.archives import OtherBytes, Target
-from pocketlens_server.storage.backup_document import Document, Entry, Point
+from pocketlens_server.storage import database_errors, migrations
 from pocketlens_server.storage.history import IMAGE, History
 from pocketlens_server.storage.vectors import Vectors
 from pocketlens_server.storage.waiting_images import WaitingImages
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
 
 OF_SERVER = ("server.json", "server.toml", "tokens.sqlite")  # beside the catalogues
 _SETTINGS = "settings.toml"

@@ -15,9 +15,9 @@ from tests.making.backend_shop import NOW, backend_folder, sent
 
 from pocketlens.errors import Conflict, NotFound, PocketLensError, ServerError, ServerUnavailable
 from pocketlens.products import Product
-from pocketlens_server.catalogue import live as living_catalogue
-from pocketlens_server.catalogue.decoding import Decoders
-from pocketlens_server.catalogue.live import BATCH, TURN, LiveCatalogue
+from pocketlens_server.catalogue import live_catalogue as living_catalogue
+from pocketlens_server.catalogue.decoders import Decoders
+from pocketlens_server.catalogue.live_catalogue import BATCH, TURN, LiveCatalogue
 from pocketlens_server.catalogue.operations import PatchProduct, PutProduct
 from pocketlens_server.catalogue.results import Outcome, Result
 from pocketlens_server.folders import CatalogueFolder

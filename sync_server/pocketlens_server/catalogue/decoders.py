@@ -3,10 +3,10 @@
     with Decoders() as decoders:
         decoders.decoded(path, bundle.spec)             # uint8 (height, width, 3)
 
-Decoders are large programs in C, and a picture may be made for a hole in one. So each is decoded
-by a process (`decoder`) that has little time, little memory and nothing to write to. What ends,
-stops or confuses that process is an error of the picture; another takes its place, and whoever
-decodes other pictures meanwhile does not notice.
+Decoders are large programs in C, and a picture may be made for a hole in one. So each is decoded by
+a process (`decoder_process`) that has little time, little memory and nothing to write to. What
+ends, stops or confuses that process is an error of the picture; another takes its place, and
+whoever decodes other pictures meanwhile does not notice.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -43,11 +43,18 @@ from pocketlens.errors import (
 )
 from pocketlens.formats.bundle import Spec
 from pocketlens.options import MIB, PictureLimits
-from pocketlens_server.catalogue.decoder import ANSWER, ERROR, OUT_OF_MEMORY, READY, REQUEST, TENSOR
+from pocketlens_server.catalogue.decoder_process import (
+    ANSWER,
+    ERROR,
+    OUT_OF_MEMORY,
+    READY,
+    REQUEST,
+    TENSOR,
+)
 
 logger = logging.getLogger(__name__)
 
-COMMAND = (sys.executable, "-P", "-m", "pocketlens_server.catalogue.decoder")
+COMMAND = (sys.executable, "-P", "-m", "pocketlens_server.catalogue.decoder_process")
 _DEFAULT_PICTURE_LIMITS = PictureLimits()
 
 _START_SECONDS = 60.0  # Python and its modules from a slow disk, beside much else
@@ -114,7 +121,7 @@ class Decoders(Closing):
             limits: `DecodingLimits()` if None.
             workers: Processes at most. One for each core if None, and one more, since there is
                 always one that waits for its next picture.
-            command: That starts a process which speaks as `decoder` does.
+            command: That starts a process which speaks as `decoder_process` does.
         """
         self._limits, self._command = limits or DecodingLimits(), command
         self.workers = workers or usable_cores() + 1

@@ -31,12 +31,12 @@ from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.cli import maintain
 from pocketlens_server.folders import MAIN, ServerFolder
+from pocketlens_server.maintenance import archives
+from pocketlens_server.maintenance.backup import Backup, backup
+from pocketlens_server.maintenance.backup_document import Document, Entry
+from pocketlens_server.maintenance.restoring import Done, restore
 from pocketlens_server.publishing import releasing
 from pocketlens_server.publishing.releasing import Terms
-from pocketlens_server.storage import archives
-from pocketlens_server.storage.backup import Backup, backup
-from pocketlens_server.storage.backup_document import Document, Entry
-from pocketlens_server.storage.restoring import Done, restore
 from pocketlens_server.storage.waiting_images import WaitingImage
 
 

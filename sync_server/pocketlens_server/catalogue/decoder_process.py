@@ -1,6 +1,6 @@
 """The program of a process that decodes pictures: paths come in, tensors or errors go out.
 
-    python -m pocketlens_server.catalogue.decoder       # as `decoding` starts it, over a socket
+    python -m pocketlens_server.catalogue.decoder_process     # as `decoders` starts it, on a socket
 
 Its standard input is a socket, both ways. A request is a size and JSON: first how the process
 confines itself, then a picture each. An answer is a kind, a size, and a tensor or the class and

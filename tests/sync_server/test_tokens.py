@@ -22,7 +22,7 @@ from pocketlens_server import auth
 from pocketlens_server.auth import State
 from pocketlens_server.callers import Caller, Scope
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.storage.tokens import FILE_NAME, Tokens
+from pocketlens_server.tokens import FILE_NAME, Tokens
 
 NOW = datetime(2026, 5, 1, 12, 30, 15, 123456, tzinfo=UTC)
 

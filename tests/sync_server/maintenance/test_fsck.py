@@ -26,11 +26,11 @@ from pocketlens.formats import parts
 from pocketlens.formats.manifest import decode, encode
 from pocketlens.formats.parts import OfferPart
 from pocketlens_server.folders import MAIN, ServerFolder
+from pocketlens_server.maintenance.findings import Check, Finding
+from pocketlens_server.maintenance.fsck import examine
 from pocketlens_server.publishing import releasing
 from pocketlens_server.publishing.restored import Restored, mark
 from pocketlens_server.storage import migrations
-from pocketlens_server.storage.findings import Check, Finding
-from pocketlens_server.storage.fsck import examine
 from pocketlens_server.storage.history import HOLDS, IMAGE, OFFER, PRODUCT, placement_kind
 
 PLACEMENT = placement_kind(1)

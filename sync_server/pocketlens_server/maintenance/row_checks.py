@@ -21,10 +21,10 @@ from pocketlens.formats import parts, state_hash
 from pocketlens.formats.parts import ImagePart, PlacementPart, ProductPart
 from pocketlens.formats.state_hash import Counts, Identity, StateSum
 from pocketlens.query.codebook import Codebook
+from pocketlens_server.maintenance.findings import Check, counted
 from pocketlens_server.publishing import states
 from pocketlens_server.publishing.images import image_of, picture_of
 from pocketlens_server.publishing.publisher import codes_of
-from pocketlens_server.storage.findings import Check, counted
 from pocketlens_server.storage.history import (
     HOLDS,
     IMAGE,

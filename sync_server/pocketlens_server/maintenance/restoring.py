@@ -16,26 +16,25 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from pocketlens.durable_files import sync_folder, translated, write_file
 from pocketlens.errors import ServerError
+from pocketlens.progress import Progress
 from pocketlens_server import folders
 from pocketlens_server.folders import ServerFolder
+from pocketlens_server.maintenance import archives, fsck
+from pocketlens_server.maintenance.archives import OtherBytes, Source
+from pocketlens_server.maintenance.backup_document import Document, Entry, Point
+from pocketlens_server.maintenance.findings import Finding
 from pocketlens_server.publishing import holdings, restored
 from pocketlens_server.publishing.restored import Restored
-from pocketlens_server.storage import archives, fsck
-from pocketlens_server.storage.archives import OtherBytes, Source
-from pocketlens_server.storage.backup_document import Document, Entry, Point
-from pocketlens_server.storage.findings import Finding
 
 logger = logging.getLogger(__name__)
 
-Progress = Callable[[str, int, int], None]
-"""Called with a stage, what is done of it, and what there is to do."""
 
 _LAST = "server.json"
 _UNFINISHED = ".restoring"

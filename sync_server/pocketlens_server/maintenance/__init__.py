@@ -1,0 +1,1 @@
+"""What an operator does to a whole server: back it up, restore it, look it over."""
