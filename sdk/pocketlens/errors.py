@@ -184,7 +184,15 @@ class CatalogueRestored(ServerError):
 
 
 class QuotaExceeded(ServerError):
-    """A server was asked for more than the caller may have, or than it takes at once."""
+    """A server was asked for more than the caller may have, or than it takes at once.
+
+    Attributes:
+        retry_seconds: Before which not to come again, as the server says; 0 where it does not.
+    """
+
+    def __init__(self, what: str, *, retry_seconds: float = 0) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(what)
 
 
 class InvalidOperation(ServerError):

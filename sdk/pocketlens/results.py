@@ -7,6 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import Enum
+from typing import Literal
 
 from pocketlens.products import Image, Product
 
@@ -19,18 +20,30 @@ class Verdict(Enum):
     NO_MATCH = "no_match"
 
 
+Pipeline = Literal["device", "embedding", "photo"]
+"""What answered, which has a calibration of its own: the bundle's model against codes, the same
+against float32 vectors, or the float model against a gallery of its own. The last two on a server.
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
-    """Milliseconds of each stage of one search, on a monotonic clock."""
+    """Milliseconds of each stage of one search, on a monotonic clock.
+
+    Attributes:
+        decode_ms, embed_ms, search_ms: Of the work.
+        queue_ms: Waiting for others, on a server.
+    """
 
     decode_ms: float = 0.0
     embed_ms: float = 0.0
     search_ms: float = 0.0
+    queue_ms: float = 0.0
 
     @property
     def total_ms(self) -> float:
         """All stages together."""
-        return self.decode_ms + self.embed_ms + self.search_ms
+        return self.decode_ms + self.queue_ms + self.embed_ms + self.search_ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +53,7 @@ class Match:
     Attributes:
         product: The product with the highest similarity among `alternatives`.
         image: Its catalogue image nearest to the photo.
-        similarity: Cosine of photo and image, -1 to 1, from the image's int8 code.
+        similarity: Cosine of photo and image, -1 to 1; on the device from the image's int8 code.
         alternatives: Other products that share the image or a near-duplicate of it.
     """
 
@@ -68,6 +81,7 @@ class SearchResult:
         version: Version of the catalogue.
         as_of: When that version was made, UTC.
         accelerator: What embedded the photo, such as "cpu"; "" for a given vector.
+        answered_by: What the verdict and the similarities are of.
     """
 
     verdict: Verdict
@@ -83,6 +97,7 @@ class SearchResult:
     as_of: datetime
     accelerator: str = ""
     timings: Timings = field(default_factory=Timings)
+    answered_by: Pipeline = "device"
 
     @property
     def best_is_in_filter(self) -> bool:

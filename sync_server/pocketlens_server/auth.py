@@ -37,7 +37,7 @@ class Rule:
     is_about_catalogue: bool = True
 
 
-_DEVICE, _BACKEND = Rule(Scope.DEVICE), Rule(Scope.BACKEND)
+_DEVICE, _BACKEND, _QUERY = (Rule(each) for each in (Scope.DEVICE, Scope.BACKEND, Scope.QUERY))
 
 METHODS: Mapping[str, Rule] = MappingProxyType(
     {
@@ -56,6 +56,9 @@ METHODS: Mapping[str, Rule] = MappingProxyType(
         "/pocketlens.v1.CatalogService/Rollback": _BACKEND,
         "/pocketlens.v1.CatalogService/Replace": _BACKEND,
         "/pocketlens.v1.CatalogService/GetCatalogue": _BACKEND,
+        "/pocketlens.v1.QueryService/Search": _QUERY,
+        "/pocketlens.v1.QueryService/Similar": _QUERY,
+        "/pocketlens.v1.QueryService/Embed": _QUERY,
         # Load balancers have no token, and learn one word. Who watches holds a stream: a caller
         # that nobody knows could hold them all. The list tells what there is to attack.
         "/grpc.health.v1.Health/Check": Rule(None, is_about_catalogue=False),

@@ -28,6 +28,7 @@ from pocketlens.errors import ServerError
 from pocketlens.sync.credentials import is_loopback
 from pocketlens_server.limits import Limits
 from pocketlens_server.logs import LogSettings
+from pocketlens_server.query.settings import QuerySettings
 
 FILE_NAME = "server.toml"
 PREFIX = "POCKETLENS_SERVER_"
@@ -100,12 +101,14 @@ class ServerConfig:
         tls: How that is encrypted.
         limits: What it gives to its clients.
         logs: What it logs.
+        query: What it gives to questions.
     """
 
     listen: Listen = field(default_factory=Listen)
     tls: Tls = field(default_factory=Tls)
     limits: Limits = field(default_factory=Limits)
     logs: LogSettings = field(default_factory=LogSettings)
+    query: QuerySettings = field(default_factory=QuerySettings)
 
     @property
     def has_plain_metrics(self) -> bool:

@@ -21,6 +21,8 @@ from pocketlens.errors import ClockSuspect, PocketLensError, ServerError
 from pocketlens.sync.credentials import is_loopback
 from pocketlens_protos.v1 import catalog_service_pb2 as catalog_messages
 from pocketlens_protos.v1 import catalog_service_pb2_grpc as catalog_stubs
+from pocketlens_protos.v1 import query_service_pb2 as query_messages
+from pocketlens_protos.v1 import query_service_pb2_grpc as query_stubs
 from pocketlens_protos.v1 import sync_service_pb2 as sync_messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as sync_stubs
 from pocketlens_server import measuring, settings
@@ -39,12 +41,14 @@ from pocketlens_server.limits import Limits
 from pocketlens_server.publishing import releasing
 from pocketlens_server.publishing.ahead import Sightings
 from pocketlens_server.publishing.scheduling import publish_when_due
+from pocketlens_server.query.queries import Queries
 from pocketlens_server.services.catalog import CatalogService
 from pocketlens_server.services.guarding import Guards
 from pocketlens_server.services.health import Health, add_reflection
 from pocketlens_server.services.limiting import Admitting, Limiting
 from pocketlens_server.services.malformed import RefusesMalformed
 from pocketlens_server.services.observing import Observes
+from pocketlens_server.services.query import QueryService
 from pocketlens_server.services.sync import SyncService
 from pocketlens_server.telemetry import Telemetry
 from pocketlens_server.tokens import Tokens
@@ -56,6 +60,7 @@ MEASURE_SECONDS = 30
 SERVICES = (
     sync_messages.DESCRIPTOR.services_by_name["SyncService"].full_name,
     catalog_messages.DESCRIPTOR.services_by_name["CatalogService"].full_name,
+    query_messages.DESCRIPTOR.services_by_name["QueryService"].full_name,
 )
 
 
@@ -106,7 +111,10 @@ async def serve(
         tokens = None if insecure else stack.enter_context(Tokens(folder))
         server = _grpc_server(config.limits, tokens, telemetry)
         sync = SyncService(folder, Sightings(_now), counted=telemetry.count_ahead)
+        queries = Queries(folder, config.query, telemetry=telemetry)
         _add_services(server, sync, lives, health)
+        if config.query.enabled:
+            query_stubs.add_QueryServiceServicer_to_server(QueryService(queries), server)
         if config.listen.reflection:
             add_reflection(server, SERVICES)
         tasks: list[asyncio.Task[None]] = []
@@ -134,6 +142,7 @@ async def serve(
                 _begun(_keep_fresh(folder, lives, clock)),
                 _begun(_measure(folder, telemetry)),
                 _begun(publish_when_due(lives, clock=clock.now)),
+                _begun(queries.follow()),
             ]
             await server.start()
             started.grpc(port)
@@ -144,6 +153,7 @@ async def serve(
                 task.cancel()
             stopped = server.stop(config.limits.drain_seconds)
             await asyncio.gather(stopped, *tasks, return_exceptions=True)
+            await queries.close()
             await lives.stop()  # when no stream is left that could bring more
             for task in watched:  # who looks sees it drain to the end
                 task.cancel()

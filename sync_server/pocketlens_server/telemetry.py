@@ -49,6 +49,9 @@ class Telemetry:
         published_at: When it was, in seconds since 1970, by `catalogue`.
         expires_at: When signed metadata expires, in seconds since 1970, by `catalogue` and `role`.
         expiring_roles: How many `keys status` warns of, by `catalogue`: the root, 60 days before.
+        queries: Answered, by `pipeline` and `verdict`.
+        query_seconds: Of each `stage` of an answer: decode, queue, embed, search.
+        query_batches: Photos or questions that were worked on together, by `stage`.
         devices_ahead: Polls of devices that have a later version than there is, by `catalogue`: the
             server was restored from a backup.
     """
@@ -85,6 +88,16 @@ class Telemetry:
         self.expires_at = gauge("expires_timestamp_seconds", "End of what is signed.", name, "role")
         self.expiring_roles = gauge("expiring_roles", "Roles to be signed again.", name)
         self.devices_ahead = counter("devices_ahead", "Polls with a later version.", name)
+
+        self.queries = counter("queries", "Questions answered.", "pipeline", "verdict")
+        self.query_seconds = seconds("query", "Time of a stage.", "stage", _CALL_SECONDS)
+        self.query_batches = Histogram(
+            "pocketlens_query_batch_photos",
+            "Worked on together.",
+            ("stage",),
+            registry=registry,
+            buckets=(1, 2, 4, 8, 16, 32, 64),
+        )
 
     def refused(self, reason: str) -> None:
         """Counts a call that was refused; see `services.limiting`."""

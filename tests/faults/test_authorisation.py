@@ -47,6 +47,7 @@ WRONG = ("of another catalogue", *(f"for {scope}" for scope in Scope), "for the 
 SCOPES = {
     "pocketlens.v1.SyncService": Scope.DEVICE,
     "pocketlens.v1.CatalogService": Scope.BACKEND,
+    "pocketlens.v1.QueryService": Scope.QUERY,
     "grpc.health.v1.Health": Scope.BACKEND,
     "grpc.reflection.v1alpha.ServerReflection": Scope.BACKEND,
 }

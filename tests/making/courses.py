@@ -25,8 +25,8 @@ import numpy.typing as npt
 
 import pocketlens
 from pocketlens.errors import StoreError
-from pocketlens.following import Progress
 from pocketlens.products import Product
+from pocketlens.progress import Progress
 from pocketlens.store import database, installs, trusted
 from pocketlens.store.facts import from_rows
 from pocketlens.store.verification import verify

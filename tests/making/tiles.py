@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from pocketlens.progress import Progress
 from pocketlens.sync.session import SyncReport, sync
 from pocketlens.sync.transports import FolderTransport
-from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.pushing import push
 from pocketlens_server.catalogue.targets import LocalTarget
 from pocketlens_server.folders import MAIN, CatalogueFolder, ServerFolder

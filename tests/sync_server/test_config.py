@@ -100,7 +100,10 @@ def test_a_file_beside_the_settings_is_found_from_everywhere(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("port = 1", r"sections of \[listen\], \[tls\], \[limits\], \[logs\] in .*server.toml"),
+        (
+            "port = 1",
+            r"sections of \[listen\], \[tls\], \[limits\], \[logs\], \[query\] in .*server.toml",
+        ),
         ("listen = 1", "Received 'listen'"),
         ("[listenn]", "Received 'listenn'"),
         ("[listen]\nprot = 1", "Expected one of host, port, .*Received 'prot'"),

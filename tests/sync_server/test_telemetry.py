@@ -13,7 +13,18 @@ from prometheus_client.metrics import MetricWrapperBase
 from pocketlens_server.telemetry import REASONS, Telemetry
 
 ROOT = Path(__file__).resolve().parents[2]
-LABELS = {"method", "code", "reason", "catalogue", "outcome", "origin", "role"}
+LABELS = {
+    "method",
+    "code",
+    "reason",
+    "catalogue",
+    "outcome",
+    "origin",
+    "role",
+    "pipeline",
+    "verdict",
+    "stage",
+}
 
 
 def metrics(telemetry: Telemetry) -> dict[str, MetricWrapperBase]:
@@ -24,14 +35,14 @@ def metrics(telemetry: Telemetry) -> dict[str, MetricWrapperBase]:
 def test_names_and_labels_follow_the_conventions() -> None:
     found = metrics(Telemetry())
 
-    assert len(found) == 15
+    assert len(found) == 18
     for attribute, metric in found.items():
         [family] = metric.describe()
         assert re.fullmatch(r"pocketlens_[a-z]+(_[a-z]+)*", family.name), family.name
         assert set(metric._labelnames) <= LABELS
         assert family.documentation.endswith("."), attribute
         if family.type == "histogram":
-            assert family.name.endswith("_seconds")
+            assert family.name.endswith(("_seconds", "_photos"))
 
 
 def test_every_metric_is_told_once_it_is_used() -> None:

@@ -158,11 +158,7 @@ def group_products(
     scale: npt.NDArray[np.float32],
     duplicate_cosine: float,
 ) -> tuple[tuple[Group, ...], bool]:
-    """Matches of images that come by falling similarity.
-
-    An image opens a match when it shows a product that no earlier match has and is no
-    near-duplicate of an earlier winner; new products of a near-duplicate become alternatives of
-    that winner's match, the first one's if there are several.
+    """Matches of images that come by falling similarity; see `grouped`.
 
     Args:
         candidates: Images by falling similarity.
@@ -172,11 +168,40 @@ def group_products(
         duplicate_cosine: Cosine of two codes from which they are one picture.
 
     Returns:
-        At most `wanted` matches, best first, and whether they are complete: one match more would
-        have begun, so that more candidates change nothing.
+        At most `wanted` matches, best first, and whether more candidates would change nothing.
     """
     units = codes.decode(candidates.codes, scale)
     units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), np.float32(1e-12))
+    opened, is_complete = grouped(units, products, wanted, duplicate_cosine=duplicate_cosine)
+    images, similarities = candidates.image_keys.tolist(), candidates.similarities.tolist()
+    groups = tuple(Group(images[place], keys, similarities[place]) for place, keys in opened)
+    return groups, is_complete
+
+
+def grouped(
+    units: npt.NDArray[np.float32],
+    products: Sequence[tuple[int, ...]],
+    wanted: int,
+    *,
+    duplicate_cosine: float,
+) -> tuple[list[tuple[int, tuple[int, ...]]], bool]:
+    """Which of the images that come by falling similarity open a match, and what that is of.
+
+    An image opens a match when it shows a product that no earlier match has and is no
+    near-duplicate of an earlier winner; new products of a near-duplicate become alternatives of
+    that winner's match, the first one's if there are several.
+
+    Args:
+        units: float32 (n, dim), unit rows of the images.
+        products: Keys of the products each image shows, ascending, of those that may be returned.
+        wanted: Matches to make, 1 or more.
+        duplicate_cosine: Cosine from which two images are one picture.
+
+    Returns:
+        Place of the winner, and keys of its products, of at most `wanted` matches, best first; and
+        whether they are complete: one match more would have begun, so that more images change
+        nothing.
+    """
     placed: set[int] = set()
     opened: dict[int, list[int]] = {}  # place of the winner to product keys, best first
     is_complete = False
@@ -195,11 +220,7 @@ def group_products(
         else:
             opened[place] = new
         placed.update(new)
-    images, similarities = candidates.image_keys.tolist(), candidates.similarities.tolist()
-    groups = tuple(
-        Group(images[place], tuple(keys), similarities[place]) for place, keys in opened.items()
-    )
-    return groups, is_complete
+    return [(place, tuple(keys)) for place, keys in opened.items()], is_complete
 
 
 def _twins(

@@ -1,10 +1,11 @@
-"""The program of a process that decodes pictures: paths come in, tensors or errors go out.
+"""The program of a process that decodes pictures: they come in, tensors or errors go out.
 
     python -m pocketlens_server.catalogue.decoder_process     # as `decoders` starts it, on a socket
 
 Its standard input is a socket, both ways. A request is a size and JSON: first how the process
-confines itself, then a picture each. An answer is a kind, a size, and a tensor or the class and
-text of an error. Whatever else goes wrong ends the process, and so does the end of who started it.
+confines itself, then a picture each, by its path or followed by its bytes. An answer is a kind, a
+size, and a tensor or the class and text of an error. Whatever else goes wrong ends the process, and
+so does the end of who started it.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -20,9 +21,9 @@ import socket
 import struct
 import sys
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
-from pocketlens.errors import MissingExtraError, PictureError
+from pocketlens.errors import MissingExtraError, PictureError, QueryError
 from pocketlens.formats.bundle import Spec
 from pocketlens.options import PictureLimits
 from pocketlens.query import pictures
@@ -49,7 +50,7 @@ def main() -> None:
         _confine(json.loads(_request(requests))["memory_bytes"])
         line.sendall(ANSWER.pack(READY, 0))
         while request := _request(requests):
-            line.sendall(_answer(request))
+            line.sendall(_answer(json.loads(request), requests))
 
 
 def _request(requests: BinaryIO) -> bytes:
@@ -58,13 +59,15 @@ def _request(requests: BinaryIO) -> bytes:
     return requests.read(REQUEST.unpack(size)[0]) if size else b""
 
 
-def _answer(request: bytes) -> bytes:
-    asked = json.loads(request)
+def _answer(asked: Any, requests: BinaryIO) -> bytes:
     spec, limits = Spec(**asked["spec"]), PictureLimits(**asked["limits"])
+    is_file = "path" in asked
+    picture = Path(asked["path"]) if is_file else requests.read(asked["bytes"])
     try:
-        tensor = pictures.tensor(Path(asked["path"]), spec, limits=limits)
+        box = None if asked["box"] is None else tuple(asked["box"])
+        tensor = pictures.tensor(picture, spec, limits=limits, box=box)
         return b"".join((ANSWER.pack(TENSOR, tensor.nbytes), tensor.data))
-    except (PictureError, MissingExtraError) as exc:
+    except (PictureError, MissingExtraError, QueryError) as exc:
         told = json.dumps([type(exc).__name__, str(exc)]).encode()
         return ANSWER.pack(ERROR, len(told)) + told
     except MemoryError:

@@ -29,6 +29,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import monotonic
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,7 @@ from pocketlens.errors import (
     PictureFormat,
     PictureTooLarge,
     PictureTruncated,
+    QueryError,
     ServerError,
 )
 from pocketlens.formats.bundle import Spec
@@ -51,6 +53,9 @@ from pocketlens_server.catalogue.decoder_process import (
     REQUEST,
     TENSOR,
 )
+
+if TYPE_CHECKING:
+    from pocketlens.query.pictures import Box  # which loads Pillow
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +70,13 @@ _NONSENSE = "sent what is no answer"
 # finds no secret there.
 _PASSED = re.compile(r"PATH|HOME|TMPDIR|LANG|LC_\w+|PYTHON\w+|(LD|DYLD)_LIBRARY_PATH")
 # By the name that comes back: a process that was taken over can raise nothing else here.
-_ERRORS: dict[str, type[PictureError]] = {
+_ERRORS: dict[str, type[PictureError | QueryError]] = {
     "PictureError": PictureError,
     "PictureTooLarge": PictureTooLarge,
     "PictureTruncated": PictureTruncated,
     "PictureFormat": PictureFormat,
     "MissingExtraError": PictureFormat,  # a HEIC: one picture does not hold up the others
+    "QueryError": QueryError,
 }
 
 
@@ -132,37 +138,49 @@ class Decoders(Closing):
         self._starter = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-decoders")
 
     def decoded(
-        self, path: Path, spec: Spec, *, limits: PictureLimits = _DEFAULT_PICTURE_LIMITS
+        self,
+        picture: Path | bytes,
+        spec: Spec,
+        *,
+        limits: PictureLimits = _DEFAULT_PICTURE_LIMITS,
+        box: Box | None = None,
     ) -> npt.NDArray[np.uint8]:
         """What `pocketlens.query.pictures.tensor` makes of a picture, which is tried once.
 
         Args:
-            path: Of the picture.
+            picture: Its path, or itself: then it is in no file, and no text names it.
             spec: Of the bundle.
             limits: Beyond which a picture is refused.
+            box: The part of it that is wanted, in pixels of the upright picture.
 
         Returns:
             uint8 (spec.height, spec.width, 3), RGB.
 
         Raises:
             PictureError: It cannot be used, or the process that decoded it came to harm.
+            QueryError: The box is no part of it.
             ServerError: No process can be started, or these decoders are closed.
         """
-        asked = {"path": str(path), "spec": asdict(spec), "limits": asdict(limits)}
+        asked: dict[str, object] = {"spec": asdict(spec), "limits": asdict(limits), "box": box}
+        if isinstance(picture, Path):
+            name, sent, asked["path"] = str(picture), b"", str(picture)
+        else:
+            name, sent, asked["bytes"] = "The picture", picture, len(picture)
         with self._places:
             if self._is_closed:
                 raise ServerError("These decoders are closed. Open others: Decoders().")
             worker = self._taken()
             try:
-                found = _picture(worker, asked, spec, due=monotonic() + self._limits.seconds)
+                due = monotonic() + self._limits.seconds
+                found = _picture(worker, asked, sent, spec, due=due)
             except _Harm as exc:
                 worker.end()
-                raise self._harmful(path, exc) from exc
+                raise self._harmful(name, exc) from exc
             except BaseException:  # an interrupt: its answer would be the next picture's
                 worker.end()
                 raise
             self._put_back(worker)
-        if isinstance(found, PictureError):
+        if isinstance(found, Exception):
             raise found
         return found
 
@@ -218,11 +236,11 @@ class Decoders(Closing):
             raise
         return worker
 
-    def _harmful(self, path: Path, harm: _Harm) -> PictureError:
-        logger.warning("A process that decodes pictures %s: path=%s", harm, path)
+    def _harmful(self, name: str, harm: _Harm) -> PictureError:
+        logger.warning("A process that decodes pictures %s: path=%s", harm, name)
         seconds, most = self._limits.seconds, self._limits.memory_bytes // MIB
         return PictureError(
-            f"{path}: Expected a picture that is decoded within {seconds:g} s and {most:,} MiB. "
+            f"{name}: Expected a picture that is decoded within {seconds:g} s and {most:,} MiB. "
             f"Received one whose decoder {harm}. Try a smaller copy, or save it again."
         )
 
@@ -276,12 +294,15 @@ class _Worker:
         if kind != READY:
             raise _Harm(_NONSENSE)
 
-    def ask(self, asked: object, *, due: float, at_most: int) -> tuple[bytes, bytearray]:
+    def ask(
+        self, asked: object, sent: bytes = b"", *, due: float, at_most: int
+    ) -> tuple[bytes, bytearray]:
         """Kind and contents of the answer, of `at_most` bytes; _Harm if there is none."""
         request = json.dumps(asked).encode()
         try:
             self._line.settimeout(max(due - monotonic(), 1e-3))
             self._line.sendall(REQUEST.pack(len(request)) + request)
+            self._line.sendall(sent)
             kind, size = ANSWER.unpack(self._received(ANSWER.size, due))
             if size > at_most:
                 raise _Harm(_NONSENSE)
@@ -332,11 +353,11 @@ class _Worker:
 
 
 def _picture(
-    worker: _Worker, asked: object, spec: Spec, *, due: float
-) -> npt.NDArray[np.uint8] | PictureError:
+    worker: _Worker, asked: object, sent: bytes, spec: Spec, *, due: float
+) -> npt.NDArray[np.uint8] | PictureError | QueryError:
     """The answer to a picture, checked as one of a stranger."""
     shape = spec.height, spec.width, 3
-    kind, contents = worker.ask(asked, due=due, at_most=max(math.prod(shape), _ERROR_BYTES))
+    kind, contents = worker.ask(asked, sent, due=due, at_most=max(math.prod(shape), _ERROR_BYTES))
     try:
         if kind == TENSOR:
             return np.frombuffer(contents, np.uint8).reshape(shape)

@@ -9,13 +9,14 @@ async with answered(context):
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import grpc.aio
 
 from pocketlens.errors import PocketLensError, StoreError, StoreFull
-from pocketlens.sync.statuses import status_of
+from pocketlens.sync.statuses import PUSHBACK_METADATA, status_of
 
 logger = logging.getLogger(__name__)
 
@@ -35,7 +36,10 @@ async def answered(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
             text = (
                 "The server's disk is full." if isinstance(exc, StoreFull) else "The server failed."
             )
-        await context.abort(grpc.StatusCode[status], text)
+        seconds = getattr(exc, "retry_seconds", 0)
+        after = (PUSHBACK_METADATA, str(math.ceil(seconds * 1000)))
+        trailing = (*context.trailing_metadata(), after) if seconds else ()
+        await context.abort(grpc.StatusCode[status], text, trailing)
     except grpc.aio.AbortError:  # answered already, as by what checks the requests of a stream
         raise
     except Exception:  # the outermost place of a call: whatever arrives here is a bug

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from tests.making import pictures as making
 from tests.making.decoder_processes import rogue, workers
 from tests.making.held_pictures import HeldPicture
 
-from pocketlens.errors import PictureError, PictureFormat, ServerError
+from pocketlens.errors import PictureError, PictureFormat, QueryError, ServerError
 from pocketlens.formats.bundle import Spec
 from pocketlens.options import PictureLimits
 from pocketlens.query.pictures import tensor
@@ -133,6 +134,36 @@ def test_what_is_no_picture_is_the_same_error(decoders: Decoders, tmp_path: Path
 
 
 @pytest.mark.skipif(find_spec("pillow_heif") is not None, reason="the extra is installed")
+@pytest.mark.parametrize("box", [None, (10, 8, 70, 66), (0.5, 0.5, 95.5, 71.5)])
+def test_a_picture_that_is_in_no_file_is_the_same_tensor(
+    decoders: Decoders, box: tuple[float, float, float, float] | None
+) -> None:
+    for data in odd_pictures().values():
+        try:
+            expected = tensor(data, SPEC, box=box)
+        except QueryError as exc:
+            with pytest.raises(QueryError, match=re.escape(str(exc))):
+                decoders.decoded(data, SPEC, box=box)
+        else:
+            assert np.array_equal(decoders.decoded(data, SPEC, box=box), expected)
+
+
+@pytest.mark.parametrize("box", [(0, 0, 97, 72), (5, 5, 5, 9), (float("nan"), 0, 9, 9)], ids=str)
+def test_a_box_that_is_no_part_of_a_picture_is_an_error_of_the_question(
+    decoders: Decoders, box: tuple[float, float, float, float]
+) -> None:
+    with pytest.raises(QueryError, match="box"):
+        decoders.decoded(making.encoded(SMALL), SPEC, box=box)
+
+
+def test_what_is_in_no_file_and_no_picture_is_the_same_error(decoders: Decoders) -> None:
+    for data in (b"", b"text", making.encoded(SMALL)[:300]):
+        with pytest.raises(PictureError) as expected:
+            tensor(data, SPEC)
+        with pytest.raises(type(expected.value), match=re.escape(str(expected.value))):
+            decoders.decoded(data, SPEC)
+
+
 def test_a_heic_without_its_extra_is_an_error_of_that_picture(
     decoders: Decoders, tmp_path: Path
 ) -> None:

@@ -18,9 +18,9 @@ from tests.making.tiles import tile
 from tests.making.vision_files import row, written
 
 from pocketlens.errors import Conflict, InvalidOperation
+from pocketlens.progress import Progress
 from pocketlens.query.embedder import Embedder
 from pocketlens_server.catalogue.ingest import Ingest
-from pocketlens_server.catalogue.missing import Progress
 from pocketlens_server.catalogue.operations import KeepImage, PutProduct
 from pocketlens_server.catalogue.pushing import PushReport, push
 from pocketlens_server.catalogue.results import Outcome, Result

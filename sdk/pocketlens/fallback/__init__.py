@@ -1,0 +1,1 @@
+"""Asking a server where the device is unsure, and where the app allows it."""

@@ -1,0 +1,1 @@
+"""Questions answered at full precision: photo to vector, vector to products."""

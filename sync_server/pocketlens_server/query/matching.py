@@ -1,0 +1,208 @@
+"""Vectors to matches in one version of a gallery, as a device has them, but at full precision.
+
+    answers = answered(gallery, [Asked(vector, 10, None)], terms)
+
+An image's products, near-duplicates and the verdict follow the rules of the device's search
+(`pocketlens.query.search`, docs/formats.md); what is nearest is found exactly.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.formats.bundle import Calibration
+from pocketlens.products import Product
+from pocketlens.query import search
+from pocketlens.query.filters import Filter
+from pocketlens.query.verdict import Judgement, judge
+from pocketlens.results import Match, Pipeline, SearchResult, Timings, Verdict
+from pocketlens_server.folders import Tables
+from pocketlens_server.query import galleries
+from pocketlens_server.query.galleries import Gallery
+from pocketlens_server.query.vector_store import Nearest, View
+
+_IMAGES = 2  # asked for, for each match wanted, at first
+_MORE = 4  # times as many where they were not enough
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One question.
+
+    Attributes:
+        vector: float32 (dim,), unit length.
+        k: Matches wanted.
+        wanted: Only such products; None for all.
+        without: Keys of products that are no answer; with any, there is no verdict.
+    """
+
+    vector: npt.NDArray[np.float32]
+    k: int
+    wanted: Filter | None = None
+    without: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What answers of a gallery have in common.
+
+    Attributes:
+        generation: Hex id.
+        pipeline: Whose thresholds hold.
+        calibration: Of it; None where the bundle has none.
+        duplicate_cosine: From which two images are one picture.
+    """
+
+    generation: str
+    pipeline: Pipeline
+    calibration: Calibration | None
+    duplicate_cosine: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Matches of one question, by keys: image, products, similarity."""
+
+    best: Sequence[_Group]
+    groups: Sequence[_Group]
+    matching: int
+
+
+_Group = tuple[int, tuple[int, ...], float]
+
+
+def answered(gallery: Gallery, asked: Sequence[Asked], terms: Terms) -> list[SearchResult]:
+    """Answers some questions from one and the same version.
+
+    Args:
+        gallery: That is searched.
+        asked: Questions; those without a filter are searched together.
+        terms: Of the answers.
+
+    Raises:
+        ServerError: The tables cannot be read.
+    """
+    with gallery.store.view() as view:
+        found = _found(view, asked, terms)
+        with gallery.folder.reading() as tables:
+            return [
+                _result(tables, view, each, question, terms)
+                for each, question in zip(found, asked, strict=True)
+            ]
+
+
+def _found(view: View, asked: Sequence[Asked], terms: Terms) -> list[_Found]:
+    plain = [Asked(each.vector, max(each.k, 2), None, each.without) for each in asked]
+    unfiltered = _groups(view, plain, None, terms)
+    filters = {
+        each.wanted.identity: each.wanted
+        for each in asked
+        if each.wanted is not None and not each.wanted.is_empty
+    }
+    places = {
+        identity: [
+            place
+            for place, each in enumerate(asked)
+            if each.wanted is not None and each.wanted.identity == identity
+        ]
+        for identity in filters
+    }
+    found = [
+        _Found(groups[:2], groups[: each.k], view.products)
+        for groups, each in zip(unfiltered, asked, strict=True)
+    ]
+    for identity, wanted in filters.items():
+        satisfying = frozenset(view.satisfying(wanted).tolist())
+        some = places[identity]
+        narrowed = _groups(view, [asked[place] for place in some], wanted, terms, satisfying)
+        for place, groups in zip(some, narrowed, strict=True):
+            found[place] = _Found(found[place].best, groups, len(satisfying))
+    return found
+
+
+def _groups(
+    view: View,
+    asked: Sequence[Asked],
+    wanted: Filter | None,
+    terms: Terms,
+    allowed: frozenset[int] | None = None,
+) -> list[list[_Group]]:
+    """Matches of questions with one filter, from ever more images until they are complete."""
+    done: dict[int, list[_Group]] = {}
+    count = _IMAGES * max((each.k for each in asked), default=1)
+    while left := [place for place in range(len(asked)) if place not in done]:
+        queries = np.stack([asked[place].vector for place in left])
+        for place, nearest in zip(left, view.search(queries, count, wanted=wanted), strict=True):
+            groups, is_complete = _grouped(view, nearest, asked[place], terms, allowed)
+            if is_complete or len(nearest.keys) < count:
+                done[place] = groups
+        count *= _MORE
+    return [done[place] for place in range(len(asked))]
+
+
+def _grouped(
+    view: View,
+    nearest: Nearest,
+    asked: Asked,
+    terms: Terms,
+    allowed: frozenset[int] | None,
+) -> tuple[list[_Group], bool]:
+    keys = nearest.keys.tolist()
+    shown = view.product_keys(keys)
+    if allowed is not None or asked.without:
+        shown = [
+            tuple(
+                key
+                for key in products
+                if (allowed is None or key in allowed) and key not in asked.without
+            )
+            for products in shown
+        ]
+    opened, is_complete = search.grouped(
+        nearest.vectors, shown, asked.k, duplicate_cosine=terms.duplicate_cosine
+    )
+    similarities = nearest.similarities.tolist()
+    return [(keys[place], products, similarities[place]) for place, products in opened], is_complete
+
+
+def _result(tables: Tables, view: View, found: _Found, asked: Asked, terms: Terms) -> SearchResult:
+    products: dict[int, Product] = {}
+
+    def match(group: _Group) -> Match:
+        image_key, product_keys, similarity = group
+        for key in product_keys:
+            if key not in products:
+                products[key] = galleries.product(tables, key, view.version)
+        first, *others = (products[key] for key in product_keys)
+        image = galleries.image(tables, image_key, view.version)
+        return Match(first, image, similarity, tuple(others))
+
+    margin = found.best[0][2] - found.best[1][2] if len(found.best) > 1 else None
+    judged = Judgement(Verdict.UNSURE, None, None)
+    if not asked.without:
+        similarity = found.best[0][2] if found.best else None
+        judged = judge(similarity, margin, view.products, terms.calibration)
+    matches = tuple(map(match, found.groups))
+    is_first = found.best[:1] == found.groups[:1]
+    best = matches[:1] if is_first else tuple(map(match, found.best[:1]))
+    return SearchResult(
+        verdict=judged.verdict,
+        confidence=judged.confidence,
+        best=best[0] if best else None,
+        matches=matches,
+        threshold=judged.threshold,
+        margin=margin,
+        matches_in_filter=found.matching,
+        gallery_size=view.products,
+        generation=terms.generation,
+        version=view.version,
+        as_of=tables.history.as_of(view.version),
+        timings=Timings(),
+        answered_by=terms.pipeline,
+    )

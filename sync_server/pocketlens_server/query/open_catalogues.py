@@ -1,0 +1,294 @@
+"""One catalogue that is asked about: its galleries, the models of photos, and what is published.
+
+    opened = await OpenCatalogue.open(folder, settings, telemetry)
+    found, queued, seconds = await opened.best.matches(vector, 10, None)
+
+A device's vector is answered by the vectors of the bundle that made it, as long as a generation of
+that is served; a photo by the newest one.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.errors import BundleError, NotFound, ServerError
+from pocketlens.formats import bundle as bundles
+from pocketlens.query.filters import Filter
+from pocketlens.results import Pipeline, SearchResult
+from pocketlens_server.folders import CatalogueFolder
+from pocketlens_server.publishing.images import picture_of
+from pocketlens_server.query import matching
+from pocketlens_server.query.exact_store import ExactStore
+from pocketlens_server.query.galleries import Gallery
+from pocketlens_server.query.matching import Asked, Terms
+from pocketlens_server.query.micro_batches import MicroBatches
+from pocketlens_server.query.photo_models import BundleModel, PhotoModel, Tensor
+from pocketlens_server.query.scorers import scorer_at_hand
+from pocketlens_server.query.settings import QuerySettings
+from pocketlens_server.storage.history import IMAGE, PRODUCT
+from pocketlens_server.storage.vectors import Generation
+from pocketlens_server.telemetry import Telemetry
+
+_CATEGORIES = 200
+
+Value = TypeVar("Value")
+
+
+class Searched:
+    """A gallery, and the model whose vectors it has; used from one loop.
+
+    Attributes:
+        gallery: That is searched.
+        bundle: SHA-256 of the bundle.
+        generation: Hex id of the newest one that the bundle made.
+        pipeline: What answers of it are called.
+        dim: Numbers of a vector.
+    """
+
+    def __init__(
+        self,
+        gallery: Gallery,
+        bundle: bytes,
+        terms: Terms,
+        settings: QuerySettings,
+        telemetry: Telemetry,
+    ) -> None:
+        self.gallery, self.bundle, self.dim = gallery, bundle, gallery.store.dim
+        self.generation: str = terms.generation
+        self.pipeline: Pipeline = terms.pipeline
+        self._terms = terms
+        self._model: PhotoModel | None = None
+        self._loading = asyncio.Lock()
+        self._reading = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-query")
+        sizes = telemetry.query_batches
+        self._embedding = MicroBatches(
+            self._embed,
+            most=settings.batch,
+            waiting=settings.waiting,
+            name="embed",
+            worked=sizes.labels(stage="embed").observe,
+        )
+        self._searching = MicroBatches(
+            self._search,
+            most=settings.batch,
+            waiting=settings.waiting,
+            name="search",
+            worked=sizes.labels(stage="search").observe,
+        )
+
+    async def model(self) -> PhotoModel:
+        """What embeds photos, loaded at the first.
+
+        Raises:
+            BundleError: It cannot be.
+        """
+        async with self._loading:
+            if self._model is None:
+                path = self.gallery.folder.bundle(self.bundle)
+                self._model = await asyncio.to_thread(BundleModel.open, path, self.bundle)
+            return self._model
+
+    async def embedded(self, tensor: Tensor) -> tuple[npt.NDArray[np.float32], float]:
+        """The unit embedding of a photo, and the seconds that it waited."""
+        return await self._embedding.done(tensor)
+
+    async def matches(
+        self,
+        vector: npt.NDArray[np.float32],
+        k: int,
+        wanted: Filter | None,
+        without: frozenset[int] = frozenset(),
+    ) -> tuple[SearchResult, float, float]:
+        """The answer to a vector, the seconds that it waited, and those that it took."""
+        began = perf_counter()
+        found, waited = await self._searching.done(Asked(vector, k, wanted, without))
+        return found, waited, perf_counter() - began - waited
+
+    async def known(
+        self, *, product: str | None, image: str | None
+    ) -> tuple[npt.NDArray[np.float32], frozenset[int]]:
+        """The vector of an image of the catalogue, and the products that it shows.
+
+        Args:
+            product: Id of a product, whose first image is meant.
+            image: Id of an image.
+
+        Raises:
+            NotFound: There is none in this version, or the product has no image.
+        """
+        return await self._read(lambda: self._known(product, image))
+
+    async def picture(self, image: str) -> Path:
+        """Where the picture of an image is kept.
+
+        Raises:
+            NotFound: There is no such image.
+        """
+        return await self._read(lambda: self._picture(image))
+
+    async def facts(self) -> dict[str, Any]:
+        """What the newest version has; see `queries.CatalogueFacts`."""
+        return await self._read(self._facts)
+
+    async def close(self) -> None:
+        """Ends; what is worked on is finished."""
+        await self._embedding.close()
+        await self._searching.close()
+        await asyncio.to_thread(self._reading.shutdown)
+        if self._model is not None:
+            await asyncio.to_thread(self._model.close)
+        self.gallery.store.close()
+
+    async def _read(self, work: Callable[[], Value]) -> Value:
+        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+
+    def _embed(self, tensors: Sequence[Tensor]) -> Sequence[npt.NDArray[np.float32]]:
+        if self._model is None:
+            raise BundleError("Expected a model that is loaded.")
+        return list(self._model.embed(tensors))
+
+    def _search(self, asked: Sequence[Asked]) -> Sequence[SearchResult]:
+        return matching.answered(self.gallery, asked, self._terms)
+
+    def _known(
+        self, product: str | None, image: str | None
+    ) -> tuple[npt.NDArray[np.float32], frozenset[int]]:
+        with self.gallery.store.view() as view, self.gallery.folder.reading() as tables:
+            if product is not None:
+                kind, id_, key = "product", product, tables.history.known_key(PRODUCT, product)
+                images = [] if key is None else view.images_of(key).tolist()
+            else:
+                kind, id_ = "image", image or ""
+                key = tables.history.known_key(IMAGE, id_)
+                images = [] if key is None else [key]
+            try:
+                vector = view.vectors(images[:1])[0]
+            except (KeyError, IndexError) as exc:
+                raise NotFound(f"There is no {kind} {id_[:64]!r} with a picture.") from exc
+            shown = {each for some in view.product_keys(images) for each in some}
+            return vector, frozenset([key] if product is not None and key is not None else shown)
+
+    def _picture(self, image: str) -> Path:
+        with self.gallery.store.view() as view, self.gallery.folder.reading() as tables:
+            key = tables.history.known_key(IMAGE, image)
+            value = None if key is None else tables.history.value(IMAGE, key, view.version)
+            if value is None:
+                raise NotFound(f"There is no image {image[:64]!r}.")
+            return self.gallery.folder.picture(picture_of(value))
+
+    def _facts(self) -> dict[str, Any]:
+        with self.gallery.store.view() as view, self.gallery.folder.reading() as tables:
+            return {
+                "version": view.version,
+                "generation": self.generation,
+                "as_of": tables.history.as_of(view.version),
+                "products": view.products,
+                "images": view.images,
+                "categories": view.categories()[:_CATEGORIES],
+            }
+
+
+@dataclass(frozen=True, slots=True)
+class OpenCatalogue:
+    """Everything of one catalogue that is asked about.
+
+    Attributes:
+        folder: Of the catalogue.
+        served: Ids of the generations that are served, newest first, with the number of the bundle.
+        searched: By the number of the bundle.
+    """
+
+    folder: CatalogueFolder
+    served: dict[bytes, int]
+    searched: dict[int, Searched]
+
+    @classmethod
+    async def open(
+        cls, folder: CatalogueFolder, settings: QuerySettings, telemetry: Telemetry
+    ) -> OpenCatalogue:
+        """Reads a catalogue's vectors.
+
+        Raises:
+            NotFound: Nothing was published yet.
+            ServerError: It cannot be read.
+        """
+        generations, found = await asyncio.to_thread(_read_bundles, folder)
+        if not generations:
+            raise NotFound(f"The catalogue {folder.name!r} has no version yet.")
+        searched = {}
+        for number, (sha256, bundle) in found.items():
+            newest = max(each.number for each in generations if each.bundle == number)
+            terms = Terms(
+                next(each.id.hex() for each in generations if each.number == newest),
+                "embedding",
+                bundle.calibration("embedding"),
+                bundle.spec.duplicate_cosine,
+            )
+            gallery = Gallery(folder, number, ExactStore(bundle.spec.dim, scorer_at_hand()))
+            await asyncio.to_thread(gallery.follow)
+            searched[number] = Searched(gallery, sha256, terms, settings, telemetry)
+        served = {each.id: each.bundle for each in reversed(generations)}
+        return cls(folder, served, searched)
+
+    @property
+    def best(self) -> Searched:
+        """What answers photos: that of the newest generation."""
+        return self.searched[next(iter(self.served.values()))]
+
+    def by_bundle(self, generation: bytes) -> Searched:
+        """What answers the vectors of a generation's bundle; of the newest if empty.
+
+        Raises:
+            NotFound: It is not served, or not any more.
+        """
+        if not generation:
+            return self.best
+        if generation not in self.served:
+            raise NotFound(
+                f"The generation {generation.hex()[:16]} is not served here. Sync, and ask again."
+            )
+        return self.searched[self.served[generation]]
+
+    async def follow(self) -> bool:
+        """Moves to the newest version; False where it must be opened anew, for a new generation."""
+        generations = await asyncio.to_thread(_generations, self.folder)
+        if {each.id: each.bundle for each in reversed(generations)} != self.served:
+            return False
+        for searched in self.searched.values():
+            await asyncio.to_thread(searched.gallery.follow)
+        return True
+
+    async def close(self) -> None:
+        """Ends all."""
+        await asyncio.gather(*(each.close() for each in self.searched.values()))
+
+
+def _generations(folder: CatalogueFolder) -> list[Generation]:
+    with folder.reading() as tables:
+        return tables.vectors.generations()
+
+
+def _read_bundles(
+    folder: CatalogueFolder,
+) -> tuple[list[Generation], dict[int, tuple[bytes, bundles.Bundle]]]:
+    with folder.reading() as tables:
+        generations, known = tables.vectors.generations(), tables.vectors.bundles()
+    found = {}
+    for number in {each.bundle for each in generations}:
+        try:
+            data = folder.bundle(known[number]).read_bytes()
+        except OSError as exc:
+            raise ServerError(f"The bundle {known[number].hex()} cannot be read: {exc}.") from exc
+        found[number] = (known[number], bundles.decode(data))
+    return generations, found

@@ -1,0 +1,78 @@
+"""Models that embed photos for QueryService: several tensors at once.
+
+with BundleModel.open(path, sha256) as model:
+model.embed(tensors)                   # float32 (n, dim), unit rows
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.closing import Closing
+from pocketlens.formats.bundle import Spec
+from pocketlens.query.embedder import Embedder
+from pocketlens_server.catalogue.decoders import usable_cores
+
+Tensor = npt.NDArray[np.uint8]
+
+
+class PhotoModel(Protocol):
+    """Called from one thread at a time."""
+
+    @property
+    def spec(self) -> Spec:
+        """Of its input and output."""
+
+    @property
+    def accelerator(self) -> str:
+        """What it runs on: "cpu" or "gpu"."""
+
+    def embed(self, tensors: Sequence[Tensor]) -> npt.NDArray[np.float32]:
+        """Unit embeddings float32 (n, dim) of tensors uint8 (height, width, 3).
+
+        Raises:
+            BundleError: The model failed.
+        """
+
+    def close(self) -> None:
+        """Gives memory back."""
+
+
+class BundleModel(Closing):
+    """The bundle that phones run: a tensor at a time, on as many interpreters as cores."""
+
+    def __init__(self, embedder: Embedder) -> None:
+        """See `open`."""
+        self._embedder, self.spec = embedder, embedder.spec
+        self.bundle = embedder.bundle
+        self.accelerator = embedder.accelerator
+        self._threads = ThreadPoolExecutor(usable_cores(), thread_name_prefix="pocketlens-photos")
+
+    @classmethod
+    def open(cls, path: Path, sha256: bytes) -> Self:
+        """Loads a bundle and proves it on its golden examples.
+
+        Raises:
+            BundleError: It cannot be; see `Embedder.open`.
+        """
+        cores = usable_cores()
+        return cls(Embedder.open(path, expected_sha256=sha256, interpreters=cores))
+
+    def embed(self, tensors: Sequence[Tensor]) -> npt.NDArray[np.float32]:
+        """See `PhotoModel.embed`."""
+        if len(tensors) == 1:
+            return self._embedder.embed_tensor(tensors[0])[None]
+        return np.stack(list(self._threads.map(self._embedder.embed_tensor, tensors)))
+
+    def close(self) -> None:
+        """Ends its threads and frees the model; closing again is no error."""
+        self._threads.shutdown()
+        self._embedder.close()

@@ -1,0 +1,346 @@
+"""Questions about the catalogues of one server: a photo, a vector or a product to products.
+
+    queries = Queries(server_folder)
+    found = await queries.search("main", Photo(data), k=5)
+    await queries.close()
+
+photo -> a process that decodes -> a batch that is embedded -> a batch that is searched. Each of the
+three has a queue with a limit; whoever gives up leaves it. A photo is in memory only, and in no
+log.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from time import perf_counter
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.errors import NotFound, PocketLensError, QueryError, ServerUnavailable
+from pocketlens.fallback.messages import embedding_of
+from pocketlens.formats.bundle import Spec
+from pocketlens.query.filters import Filter
+from pocketlens.results import Pipeline, SearchResult, Timings
+from pocketlens_server.catalogue.decoders import Decoders
+from pocketlens_server.folders import ServerFolder
+from pocketlens_server.query.micro_batches import MicroBatches
+from pocketlens_server.query.open_catalogues import OpenCatalogue, Searched
+from pocketlens_server.query.settings import QuerySettings
+from pocketlens_server.query.thumbnails import Thumbnails
+from pocketlens_server.telemetry import Telemetry
+
+if TYPE_CHECKING:
+    from pocketlens.query.pictures import Box  # which loads Pillow
+
+logger = logging.getLogger(__name__)
+
+MOST_MATCHES, MATCHES = 100, 10
+FOLLOW_SECONDS = 1.0  # between looks for versions that were published
+_LEAVE_SECONDS = 5.0  # from one stage of an answer to the next, at most
+
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class Photo:
+    """A photo as it comes.
+
+    Attributes:
+        data: Encoded.
+        box: The part to search, in pixels of the upright photo; None for all.
+    """
+
+    data: bytes
+    box: Box | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """An embedding that a device has made.
+
+    Attributes:
+        generation: Whose bundle made it, 32 bytes; empty for the newest.
+        values: Little-endian float32.
+    """
+
+    generation: bytes
+    values: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """A photo's embedding.
+
+    Attributes:
+        embedding: float32 (dim,), unit length.
+        pipeline: "photo" of the float model, "embedding" of the bundle's.
+        generation: Hex id of the bundle's.
+        accelerator: What embedded it.
+        timings: Of the stages.
+    """
+
+    embedding: npt.NDArray[np.float32]
+    pipeline: Pipeline
+    generation: str
+    accelerator: str
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueFacts:
+    """What a catalogue has.
+
+    Attributes:
+        name: Of the catalogue.
+        version: The newest that is published.
+        generation: Hex id of its newest generation.
+        as_of: When the version was published.
+        products, images: Counts.
+        categories: Most products first, at most 200.
+    """
+
+    name: str
+    version: int
+    generation: str
+    as_of: datetime
+    products: int
+    images: int
+    categories: tuple[str, ...]
+
+
+class Queries:
+    """Of one server; used from one loop."""
+
+    def __init__(
+        self,
+        server: ServerFolder,
+        settings: QuerySettings | None = None,
+        *,
+        telemetry: Telemetry | None = None,
+    ) -> None:
+        """Opens no catalogue yet.
+
+        Args:
+            server: The server.
+            settings: `QuerySettings()` if None.
+            telemetry: What happens is counted there; nobody looks if None.
+        """
+        self._server, self._settings = server, settings or QuerySettings()
+        self._telemetry = telemetry or Telemetry()
+        self._decoders = Decoders(workers=self._settings.decoders or None)
+        self._decoding = MicroBatches(
+            self._decoded,
+            most=1,
+            waiting=self._settings.waiting,
+            name="decode",
+            workers=self._decoders.workers,
+        )
+        self._thumbnails = Thumbnails(self._decoders)
+        self._open: dict[str, asyncio.Task[OpenCatalogue]] = {}
+        self._leaving = set[asyncio.Task[None]]()
+        self._is_closed = False
+
+    async def search(
+        self,
+        catalogue: str,
+        query: Photo | Vector,
+        *,
+        k: int = MATCHES,
+        wanted: Filter | None = None,
+    ) -> SearchResult:
+        """Finds the products that a photo may show, or those nearest a vector.
+
+        Args:
+            catalogue: Its name.
+            query: What is looked for.
+            k: Matches wanted, 1 to 100.
+            wanted: Only products that satisfy it; the verdict is that of the unfiltered search.
+
+        Raises:
+            PictureError: The photo cannot be used as one.
+            QueryError: `k`, the box or the vector cannot be.
+            NotFound: There is no such catalogue, or no such generation.
+            QuotaExceeded: As many wait as may.
+            ServerUnavailable: The server is about to end.
+        """
+        _check_k(k)
+        opened = await self._catalogue(catalogue)
+        if isinstance(query, Vector):
+            searched = opened.by_bundle(query.generation)
+            vector, spent, accelerator = embedding_of(query.values, searched.dim), Timings(), ""
+        else:
+            searched = opened.best
+            vector, spent, accelerator = await self._embedded(searched, query)
+        found, queued, searching = await searched.matches(vector, k, wanted)
+        return self._told(found, spent, queued, searching, accelerator)
+
+    async def similar(
+        self,
+        catalogue: str,
+        *,
+        product: str | None = None,
+        image: str | None = None,
+        k: int = MATCHES,
+        wanted: Filter | None = None,
+    ) -> SearchResult:
+        """Finds the products that look like one of the catalogue, without itself.
+
+        Args:
+            catalogue: Its name.
+            product: Its id; its first image is what is looked for. Or else ...
+            image: ... an image's id; no product that it shows is an answer.
+            k: As for `search`.
+            wanted: As for `search`.
+
+        Raises:
+            QueryError: Neither or both are given, or `k` cannot be.
+            NotFound: There is no such catalogue, product or image, or the product has no image.
+        """
+        _check_k(k)
+        if (product is None) == (image is None):
+            raise QueryError("Expected a product or an image.")
+        searched = (await self._catalogue(catalogue)).best
+        vector, without = await searched.known(product=product, image=image)
+        found, queued, searching = await searched.matches(vector, k, wanted, without)
+        return self._told(found, Timings(), queued, searching, "")
+
+    async def embed(self, catalogue: str, photo: Photo, *, by_bundle: bool = False) -> Embedded:
+        """Embeds a photo by the best model there is, or by that of phones; errors as `search`."""
+        opened = await self._catalogue(catalogue)
+        searched = opened.by_bundle(b"") if by_bundle else opened.best
+        vector, spent, accelerator = await self._embedded(searched, photo)
+        return Embedded(vector, searched.pipeline, searched.generation, accelerator, spent)
+
+    async def facts(self, catalogue: str) -> CatalogueFacts:
+        """What a catalogue has.
+
+        Raises:
+            NotFound: There is none of that name.
+        """
+        found = await (await self._catalogue(catalogue)).best.facts()
+        return CatalogueFacts(name=catalogue, **found)
+
+    async def thumbnail(self, catalogue: str, image: str) -> bytes:
+        """A JPEG of at most 320 pixels a side of a picture that the catalogue keeps.
+
+        Raises:
+            NotFound: There is no such catalogue, or image.
+        """
+        searched = (await self._catalogue(catalogue)).best
+        path = await searched.picture(image)
+        return await self._thumbnails.of(path)
+
+    async def follow(self) -> None:
+        """Lets catalogues that were asked about follow their versions, for ever."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            for name, task in list(self._open.items()):
+                if not task.done() or task.cancelled() or task.exception() is not None:
+                    continue
+                try:
+                    if not await task.result().follow():  # it has another generation
+                        del self._open[name]
+                        self._leaving.add(asyncio.create_task(self._leave(task.result())))
+                except PocketLensError as exc:
+                    logger.warning("query.follow.failed catalogue=%s error=%s", name, exc)
+                except Exception:  # a bug, or a system out of files: later it may do better
+                    logger.exception("query.follow.failed catalogue=%s", name)
+
+    async def close(self) -> None:
+        """Ends; what is worked on is finished."""
+        self._is_closed = True
+        await self._decoding.close()
+        for task in self._open.values():
+            task.cancel()
+            if task.done() and not task.cancelled() and task.exception() is None:
+                await task.result().close()
+        self._open = {}
+        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await asyncio.to_thread(self._decoders.close)
+
+    async def _leave(self, opened: OpenCatalogue) -> None:
+        """Closes a catalogue in whose place another was opened, once who came before is done."""
+        await asyncio.sleep(_LEAVE_SECONDS)
+        await opened.close()
+
+    async def _catalogue(self, name: str) -> OpenCatalogue:
+        """A catalogue, opened once; whoever gives up does not stop what others wait for."""
+        if self._is_closed:
+            raise ServerUnavailable("The server is about to end. Try again.")
+        if name not in self._open:
+            try:
+                folder = self._server.catalogue(name)
+            except NotFound as exc:  # whose text names the others
+                raise NotFound(f"There is no catalogue {name[:64]!r}.") from exc
+            opening = OpenCatalogue.open(folder, self._settings, self._telemetry)
+            self._open[name] = asyncio.create_task(opening)
+        task = self._open[name]
+        try:
+            return await asyncio.shield(task)
+        except Exception:
+            if self._open.get(name) is task:  # the next one tries again
+                del self._open[name]
+            raise
+
+    async def _embedded(
+        self, searched: Searched, photo: Photo
+    ) -> tuple[npt.NDArray[np.float32], Timings, str]:
+        most = self._settings.photo_bytes
+        if not 0 < len(photo.data) <= most:
+            raise QueryError(
+                f"Expected a photo of at most {most:,} bytes. Received {len(photo.data):,}."
+            )
+        model = await searched.model()
+        decoding = self._decoding.done((photo, model.spec))
+        tensor, decode_queue, decode_seconds = await _timed(decoding)
+        embedding, embed_queue, embed_seconds = await _timed(searched.embedded(tensor))
+        spent = Timings(
+            decode_ms=decode_seconds * 1e3,
+            embed_ms=embed_seconds * 1e3,
+            queue_ms=(decode_queue + embed_queue) * 1e3,
+        )
+        return embedding, spent, model.accelerator
+
+    def _decoded(
+        self, asked: Sequence[tuple[Photo, Spec]]
+    ) -> list[npt.NDArray[np.uint8] | Exception]:
+        return [self._decoders.decoded(photo.data, spec, box=photo.box) for photo, spec in asked]
+
+    def _told(
+        self,
+        found: SearchResult,
+        spent: Timings,
+        queued: float,
+        searching: float,
+        accelerator: str,
+    ) -> SearchResult:
+        timings = replace(spent, search_ms=searching * 1e3, queue_ms=spent.queue_ms + queued * 1e3)
+        for stage in ("decode", "queue", "embed", "search"):
+            seconds = getattr(timings, f"{stage}_ms") / 1e3
+            self._telemetry.query_seconds.labels(stage=stage).observe(seconds)
+        self._telemetry.queries.labels(
+            pipeline=found.answered_by, verdict=found.verdict.value
+        ).inc()
+        return replace(found, timings=timings, accelerator=accelerator)
+
+
+async def _timed(
+    work: Awaitable[tuple[Value, float]],
+) -> tuple[Value, float, float]:
+    """What work gives, the seconds that it waited, and those that it took."""
+    began = perf_counter()
+    value, waited = await work
+    return value, waited, perf_counter() - began - waited
+
+
+def _check_k(k: int) -> None:
+    if not 1 <= k <= MOST_MATCHES:
+        raise QueryError(f"Expected k of 1 to {MOST_MATCHES}. Received {k}.")

@@ -1,0 +1,36 @@
+"""What a server gives to questions: the section [query] of server.toml. Values only."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from pocketlens.errors import ServerError
+
+
+@dataclass(frozen=True, slots=True)
+class QuerySettings:
+    """All of it; numbers above 0.
+
+    Attributes:
+        enabled: Whether QueryService answers; each catalogue that is asked about takes 4 bytes a
+            dimension and image of memory, from the first question on.
+        photo_bytes: Of a photo, at most; over gRPC a message's limit holds as well.
+        batch: Photos embedded, or questions searched, together at most: more make the last one
+            wait without making all faster (benchmarks/query.py).
+        waiting: Photos at most that wait to be decoded, to be embedded, or to be searched.
+        decoders: Processes that decode photos; 0 for one a core.
+    """
+
+    enabled: bool = True
+    photo_bytes: int = 16 << 20
+    batch: int = 16
+    waiting: int = 128
+    decoders: int = 0
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if each.name not in ("enabled", "decoders") and not value > 0:
+                raise ServerError(f"Expected {each.name} above 0. Received {value}.")
