@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pocketlens.errors import PocketLensError
+    from pocketlens.fallback.options import Fallback
     from pocketlens.following import install
     from pocketlens.indexing import index
     from pocketlens.lens import Lens
@@ -22,13 +23,14 @@ if TYPE_CHECKING:
     from pocketlens.products import Image, Price, Product
     from pocketlens.query.embedder import Embedder
     from pocketlens.query.filters import Filter
-    from pocketlens.results import Match, SearchResult, Timings, Verdict
+    from pocketlens.results import Match, Refinement, SearchResult, Timings, Verdict
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Deadlines",
     "Embedder",
+    "Fallback",
     "Filter",
     "Image",
     "Lens",
@@ -37,6 +39,7 @@ __all__ = [
     "PocketLensError",
     "Price",
     "Product",
+    "Refinement",
     "SearchOptions",
     "SearchResult",
     "SyncOptions",
@@ -49,6 +52,7 @@ __all__ = [
 _HOME = {
     "Deadlines": "options",
     "Embedder": "query.embedder",
+    "Fallback": "fallback.options",
     "Filter": "query.filters",
     "Image": "products",
     "Lens": "lens",
@@ -57,6 +61,7 @@ _HOME = {
     "PocketLensError": "errors",
     "Price": "products",
     "Product": "products",
+    "Refinement": "results",
     "SearchOptions": "options",
     "SearchResult": "results",
     "SyncOptions": "options",

@@ -15,6 +15,8 @@ import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Self
@@ -33,6 +35,8 @@ from pocketlens.store import installs
 from pocketlens.store.facts import StoreFacts
 
 if TYPE_CHECKING:
+    from pocketlens.fallback.asking import Asker
+    from pocketlens.fallback.options import Fallback
     from pocketlens.formats.bundle import Bundle
     from pocketlens.query.pictures import Box, Picture
     from pocketlens.sync.session import SyncReport
@@ -56,6 +60,7 @@ class Lens(Closing):
         self._process = os.getpid()
         self._lock = threading.Lock()  # held for moments: guards the install and its searches
         self._install: OpenInstall | None = OpenInstall.opened(directory, settings)
+        self._asks: Asker | None = None
 
     @classmethod
     def open(
@@ -87,7 +92,13 @@ class Lens(Closing):
         return cls(Path(directory), settings)
 
     def search(
-        self, photo: Picture, k: int = 10, *, filter: Filter | None = None, box: Box | None = None
+        self,
+        photo: Picture,
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        box: Box | None = None,
+        fallback: Fallback | None = None,
     ) -> SearchResult:
         """Finds the products that a photo may show. An error leaves the Lens as it was.
 
@@ -96,6 +107,9 @@ class Lens(Closing):
             k: Matches wanted, 1 or more; as many as there are where the store has fewer.
             filter: Only products that satisfy it; the verdict is that of the unfiltered search.
             box: (left, top, right, bottom) in pixels of the upright photo: the part to search.
+            fallback: A server that may be asked where the device is not sure; then this waits for
+                it, up to its deadline. Whatever goes wrong there, the device's answer stays, and
+                `refinement` says why. See `search_in_steps` for both answers.
 
         Raises:
             PictureError: The photo cannot be used as one.
@@ -103,19 +117,77 @@ class Lens(Closing):
             BundleError: The model cannot run here, or not on the accelerator asked for.
             StoreError: The store is damaged, or this Lens is closed or of another process.
         """
-        with self._in_use() as install:
-            embedder = install.embedder()
-            from pocketlens.query import pictures
+        if fallback is None:
+            with self._in_use() as install:
+                return self._on_device(install, photo, k, filter, box)[0]
+        *_, last = self.search_in_steps(photo, k, filter=filter, box=box, fallback=fallback)
+        return last
 
-            started = perf_counter()
-            tensor = pictures.tensor(photo, embedder.spec, limits=self._settings.limits, box=box)
-            decoded = perf_counter()
-            embedding = embedder.embed_tensor(tensor)
-            embedded = perf_counter()
-            spent = Timings((decoded - started) * 1e3, (embedded - decoded) * 1e3)
-            return install.answer(
-                embedding, k, filter, spent=spent, accelerator=embedder.accelerator
+    def search_in_steps(
+        self,
+        photo: Picture,
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        box: Box | None = None,
+        fallback: Fallback,
+    ) -> Iterator[SearchResult]:
+        """Yields the device's answer as soon as it is there, and then how it was refined.
+
+        The first never waits for a network. The second is the server's answer, or the device's once
+        more where the server was not asked, or did not answer: `refinement` says which, and why.
+
+        Args, Raises: As `search`.
+        """
+        if hasattr(photo, "read"):
+            photo = photo.read()  # it is looked at twice
+        with self._in_use() as install:
+            device, embedding = self._on_device(install, photo, k, filter, box)
+            yield device
+            from pocketlens.fallback.asking import Question
+
+            question = Question(
+                embedding,
+                k,
+                filter,
+                lambda: self._small_copy(install, photo, box),
+                install.reader.products_by_id,
             )
+            refined, told = self._asker().refined(fallback, device, question)
+            yield replace(refined or device, refinement=told)
+
+    def _on_device(
+        self,
+        install: OpenInstall,
+        photo: Picture,
+        k: int,
+        wanted: Filter | None,
+        box: Box | None,
+    ) -> tuple[SearchResult, npt.NDArray[np.float32]]:
+        embedder = install.embedder()
+        from pocketlens.query import pictures
+
+        started = perf_counter()
+        tensor = pictures.tensor(photo, embedder.spec, limits=self._settings.limits, box=box)
+        decoded = perf_counter()
+        embedding = embedder.embed_tensor(tensor)
+        embedded = perf_counter()
+        spent = Timings((decoded - started) * 1e3, (embedded - decoded) * 1e3)
+        found = install.answer(embedding, k, wanted, spent=spent, accelerator=embedder.accelerator)
+        return found, embedding
+
+    def _small_copy(self, install: OpenInstall, photo: Picture, box: Box | None) -> bytes:
+        from pocketlens.fallback.small_copies import small_copy
+
+        return small_copy(photo, install.bundle().spec, limits=self._settings.limits, box=box)
+
+    def _asker(self) -> Asker:
+        from pocketlens.fallback.asking import Asker
+
+        with self._lock:
+            if self._asks is None:
+                self._asks = Asker(self._directory, clock=lambda: datetime.now(UTC))
+            return self._asks
 
     def search_vector(
         self, embedding: npt.ArrayLike, k: int = 10, *, filter: Filter | None = None
@@ -202,9 +274,12 @@ class Lens(Closing):
             return
         with self._lock:
             install, self._install = self._install, None
+            asks, self._asks = self._asks, None
             idle = install is not None and install.searches == 0
         if install is not None and idle:
             install.close()
+        if asks is not None:
+            asks.close()
 
     @property
     def directory(self) -> Path:

@@ -47,6 +47,26 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Refinement:
+    """What became of asking a server, where a search had a `Fallback`.
+
+    Attributes:
+        outcome: "answered"; "not wanted" of an answer that is sure enough; "held back" by a budget
+            or by the circuit breaker; "failed", after something left or before.
+        reason: Why, in words; of an answer, how its version differs.
+        sent: "embedding", "photo", or "" where nothing left.
+        sent_bytes: That left.
+        elapsed_ms: From the device's answer on.
+    """
+
+    outcome: str
+    reason: str = ""
+    sent: str = ""
+    sent_bytes: int = 0
+    elapsed_ms: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Match:
     """One product that the photo may show.
 
@@ -82,6 +102,7 @@ class SearchResult:
         as_of: When that version was made, UTC.
         accelerator: What embedded the photo, such as "cpu"; "" for a given vector.
         answered_by: What the verdict and the similarities are of.
+        refinement: What became of asking a server; None without a `Fallback`.
     """
 
     verdict: Verdict
@@ -98,6 +119,7 @@ class SearchResult:
     accelerator: str = ""
     timings: Timings = field(default_factory=Timings)
     answered_by: Pipeline = "device"
+    refinement: Refinement | None = None
 
     @property
     def best_is_in_filter(self) -> bool:

@@ -14,6 +14,9 @@ from pocketlens.cli import output
 
 if TYPE_CHECKING:
     from pocketlens.description import Description
+    from pocketlens.fallback.ledger import Totals
+
+_SHOWN = 3  # of the last questions that left
 
 _Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The store.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -126,7 +129,21 @@ def _noted_lines(description: Description) -> list[tuple[str, str]]:
         lines.append(("on trial", f"until it answers a search; before it was {trial.former}"))
     if quarantine is not None:
         lines.append(("held back", f"version {quarantine.version}: {quarantine.reason}"))
+    if (left := description.left) is not None:
+        kinds = (
+            f"{left.counts[kind]:,} {kind}s ({left.bytes[kind]:,} bytes)" for kind in left.counts
+        )
+        lines.append(("left", ", ".join(kinds) or "nothing"))
+        lines += [
+            ("", f"{each.sent_at:%Y-%m-%d %H:%M:%S} {each.kind} to {each.address}: {each.outcome}")
+            for each in left.newest[:_SHOWN]
+        ]
     return lines
+
+
+def _left_as_json(left: Totals) -> dict[str, object]:
+    newest = [{**asdict(each), "sent_at": each.sent_at.isoformat()} for each in left.newest]
+    return {"counts": left.counts, "bytes": left.bytes, "newest": newest}
 
 
 def _size(description: Description) -> str:
@@ -167,4 +184,5 @@ def _info_as_json(description: Description) -> dict[str, object]:
         "table_bytes": description.table_bytes,
         "on_trial": description.trial and asdict(description.trial),
         "held_back": description.quarantine and asdict(description.quarantine),
+        "left": description.left and _left_as_json(description.left),
     }

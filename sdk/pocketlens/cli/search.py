@@ -8,9 +8,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -20,10 +21,11 @@ from pocketlens.options import Accelerator
 from pocketlens.results import Verdict
 
 if TYPE_CHECKING:
+    from pocketlens.fallback.options import Fallback
     from pocketlens.lens import Lens
     from pocketlens.products import Product
     from pocketlens.query.filters import Filter
-    from pocketlens.results import Match, SearchResult
+    from pocketlens.results import Match, Refinement, SearchResult
 
 Box = tuple[float, float, float, float]
 
@@ -33,6 +35,7 @@ _EXAMPLES = """\b
 Examples:
   pocketlens search shop photo.jpg
   pocketlens search shop *.jpg -k 3 --category shoes --in-stock --max-price 80 --json
+  pocketlens search shop photo.jpg --fallback shop.example:8443 --token-file query-token
 
 One bad photo among several is reported, the others are answered, and the command exits 1.
 
@@ -52,7 +55,10 @@ One bad photo among several is reported, the others are answered, and the comman
   matches_in_filter          products that the filter lets through
   gallery_size               products in the store
   generation, version, as_of, accelerator
-  timings                    decode_ms, embed_ms, search_ms
+  timings                    decode_ms, embed_ms, search_ms, queue_ms (of a server)
+  answered_by                device, or of a server embedding or photo
+  refinement                 with --fallback what became of it: outcome, reason, sent, sent_bytes,
+                             elapsed_ms; else null
 """
 
 
@@ -92,9 +98,34 @@ def _search(
     accelerator: Annotated[
         str, typer.Option("--accelerator", help="auto, cpu, gpu, npu or nnapi.")
     ] = "auto",
+    server: Annotated[
+        str | None,
+        typer.Option(
+            "--fallback", metavar="HOST:PORT", help="A server to ask where the device is unsure."
+        ),
+    ] = None,
+    server_catalogue: Annotated[
+        str, typer.Option("--fallback-catalog", metavar="NAME", help="Its catalogue.")
+    ] = "main",
+    when: Annotated[
+        str, typer.Option("--fallback-when", help="unsure, or always after the device.")
+    ] = "unsure",
+    deadline: Annotated[
+        float, typer.Option("--fallback-deadline", metavar="S", help="Seconds it may take.")
+    ] = 1.0,
+    sends_photos: Annotated[
+        bool,
+        typer.Option("--send-photos", help="Send it a small copy of the photo: you agree to that."),
+    ] = False,
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", help="Token to show it, of the scope query.")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", help="Certificates to trust in place of the system's.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the products in photos."""
+    """Find the products in photos, offline; with --fallback a server may be asked as well."""
     from pocketlens.lens import Lens
     from pocketlens.query.filters import Filter
 
@@ -107,20 +138,40 @@ def _search(
         attributes=dict(_attribute(each) for each in attributes or ()),
     )
     corners = _box(box)
+    fallback = None
+    if server is not None:
+        from pocketlens.fallback.options import Fallback
+        from pocketlens.sync.credentials import Credentials
+
+        fallback = Fallback(
+            server,
+            server_catalogue,
+            when=_when(when),
+            deadline_seconds=deadline,
+            send="photo" if sends_photos else "embedding",
+            photo_consent=sends_photos,
+            credentials=Credentials.read(ca=ca, token_file=token_file),
+        )
     with Lens.open(directory, accelerator=_accelerator(accelerator)) as lens:
-        answers = _answers(lens, photos, k=k, wanted=wanted, box=corners)
+        answers = _answers(lens, photos, k=k, wanted=wanted, box=corners, fallback=fallback)
         failed = _show_json(answers) if as_json else _show(answers, several=len(photos) > 1)
     if failed:
         raise typer.Exit(output.EXIT_FAILED)
 
 
 def _answers(
-    lens: Lens, photos: list[Path], *, k: int, wanted: Filter, box: Box | None
+    lens: Lens,
+    photos: list[Path],
+    *,
+    k: int,
+    wanted: Filter,
+    box: Box | None,
+    fallback: Fallback | None,
 ) -> Iterator[tuple[Path, SearchResult | PocketLensError]]:
     """Each photo with its answer, or with what is wrong with it."""
     for photo in photos:
         try:
-            yield photo, lens.search(photo, k, filter=wanted, box=box)
+            yield photo, lens.search(photo, k, filter=wanted, box=box, fallback=fallback)
         except (PictureError, QueryError, MissingExtraError) as exc:
             yield photo, exc
 
@@ -136,6 +187,8 @@ def _show(answers: Iterator[tuple[Path, SearchResult | PocketLensError]], *, sev
         if several:
             output.show(str(photo))
         output.show(headline(answer))
+        if answer.refinement is not None:
+            output.show(refinement_line(answer.answered_by, answer.refinement))
         if answer.matches:
             rows = [
                 row for rank, match in enumerate(answer.matches, 1) for row in _rows(rank, match)
@@ -160,6 +213,15 @@ def headline(found: SearchResult) -> str:
     elif not found.best_is_in_filter:
         filtered = "; it does not satisfy the filter"
     return f"{word}{confidence}: {nearest}{_name(found.best.product)}{without}{filtered}"
+
+
+def refinement_line(answered_by: str, told: Refinement) -> str:
+    """What became of asking the server, in one line."""
+    sent = f"{told.sent_bytes:,} bytes of the {told.sent} left" if told.sent else "nothing left"
+    if told.outcome == "answered":
+        differs = f", {told.reason}" if told.reason else ""
+        return f"the server answered ({answered_by}{differs}) in {told.elapsed_ms:.0f} ms; {sent}"
+    return f"the device answered alone: {told.outcome}, {told.reason}; {sent}"
 
 
 def _rows(rank: int, match: Match) -> Iterator[tuple[str, ...]]:
@@ -215,11 +277,9 @@ def result_as_json(found: SearchResult) -> dict[str, object]:
         "version": found.version,
         "as_of": found.as_of.isoformat(),
         "accelerator": found.accelerator,
-        "timings": {
-            "decode_ms": found.timings.decode_ms,
-            "embed_ms": found.timings.embed_ms,
-            "search_ms": found.timings.search_ms,
-        },
+        "timings": asdict(found.timings),
+        "answered_by": found.answered_by,
+        "refinement": found.refinement and asdict(found.refinement),
     }
 
 
@@ -269,6 +329,14 @@ def _box(text: str | None) -> Box | None:
     except ValueError:
         output.usage_error("--box", "LEFT,TOP,RIGHT,BOTTOM in pixels, such as 10,20,400,300", text)
     return left, top, right, bottom
+
+
+def _when(text: str) -> Literal["unsure", "always"]:
+    if text == "unsure":
+        return "unsure"
+    if text == "always":
+        return "always"
+    output.usage_error("--fallback-when", "unsure or always", text)
 
 
 def _accelerator(text: str) -> Accelerator:

@@ -116,7 +116,9 @@ def test_json_has_every_documented_key() -> None:
         "version": 4,
         "as_of": "2026-11-20T12:00:00+00:00",
         "accelerator": "cpu",
-        "timings": {"decode_ms": 1.0, "embed_ms": 2.0, "search_ms": 0.5},
+        "timings": {"decode_ms": 1.0, "embed_ms": 2.0, "search_ms": 0.5, "queue_ms": 0.0},
+        "answered_by": "device",
+        "refinement": None,
     }
 
 
