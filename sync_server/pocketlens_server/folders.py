@@ -4,6 +4,7 @@ DIR/server.json                            format, where the offline keys are
 DIR/catalogues/NAME/catalogue.sqlite       history, embeddings, generations
 DIR/catalogues/NAME/pictures/ab/<sha256>   pictures as they came
 DIR/catalogues/NAME/bundles/<sha256>.tflite
+DIR/catalogues/NAME/floats/                float models, and what they make of pictures
 DIR/catalogues/NAME/keys/                  that sign every publish
 DIR/public/NAME/{metadata,targets,blobs}   what devices fetch; any web server may serve it
 OFFLINE/NAME/                              keys that sign models and say whom to trust
@@ -90,6 +91,11 @@ class CatalogueFolder:
     def bundle(self, sha256: bytes) -> Path:
         """Where a bundle is kept."""
         return self.folder / "bundles" / f"{sha256.hex()}.tflite"
+
+    @property
+    def floats(self) -> Path:
+        """Folder of the float models of bundles, and of their embeddings; there once one is."""
+        return self.folder / "floats"
 
     @contextmanager
     def changing(self) -> Iterator[Tables]:

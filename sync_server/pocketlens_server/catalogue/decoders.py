@@ -53,6 +53,7 @@ from pocketlens_server.catalogue.decoder_process import (
     REQUEST,
     TENSOR,
 )
+from pocketlens_server.cores import usable_cores
 
 if TYPE_CHECKING:
     from pocketlens.query.pictures import Box  # which loads Pillow
@@ -243,13 +244,6 @@ class Decoders(Closing):
             f"{name}: Expected a picture that is decoded within {seconds:g} s and {most:,} MiB. "
             f"Received one whose decoder {harm}. Try a smaller copy, or save it again."
         )
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: in a container fewer than there are."""
-    if sys.platform == "linux":
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _environment() -> dict[str, str]:

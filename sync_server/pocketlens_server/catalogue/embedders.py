@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from pocketlens.closing import Closing
 from pocketlens.query.embedder import Embedder
-from pocketlens_server.catalogue.decoders import usable_cores
+from pocketlens_server.cores import usable_cores
 from pocketlens_server.folders import CatalogueFolder
 
 _MOST = 2  # the model that is served, and the one that takes its place

@@ -80,20 +80,35 @@ def _add_model(
     *,
     data: Data,
     catalog: Catalog = MAIN,
+    float_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--float",
+            metavar="MODEL",
+            help="The .keras file that it was made of, or a float32 bundle of the same: answers "
+            "photos at full precision.",
+        ),
+    ] = None,
     offline_keys: OfflineKeys = None,
     as_json: AsJson = False,
 ) -> None:
     """Add a model, signed with the model key, and embed all pictures by it.
 
     Cut off, the same command goes on. The next publish begins a generation with it; stores that
-    follow an older one go on with that.
+    follow an older one go on with that. For a bundle that was added before, --float adds its float
+    model alone.
     """
     from pocketlens_server.publishing import models
 
     folder, offline = opened(data, catalog, offline_keys)
     with output.progress() as progress:
         sha256 = models.add_model(
-            folder, bundle, offline=offline, now=datetime.now(UTC), progress=progress
+            folder,
+            bundle,
+            float_model=float_model,
+            offline=offline,
+            now=datetime.now(UTC),
+            progress=progress,
         )
     if as_json:
         output.show_json({"catalogue": catalog, "bundle_sha256": sha256})

@@ -256,9 +256,11 @@ def _keys(catalogue: CatalogueFolder) -> dict[Path, bytes]:
 
 
 def _kept_by_hash(catalogue: CatalogueFolder) -> list[Path]:
-    """Pictures and bundles that are there now."""
+    """Pictures and models that are there now."""
     pictures = catalogue.folder.glob("pictures/*/" + "?" * 64)
-    return [*pictures, *catalogue.folder.glob("bundles/" + "?" * 64 + ".tflite")]
+    models = ("bundles/*.tflite", "floats/*.keras", "floats/*.tflite")
+    found = [path for each in models for path in catalogue.folder.glob(each)]
+    return [*pictures, *(path for path in found if len(path.stem) == 64)]
 
 
 def _public_blob(catalogue: CatalogueFolder, sha256: bytes) -> Path:

@@ -25,10 +25,13 @@ from pathlib import Path
 
 from pocketlens.durable_files import write_file
 from pocketlens.errors import ServerError
+from pocketlens.formats import bundle as bundle_format
 from pocketlens.formats import manifest as manifests
+from pocketlens_server.catalogue import float_siblings
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import holdings
 from pocketlens_server.publishing.images import picture_of
+from pocketlens_server.storage.float_embeddings import FloatEmbeddings
 from pocketlens_server.storage.history import IMAGE
 
 _NOTES = "unnamed.json"
@@ -201,6 +204,12 @@ def _collect_pictures(
     for path in (folder.folder / "bundles").iterdir():
         if path not in bundles and path.stat().st_mtime <= before.timestamp():
             path.unlink()
+    if folder.floats.is_dir():
+        kept = (bundle_format.decode(path.read_bytes()) for path in bundles if path.exists())
+        named = set(float_siblings.needed(folder, kept))
+        for path in folder.floats.iterdir():
+            if path not in named and path.stat().st_mtime <= before.timestamp():
+                path.unlink()
     for path in found.halves:  # of who was killed
         if path.exists() and path.stat().st_mtime <= before.timestamp():
             path.unlink(missing_ok=True)
@@ -214,4 +223,7 @@ def _collect_pictures(
         path.unlink(missing_ok=True)
         gone.append(picture)
     tables.vectors.forget_pictures(gone)
+    for path in folder.floats.glob("*.sqlite") if gone else ():
+        with FloatEmbeddings.opened(path) as floats:
+            floats.forget(gone)
     return len(gone)

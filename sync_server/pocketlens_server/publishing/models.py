@@ -18,8 +18,10 @@ from pocketlens.durable_files import write_file
 from pocketlens.errors import BundleError, ServerError
 from pocketlens.progress import Progress
 from pocketlens.query.embedder import Embedder
+from pocketlens_server.catalogue.float_siblings import add_sibling, embed_all
 from pocketlens_server.catalogue.missing import embed_missing, unreadable_pictures
 from pocketlens_server.folders import CatalogueFolder
+from pocketlens_server.models.float_models import open_sibling
 from pocketlens_server.publishing import keys, signing
 from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.storage.blobs import Blobs
@@ -31,6 +33,7 @@ def add_model(
     folder: CatalogueFolder,
     path: Path,
     *,
+    float_model: Path | None = None,
     offline: Sequence[Path] = (),
     now: datetime,
     progress: Progress = lambda stage, done, total: None,
@@ -40,9 +43,11 @@ def add_model(
     Args:
         folder: Of the catalogue.
         path: The bundle.
+        float_model: That it was made of, for photos at full precision: `.keras` or a float32
+            bundle; None leaves what there is. For a bundle that was added before, too.
         offline: Folders of the offline keys that are at hand; where `init` put them if empty.
         now: When it is signed.
-        progress: Called with "embedding", done and total.
+        progress: Called with "embedding" or "embedding at full precision", done and total.
 
     Returns:
         SHA-256 of the bundle, hex.
@@ -56,8 +61,9 @@ def add_model(
         data = path.read_bytes()
     except OSError as exc:
         raise BundleError(f"The bundle {path} cannot be read: {exc.strerror}.") from exc
-    with Embedder.open(data):
-        pass  # what does not run here would end every push from now on
+    with Embedder.open(data) as embedder:  # what does not run here would end every push
+        bundle = embedder.bundle
+    sibling = None if float_model is None else add_sibling(folder, float_model, bundle)
     sha256 = hashlib.sha256(data).digest()
     keys.load(offline or [folder.offline_keys], [keys.MODELS])  # before minutes of embedding
     with folder.changing() as tables:
@@ -90,6 +96,9 @@ def add_model(
         signers = keys.load(offline or [folder.offline_keys], [keys.MODELS])
         signers |= keys.load([folder.online_keys], keys.ONLINE)
         signing.add_model(folder.public, blob, signers, now=now)
+    if sibling is not None:
+        with open_sibling(sibling.model, bundle) as model:
+            embed_all(sibling, folder, pictures, model, progress=progress)
     return sha256.hex()
 
 

@@ -1,6 +1,6 @@
 """A catalogue's vectors by one model, which follow its versions row by row.
 
-    gallery = Gallery(folder, source, ExactStore(dim))
+    gallery = Gallery(folder, BundleVectors(number), ExactStore(dim))
     gallery.follow()                           # True where there was something new
     with gallery.store.view() as view: ...
 
@@ -13,8 +13,9 @@ everything is read anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +23,11 @@ import numpy.typing as npt
 from pocketlens.formats import parts
 from pocketlens.formats.parts import OfferPart, ProductPart
 from pocketlens.products import Image, Price, Product
+from pocketlens_server.catalogue import float_siblings
+from pocketlens_server.catalogue.float_siblings import Sibling
+from pocketlens_server.catalogue.missing import unreadable_pictures
 from pocketlens_server.folders import CatalogueFolder, Tables
+from pocketlens_server.models.photo_models import PhotoModel
 from pocketlens_server.publishing.images import image_of
 from pocketlens_server.query.vector_store import (
     ImageRows,
@@ -33,6 +38,60 @@ from pocketlens_server.query.vector_store import (
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
 
 _Changed = tuple[int, bytes | None, bytes | None]
+_Shown = tuple[int, bytes, tuple[int, ...]]  # key, SHA-256 of the picture, keys of products
+
+
+class VectorSource(Protocol):
+    """Embeddings of pictures by one model."""
+
+    def prepare(self, pictures: Iterable[bytes]) -> None:
+        """Makes those that are missing, which may take long; outside of every transaction."""
+
+    def vectors(self, tables: Tables, pictures: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        """Embeddings float32 (n, dim), in the order of the pictures."""
+
+
+@dataclass(frozen=True, slots=True)
+class BundleVectors:
+    """Those by the bundle that phones run, which every picture has before it is published.
+
+    Attributes:
+        bundle: Its number.
+    """
+
+    bundle: int
+
+    def prepare(self, pictures: Iterable[bytes]) -> None:
+        """See `VectorSource.prepare`; they are there."""
+
+    def vectors(self, tables: Tables, pictures: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        """See `VectorSource.vectors`."""
+        return tables.vectors.embeddings(self.bundle, pictures)
+
+
+@dataclass(frozen=True, slots=True)
+class FloatVectors:
+    """Those by the float model, made when a version comes; the version waits for them.
+
+    Attributes:
+        folder: Of the catalogue.
+        sibling: The model's files.
+        model: Opens it once, and then gives it again.
+    """
+
+    folder: CatalogueFolder
+    sibling: Sibling
+    model: Callable[[], PhotoModel]
+
+    def prepare(self, pictures: Iterable[bytes]) -> None:
+        """See `VectorSource.prepare`."""
+        unreadable = float_siblings.embed_all(self.sibling, self.folder, pictures, self.model())
+        if unreadable:
+            raise unreadable_pictures(self.folder, unreadable)
+
+    def vectors(self, tables: Tables, pictures: Sequence[bytes]) -> npt.NDArray[np.float32]:
+        """See `VectorSource.vectors`."""
+        return float_siblings.vectors_of(self.sibling, list(pictures), self.model().spec.dim)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +100,19 @@ class Gallery:
 
     Attributes:
         folder: Of the catalogue.
-        bundle: Number of the bundle whose embeddings these are.
+        source: Where embeddings of pictures come from.
         store: Of the vectors.
     """
 
     folder: CatalogueFolder
-    bundle: int
+    source: VectorSource
     store: VectorStore
 
     def follow(self) -> bool:
         """Moves the store to the newest version; says whether there was one.
 
         Raises:
-            ServerError: The tables cannot be read.
+            ServerError: The tables cannot be read, or a picture cannot be embedded.
         """
         with self.folder.reading() as tables:
             head, base = tables.history.head, self.store.version
@@ -61,18 +120,23 @@ class Gallery:
                 return False
             if not 0 < base < head or not tables.history.is_known(base):
                 base = 0
-            changes = self._changes(tables, base, head)
-        self.store.apply(changes)
+            changes, images = self._changes(tables, base, head)
+        self.source.prepare(picture for _, picture, _ in images)
+        with self.folder.reading() as tables:
+            rows = self._image_rows(tables, images)
+        self.store.apply(replace(changes, images=rows))
         return True
 
-    def _changes(self, tables: Tables, base: int, head: int) -> VersionChanges:
+    def _changes(self, tables: Tables, base: int, head: int) -> tuple[VersionChanges, list[_Shown]]:
+        """What changed, and the images, whose vectors are not there yet."""
         gone: dict[int, list[int]] = {IMAGE: [], PRODUCT: []}
-        changed_products, images = dict[int, bytes](), list[tuple[int, bytes]]()
+        changed_products, images = dict[int, bytes](), list[_Shown]()
         for key, _, after in _changed(tables, IMAGE, base, head):
             if after is None:
                 gone[IMAGE].append(key)
             else:
-                images.append((key, after))
+                part = image_of(after)
+                images.append((key, part.code, part.product_keys))
         for key, _, after in _changed(tables, PRODUCT, base, head):
             if after is None:
                 gone[PRODUCT].append(key)
@@ -88,25 +152,24 @@ class Gallery:
         for key in changed_products.keys() - offers.keys():
             if (value := history.value(OFFER, key, head)) is not None:
                 offers[key] = value
-        return VersionChanges(
+        changes = VersionChanges(
             base=base,
             version=head,
             deleted_images=np.array(gone[IMAGE], np.uint32),
             deleted_products=np.array(gone[PRODUCT], np.uint32),
-            images=self._image_rows(tables, images),
+            images=self._image_rows(tables, []),
             products=[
                 _product_row(value, offers.get(key)) for key, value in changed_products.items()
             ],
         )
+        return changes, images
 
-    def _image_rows(self, tables: Tables, images: Sequence[tuple[int, bytes]]) -> ImageRows:
-        found = [image_of(value) for _, value in images]
-        pictures = [part.code for part in found]
+    def _image_rows(self, tables: Tables, images: Sequence[_Shown]) -> ImageRows:
         vectors: npt.NDArray[np.float32] = np.zeros((0, self.store.dim), np.float32)
-        if pictures:
-            vectors = tables.vectors.embeddings(self.bundle, pictures)
-        keys = np.array([part.key for part in found], np.uint32)
-        return ImageRows(keys, vectors, [part.product_keys for part in found])
+        if images:
+            vectors = self.source.vectors(tables, [picture for _, picture, _ in images])
+        keys = np.array([key for key, _, _ in images], np.uint32)
+        return ImageRows(keys, vectors, [products for _, _, products in images])
 
 
 def image(tables: Tables, key: int, version: int) -> Image:

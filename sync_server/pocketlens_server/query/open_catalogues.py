@@ -12,9 +12,12 @@ that is served; a photo by the newest one.
 from __future__ import annotations
 
 import asyncio
+import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any, TypeVar
@@ -22,27 +25,64 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.errors import BundleError, NotFound, ServerError
+from pocketlens.closing import Closing
+from pocketlens.errors import NotFound, PocketLensError, ServerError
 from pocketlens.formats import bundle as bundles
+from pocketlens.formats.bundle import Bundle
 from pocketlens.query.filters import Filter
 from pocketlens.results import Pipeline, SearchResult
+from pocketlens_server.catalogue.float_siblings import sibling_of
 from pocketlens_server.folders import CatalogueFolder
+from pocketlens_server.models.float_models import open_sibling
+from pocketlens_server.models.photo_models import BundleModel, PhotoModel, Tensor
 from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.query import matching
 from pocketlens_server.query.exact_store import ExactStore
-from pocketlens_server.query.galleries import Gallery
+from pocketlens_server.query.galleries import BundleVectors, FloatVectors, Gallery
 from pocketlens_server.query.matching import Asked, Terms
 from pocketlens_server.query.micro_batches import MicroBatches
-from pocketlens_server.query.photo_models import BundleModel, PhotoModel, Tensor
 from pocketlens_server.query.scorers import scorer_at_hand
 from pocketlens_server.query.settings import QuerySettings
 from pocketlens_server.storage.history import IMAGE, PRODUCT
 from pocketlens_server.storage.vectors import Generation
 from pocketlens_server.telemetry import Telemetry
 
+logger = logging.getLogger(__name__)
+
 _CATEGORIES = 200
 
 Value = TypeVar("Value")
+
+
+class SharedModel(Closing):
+    """A model that several threads use, opened by the first that needs it.
+
+    Attributes:
+        opened: The model, once it is.
+    """
+
+    def __init__(self, open_: Callable[[], PhotoModel]) -> None:
+        self._open, self._opening = open_, threading.Lock()
+        self.opened: PhotoModel | None = None
+
+    def get(self) -> PhotoModel:
+        """The model.
+
+        Raises:
+            BundleError: It cannot be opened.
+            MissingExtraError: TensorFlow is not installed.
+        """
+        with self._opening:
+            if self.opened is None:
+                self.opened = self._open()
+            return self.opened
+
+    def close(self) -> None:
+        """Closes it; closing again is no error."""
+        with self._opening:
+            if self.opened is not None:
+                self.opened.close()
+                self.opened = None
 
 
 class Searched:
@@ -50,7 +90,6 @@ class Searched:
 
     Attributes:
         gallery: That is searched.
-        bundle: SHA-256 of the bundle.
         generation: Hex id of the newest one that the bundle made.
         pipeline: What answers of it are called.
         dim: Numbers of a vector.
@@ -59,17 +98,15 @@ class Searched:
     def __init__(
         self,
         gallery: Gallery,
-        bundle: bytes,
+        model: SharedModel,
         terms: Terms,
         settings: QuerySettings,
         telemetry: Telemetry,
     ) -> None:
-        self.gallery, self.bundle, self.dim = gallery, bundle, gallery.store.dim
+        self.gallery, self.dim = gallery, gallery.store.dim
         self.generation: str = terms.generation
         self.pipeline: Pipeline = terms.pipeline
-        self._terms = terms
-        self._model: PhotoModel | None = None
-        self._loading = asyncio.Lock()
+        self._terms, self._model = terms, model
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-query")
         sizes = telemetry.query_batches
         self._embedding = MicroBatches(
@@ -93,11 +130,8 @@ class Searched:
         Raises:
             BundleError: It cannot be.
         """
-        async with self._loading:
-            if self._model is None:
-                path = self.gallery.folder.bundle(self.bundle)
-                self._model = await asyncio.to_thread(BundleModel.open, path, self.bundle)
-            return self._model
+        opened = self._model.opened
+        return await asyncio.to_thread(self._model.get) if opened is None else opened
 
     async def embedded(self, tensor: Tensor) -> tuple[npt.NDArray[np.float32], float]:
         """The unit embedding of a photo, and the seconds that it waited."""
@@ -146,17 +180,14 @@ class Searched:
         await self._embedding.close()
         await self._searching.close()
         await asyncio.to_thread(self._reading.shutdown)
-        if self._model is not None:
-            await asyncio.to_thread(self._model.close)
+        await asyncio.to_thread(self._model.close)
         self.gallery.store.close()
 
     async def _read(self, work: Callable[[], Value]) -> Value:
         return await asyncio.get_running_loop().run_in_executor(self._reading, work)
 
     def _embed(self, tensors: Sequence[Tensor]) -> Sequence[npt.NDArray[np.float32]]:
-        if self._model is None:
-            raise BundleError("Expected a model that is loaded.")
-        return list(self._model.embed(tensors))
+        return list(self._model.get().embed(tensors))
 
     def _search(self, asked: Sequence[Asked]) -> Sequence[SearchResult]:
         return matching.answered(self.gallery, asked, self._terms)
@@ -199,6 +230,31 @@ class Searched:
             }
 
 
+class Filling:
+    """A gallery that follows beside everything else, since it may have to embed much first."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self, gallery: Gallery) -> None:
+        """Lets it follow, if it does not already."""
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._follow(gallery))
+
+    async def end(self) -> None:
+        """Waits for what has begun: what was embedded is kept."""
+        if self._task is not None:
+            await self._task
+
+    async def _follow(self, gallery: Gallery) -> None:
+        try:
+            await asyncio.to_thread(gallery.follow)
+        except PocketLensError as exc:
+            logger.warning("query.precise.failed catalogue=%s error=%s", gallery.folder.name, exc)
+        except Exception:  # a bug, or a system out of files: later it may do better
+            logger.exception("query.precise.failed catalogue=%s", gallery.folder.name)
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCatalogue:
     """Everything of one catalogue that is asked about.
@@ -207,11 +263,15 @@ class OpenCatalogue:
         folder: Of the catalogue.
         served: Ids of the generations that are served, newest first, with the number of the bundle.
         searched: By the number of the bundle.
+        precise: The float model of the newest bundle, with a gallery of its own; None where there
+            is none, or it does not run here.
     """
 
     folder: CatalogueFolder
     served: dict[bytes, int]
     searched: dict[int, Searched]
+    precise: Searched | None
+    filling: Filling = field(default_factory=lambda: Filling())
 
     @classmethod
     async def open(
@@ -235,15 +295,25 @@ class OpenCatalogue:
                 bundle.calibration("embedding"),
                 bundle.spec.duplicate_cosine,
             )
-            gallery = Gallery(folder, number, ExactStore(bundle.spec.dim, scorer_at_hand()))
+            model = SharedModel(partial(BundleModel.open, folder.bundle(sha256), sha256))
+            store = ExactStore(bundle.spec.dim, scorer_at_hand())
+            gallery = Gallery(folder, BundleVectors(number), store)
             await asyncio.to_thread(gallery.follow)
-            searched[number] = Searched(gallery, sha256, terms, settings, telemetry)
+            searched[number] = Searched(gallery, model, terms, settings, telemetry)
         served = {each.id: each.bundle for each in reversed(generations)}
-        return cls(folder, served, searched)
+        last = generations[-1]
+        _, bundle = found[last.bundle]
+        precise = await asyncio.to_thread(_precise, folder, last, bundle, settings, telemetry)
+        made = cls(folder, served, searched, precise)
+        if precise is not None:
+            made.filling.start(precise.gallery)
+        return made
 
     @property
     def best(self) -> Searched:
-        """What answers photos: that of the newest generation."""
+        """What answers photos: the newest generation's float model, once its gallery is whole."""
+        if self.precise is not None and self.precise.gallery.store.version > 0:
+            return self.precise
         return self.searched[next(iter(self.served.values()))]
 
     def by_bundle(self, generation: bytes) -> Searched:
@@ -253,7 +323,7 @@ class OpenCatalogue:
             NotFound: It is not served, or not any more.
         """
         if not generation:
-            return self.best
+            return self.searched[next(iter(self.served.values()))]
         if generation not in self.served:
             raise NotFound(
                 f"The generation {generation.hex()[:16]} is not served here. Sync, and ask again."
@@ -267,11 +337,40 @@ class OpenCatalogue:
             return False
         for searched in self.searched.values():
             await asyncio.to_thread(searched.gallery.follow)
+        if self.precise is not None:
+            self.filling.start(self.precise.gallery)
         return True
 
     async def close(self) -> None:
         """Ends all."""
-        await asyncio.gather(*(each.close() for each in self.searched.values()))
+        await self.filling.end()
+        every = [*self.searched.values(), *([self.precise] if self.precise else [])]
+        await asyncio.gather(*(each.close() for each in every))
+
+
+def _precise(
+    folder: CatalogueFolder,
+    newest: Generation,
+    bundle: Bundle,
+    settings: QuerySettings,
+    telemetry: Telemetry,
+) -> Searched | None:
+    """The float model of the newest bundle, if it has one that runs here."""
+    sibling = sibling_of(folder, bundle)
+    if sibling is None:
+        return None
+    model = SharedModel(partial(open_sibling, sibling.model, bundle))
+    try:
+        dim = model.get().spec.dim
+    except PocketLensError as exc:
+        logger.warning("query.precise.unusable catalogue=%s error=%s", folder.name, exc)
+        return None
+    terms = Terms(
+        newest.id.hex(), "photo", bundle.calibration("photo"), bundle.spec.duplicate_cosine
+    )
+    vectors = FloatVectors(folder, sibling, model.get)
+    gallery = Gallery(folder, vectors, ExactStore(dim, scorer_at_hand()))
+    return Searched(gallery, model, terms, settings, telemetry)
 
 
 def _generations(folder: CatalogueFolder) -> list[Generation]:

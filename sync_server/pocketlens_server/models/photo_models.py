@@ -19,7 +19,7 @@ import numpy.typing as npt
 from pocketlens.closing import Closing
 from pocketlens.formats.bundle import Spec
 from pocketlens.query.embedder import Embedder
-from pocketlens_server.catalogue.decoders import usable_cores
+from pocketlens_server.cores import usable_cores
 
 Tensor = npt.NDArray[np.uint8]
 

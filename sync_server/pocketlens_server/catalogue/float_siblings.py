@@ -1,0 +1,171 @@
+"""The float models of a catalogue's bundles, and what they make of its pictures.
+
+    sibling = add_sibling(folder, Path("shop.keras"), bundle)
+    sibling = sibling_of(folder, bundle)         # None where the bundle has none
+    embed_all(sibling, folder, pictures)         # cut off, the same call goes on
+
+A model is kept by its hash beside the file of its embeddings. It serves photos that are asked about
+over QueryService; nothing that is published waits for it.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.durable_files import write_file
+from pocketlens.errors import BundleError, PictureError
+from pocketlens.formats import bundle as bundles
+from pocketlens.formats.bundle import Bundle
+from pocketlens.progress import Progress
+from pocketlens_server.catalogue.decoders import Decoders
+from pocketlens_server.folders import CatalogueFolder
+from pocketlens_server.models.float_models import SUFFIXES, open_sibling
+from pocketlens_server.models.photo_models import PhotoModel, Tensor
+from pocketlens_server.storage.float_embeddings import FloatEmbeddings
+
+_BATCH = 32  # pictures that are kept at once, and lost at an interruption
+
+
+@dataclass(frozen=True, slots=True)
+class Sibling:
+    """A float model that is kept.
+
+    Attributes:
+        model: Its file.
+        embeddings: Of pictures by it.
+    """
+
+    model: Path
+    embeddings: Path
+
+    @classmethod
+    def of(cls, model: Path) -> Sibling:
+        """That of a file in the folder of float models."""
+        return cls(model, model.with_suffix(".sqlite"))
+
+
+def add_sibling(folder: CatalogueFolder, path: Path, bundle: Bundle) -> Sibling:
+    """Keeps the float model of a bundle.
+
+    Args:
+        folder: Of the catalogue.
+        path: A `.keras` file, or a float32 bundle.
+        bundle: That was made of it.
+
+    Raises:
+        BundleError: It is not the model that the bundle was made of, or does not run here.
+        MissingExtraError: TensorFlow is not installed.
+    """
+    with open_sibling(path, bundle):
+        pass
+    data = path.read_bytes()
+    is_bundle = data[4:8] == b"TFL3"
+    place = folder.floats / (hashlib.sha256(data).hexdigest() + SUFFIXES[is_bundle])
+    place.parent.mkdir(exist_ok=True)
+    if not place.exists():
+        write_file(place, data)
+    return Sibling.of(place)
+
+
+def sibling_of(folder: CatalogueFolder, bundle: Bundle) -> Sibling | None:
+    """The float model that is kept for a bundle; None where none is."""
+    origin = bundle.float_model_sha256
+    if not origin or not folder.floats.is_dir():
+        return None
+    keras = folder.floats / f"{origin.hex()}.keras"
+    if keras.exists():
+        return Sibling.of(keras)
+    for path in sorted(folder.floats.glob("*.tflite")):
+        try:
+            if bundles.decode(path.read_bytes()).float_model_sha256 == origin:
+                return Sibling.of(path)
+        except (OSError, BundleError):  # damaged: fsck tells of it
+            continue
+    return None
+
+
+def embed_all(
+    sibling: Sibling,
+    folder: CatalogueFolder,
+    pictures: Iterable[bytes],
+    model: PhotoModel,
+    *,
+    decoders: Decoders | None = None,
+    progress: Progress = lambda stage, done, total: None,
+) -> dict[bytes, PictureError]:
+    """Embeds the pictures that are kept and not embedded yet; cut off, the same call goes on.
+
+    Args:
+        sibling: Whose embeddings these are.
+        folder: Of the catalogue.
+        pictures: By SHA-256.
+        model: The sibling's, opened.
+        decoders: Of the caller; None starts some for this call.
+        progress: Called with "embedding at full precision", done and total.
+
+    Returns:
+        Why others are no pictures.
+
+    Raises:
+        BundleError: The model failed; what it has made before is kept.
+        ServerError: No picture can be decoded now, or the embeddings cannot be kept.
+    """
+    with FloatEmbeddings.opened(sibling.embeddings) as floats:
+        missing = floats.missing(pictures)
+    unreadable: dict[bytes, PictureError] = {}
+    if not missing:
+        return unreadable
+    with ExitStack() as stack:
+        decoding = decoders or stack.enter_context(Decoders())
+        threads = ThreadPoolExecutor(decoding.workers, thread_name_prefix="pocketlens-floats")
+        stack.callback(threads.shutdown, cancel_futures=True)
+
+        def decoded(picture: bytes) -> Tensor | PictureError:
+            try:
+                return decoding.decoded(folder.picture(picture), model.spec)
+            except PictureError as exc:
+                return exc
+
+        for start in range(0, len(missing), _BATCH):
+            some = missing[start : start + _BATCH]
+            tensors = {}
+            for picture, found in zip(some, threads.map(decoded, some), strict=True):
+                if isinstance(found, PictureError):
+                    unreadable[picture] = found
+                else:
+                    tensors[picture] = found
+            if tensors:
+                rows = model.embed(list(tensors.values()))
+                with FloatEmbeddings.opened(sibling.embeddings) as floats:
+                    floats.put(dict(zip(tensors, rows, strict=True)))
+            progress("embedding at full precision", start + len(some), len(missing))
+    return unreadable
+
+
+def needed(folder: CatalogueFolder, kept: Iterable[Bundle]) -> Iterator[Path]:
+    """Yields the files of float models that some bundles need."""
+    for bundle in kept:
+        if (sibling := sibling_of(folder, bundle)) is not None:
+            yield sibling.model
+            for suffix in ("", "-wal", "-shm"):
+                yield Path(f"{sibling.embeddings}{suffix}")
+
+
+def vectors_of(sibling: Sibling, pictures: list[bytes], dim: int) -> npt.NDArray[np.float32]:
+    """Embeddings float32 (n, dim) of pictures, in their order.
+
+    Raises:
+        KeyError: One is not embedded.
+    """
+    with FloatEmbeddings.opened(sibling.embeddings) as floats:
+        return floats.of(pictures, dim)

@@ -1,0 +1,237 @@
+"""The float model that a bundle came from, for photos at full precision: on a GPU, or the CPU.
+
+    with open_sibling(path, bundle) as model:
+        model.embed(tensors)                   # float32 (n, dim), unit rows
+
+A `.keras` file of built-in layers runs in TensorFlow (the extra `query`), without the code of the
+converter and without any of its own; a float32 `.tflite` bundle needs nothing. Either has to be the
+model that the bundle says it was made of, and to see its golden examples as it does.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.closing import Closing
+from pocketlens.errors import BundleError, BundleHashMismatch, MissingExtraError, ModelUnsupported
+from pocketlens.formats import bundle as bundles
+from pocketlens.formats.bundle import Bundle, Spec
+from pocketlens_server.models.photo_models import BundleModel, PhotoModel, Tensor
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".keras", ".tflite")
+BATCH = 32  # at once; halved where a GPU has no room
+# Of float and int8 embeddings of one picture. A model whose input is scaled otherwise is far below.
+_LEAST_COSINE = 0.8
+# What Keras and TensorFlow raise for a file that is no model, or one of unknown layers.
+_LOADING = (ValueError, TypeError, KeyError, AttributeError, OSError, RuntimeError, ImportError)
+
+
+def open_sibling(path: Path, bundle: Bundle) -> KerasModel | BundleModel:
+    """Opens the float model of a bundle, checked against it.
+
+    Args:
+        path: A `.keras` file, or a float32 bundle.
+        bundle: That was made of it.
+
+    Raises:
+        BundleHashMismatch: It is another model than the one that the bundle was made of.
+        ModelUnsupported: It cannot be loaded, or sees the golden examples otherwise.
+        MissingExtraError: TensorFlow is not installed.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as exc:
+        raise BundleError(f"The float model {path} cannot be read: {exc.strerror}.") from exc
+    is_keras = zipfile.is_zipfile(path)
+    came_from = bundle.float_model_sha256
+    found = hashlib.sha256(data).digest() if is_keras else _source_of(data, path)
+    if not came_from or found != came_from:
+        told = came_from.hex() if came_from else "a folder, which has no hash"
+        raise BundleHashMismatch(
+            f"Expected the float model that the bundle was made of ({told}). Received {path}, "
+            f"{found.hex()}. Convert that one, and add the bundle it gives."
+        )
+    model = (
+        KerasModel.open(path, bundle.spec)
+        if is_keras
+        else BundleModel.open(path, hashlib.sha256(data).digest())
+    )
+    try:
+        _check_alike(model, bundle, path)
+    except BaseException:
+        model.close()
+        raise
+    return model
+
+
+class KerasModel(Closing):
+    """A `.keras` file in TensorFlow; a `PhotoModel`.
+
+    Attributes:
+        spec: Of the bundle, whose tensors it takes.
+        accelerator: "gpu" or "cpu"; "cpu" too once the GPU had no room for a single picture.
+    """
+
+    def __init__(self, call: Callable[[Any], Any], spec: Spec, devices: Sequence[str]) -> None:
+        """See `open`."""
+        self.spec = spec
+        self._call: Callable[[Any], Any] | None = call
+        self._devices, self._batch = list(devices), BATCH
+
+    @classmethod
+    def open(cls, path: Path, spec: Spec) -> Self:
+        """Loads a model of built-in layers, and no code.
+
+        Args:
+            path: Of the file.
+            spec: What it takes, pixels of 0 to 255, and gives.
+
+        Raises:
+            ModelUnsupported: It is no such model.
+            MissingExtraError: TensorFlow is not installed.
+        """
+        tf = _tensorflow()
+        import keras
+
+        try:
+            model = keras.saving.load_model(path, compile=False, safe_mode=True)
+        except _LOADING as exc:
+            first = str(exc).partition("\n")[0]
+            raise ModelUnsupported(
+                f"{path} cannot be loaded as a Keras model of built-in layers: {first}"
+            ) from exc
+        foreign = sorted({type(layer).__name__ for layer in _layers(model) if not _is_ours(layer)})
+        if foreign:
+            raise ModelUnsupported(
+                f"Expected built-in layers of Keras alone. Received {', '.join(foreign)} in {path}."
+            )
+        shape = (None, spec.height, spec.width, 3)
+        traced = tf.function(
+            lambda batch: tf.cast(model(batch, training=False), tf.float32),
+            input_signature=[tf.TensorSpec(shape, tf.float32)],
+        )
+        try:
+            given = traced(tf.zeros((1, *shape[1:]))).shape
+        except _LOADING as exc:
+            first = str(exc).partition("\n")[0]
+            raise ModelUnsupported(f"{path} does not take pictures of {shape}: {first}") from exc
+        if tuple(given) != (1, spec.dim):
+            raise ModelUnsupported(
+                f"Expected {spec.dim} numbers a picture. Received {tuple(given)[1:]} of {path}."
+            )
+        gpus = tf.config.list_physical_devices("GPU")
+        return cls(traced, spec, ["/GPU:0", "/CPU:0"] if gpus else ["/CPU:0"])
+
+    @property
+    def accelerator(self) -> str:
+        """See the class."""
+        return self._devices[0][1:4].lower()
+
+    def embed(self, tensors: Sequence[Tensor]) -> npt.NDArray[np.float32]:
+        """See `PhotoModel.embed`."""
+        rows = np.concatenate(list(self._rows(np.stack(tensors))))
+        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+        if not (np.isfinite(lengths).all() and (lengths > 0).all()):
+            raise ModelUnsupported("The model gives a picture an embedding that is none.")
+        unit: npt.NDArray[np.float32] = rows / lengths
+        return unit
+
+    def close(self) -> None:
+        """Lets the model go; closing again is no error."""
+        self._call = None
+
+    def _rows(self, tensors: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.float32]]:
+        import tensorflow as tf
+
+        if self._call is None:
+            raise BundleError("This model is closed. Open another.")
+        start = 0
+        while start < len(tensors):
+            some = tensors[start : start + self._batch]
+            try:
+                with tf.device(self._devices[0]):
+                    rows = self._call(tf.constant(some.astype(np.float32))).numpy()
+            except tf.errors.ResourceExhaustedError as exc:
+                self._give_way(exc)
+                continue
+            yield rows
+            start += len(some)
+
+    def _give_way(self, exc: Exception) -> None:
+        """Takes fewer at once; with one alone, leaves the GPU."""
+        if self._batch > 1:
+            self._batch //= 2
+        elif len(self._devices) > 1:
+            self._devices.pop(0)
+            self._batch = BATCH
+        else:
+            raise BundleError("The model needs more memory than there is.") from exc
+        logger.warning(
+            "model.memory.short device=%s pictures_at_once=%d", self._devices[0], self._batch
+        )
+
+
+def _tensorflow() -> Any:
+    """TensorFlow, at full precision, and with no more of a GPU than it needs."""
+    try:
+        import tensorflow as tf
+    except ImportError as exc:
+        raise MissingExtraError(
+            "A float model in .keras needs TensorFlow. Install it: "
+            "pip install 'pocketlens[query]', or add a float32 bundle in its place "
+            "(pocketlens-converter convert --precision float32)."
+        ) from exc
+    tf.config.experimental.enable_tensor_float_32_execution(False)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        try:
+            tf.config.experimental.set_memory_growth(gpu, True)
+        except RuntimeError:  # something has used it already, which chose before
+            logger.debug("model.memory_growth.chosen")
+    return tf
+
+
+def _layers(model: Any) -> Iterator[Any]:
+    for layer in model.layers:
+        yield layer
+        if hasattr(layer, "layers"):
+            yield from _layers(layer)
+
+
+def _is_ours(layer: Any) -> bool:
+    return type(layer).__module__.partition(".")[0] == "keras"
+
+
+def _source_of(data: bytes, path: Path) -> bytes:
+    """SHA-256 of the float model that a float32 bundle was made of."""
+    found = bundles.decode(data)
+    from pocketlens.query import runtimes
+
+    if runtimes.interpreter(data).input_dtype != np.float32:
+        raise ModelUnsupported(
+            f"Expected a float32 bundle, or a .keras file. Received {path}, which is quantized."
+        )
+    return found.float_model_sha256
+
+
+def _check_alike(model: PhotoModel, bundle: Bundle, path: Path) -> None:
+    """Refuses a model that sees the golden examples otherwise than the bundle."""
+    tensors = [example.tensor for example in bundle.golden_examples]
+    expected = np.stack([example.embedding for example in bundle.golden_examples])
+    cosines = (model.embed(tensors) * expected).sum(axis=1)
+    if cosines.min() < _LEAST_COSINE:
+        raise ModelUnsupported(
+            f"{path} sees the bundle's golden examples otherwise (cosine {cosines.min():.2f}). "
+            "Does it take pixels of 0 to 255? If not, it needs a Rescaling as its first layer."
+        )
