@@ -4,7 +4,8 @@
 
 The long form of tests/faults/test_privacy.py: 1,000 searches in a process whose network calls are
 counted, then 1,000 searches with a sync after each, over gRPC and over HTTP by turns, whose every
-byte is searched for the photo, its pixels, its EXIF, its vector and the device's id.
+byte is searched for the photo, its pixels, its EXIF, its vector and the device's id; then as many
+that ask a server, with embeddings and with photos, beside what the ledger lists.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from tests.making.canaries import canary_photo, found_in, traces_of
 from tests.making.fault_proxy import FaultProxy
+from tests.making.leaving import asked
 from tests.making.serving import serving
 from tests.making.shop_servers import ShopServer
 
@@ -46,10 +48,25 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as work:
         shop = ShopServer(Path(work) / "shop", products=12)
         figures = syncs(shop, Path(work), count) | searches(Path(work) / "http", count)
+        figures |= fallbacks(shop, Path(work) / "grpc", count)
     figures["seconds"] = round(perf_counter() - began, 1)
     goals = [
         {"name": name, "value": figures[name], "goal": goal, "met": figures[name] == goal}
-        for name, goal in (("answered", count), ("connects", 0), ("traces", 0))
+        for name, goal in (
+            ("answered", count),
+            ("connects", 0),
+            ("traces", 0),
+            *(
+                (f"{kind}_{name}", goal)
+                for kind in ("embedding", "photo")
+                for name, goal in (
+                    ("answered", count),
+                    ("listed", count),
+                    ("traces", 0),
+                    ("unlisted_bytes", 0),
+                )
+            ),
+        )
     ]
     print(json.dumps(figures, indent=1))
     if arguments.json:
@@ -102,6 +119,22 @@ def syncs(shop: ShopServer, work: Path, count: int) -> dict[str, int | float]:
         "bytes_sent_a_sync": round(sent / count),
         "most_bytes_sent_in_a_sync": most,
     }
+
+
+def fallbacks(shop: ShopServer, store: Path, count: int) -> dict[str, int | float]:
+    """Searches that ask a server afterwards, with what may leave."""
+    figures: dict[str, int | float] = {}
+    with serving(shop.data) as address:
+        for kind in ("embedding", "photo"):
+            left = asked(store, address.port, send=kind, count=count)
+            figures |= {
+                f"{kind}_answered": left.answered,
+                f"{kind}_listed": left.listed,
+                f"{kind}_traces": len(left.traces),
+                f"{kind}_unlisted_bytes": left.unlisted_bytes,
+                f"{kind}_bytes_sent_a_search": round(left.sent_bytes / count),
+            }
+    return figures
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import numpy.typing as npt
 
 logger = logging.getLogger(__name__)
 
+_GPU_FILES = ("nvidia[0-9]*", "kfd", "dxg")  # of NVIDIA, of AMD, of Windows below Linux
+
 Floats = npt.NDArray[np.float32]
 
 
@@ -126,6 +128,8 @@ class TensorFlowScorer:
 
 def scorer_at_hand() -> Scorer:
     """TensorFlow on the first GPU that it sees, where it is installed; else numpy."""
+    if not any(Path("/dev").glob(each) for each in _GPU_FILES):
+        return CpuScorer()  # TensorFlow takes seconds and 300 MB to say so
     try:
         import tensorflow as tf
     except ImportError:
