@@ -14,6 +14,7 @@ from __future__ import annotations
 import logging
 import weakref
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -128,7 +129,7 @@ class TensorFlowScorer:
 
 def scorer_at_hand() -> Scorer:
     """TensorFlow on the first GPU that it sees, where it is installed; else numpy."""
-    if not any(Path("/dev").glob(each) for each in _GPU_FILES):
+    if not any(path for each in _GPU_FILES for path in Path("/dev").glob(each)):
         return CpuScorer()  # TensorFlow takes seconds and 300 MB to say so
     try:
         import tensorflow as tf
