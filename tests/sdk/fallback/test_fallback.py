@@ -6,19 +6,15 @@ from __future__ import annotations
 
 import io
 import json
-import socket
-import threading
-from collections.abc import Callable, Iterator
-from concurrent import futures
-from contextlib import contextmanager
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-import grpc
 import pytest
 from PIL import Image as Pillow
 from tests.making import pictures as making
+from tests.making.bad_servers import BAD_SERVERS, dead
 from tests.making.serving import Address, serving
 from tests.making.tiles import TileShop, tile
 
@@ -31,7 +27,6 @@ from pocketlens.fallback.small_copies import small_copy
 from pocketlens.options import PictureLimits
 from pocketlens.products import Image, Product
 from pocketlens.results import Match
-from pocketlens_protos.v1 import query_service_pb2 as messages
 
 TILES = range(10)
 ALWAYS = Fallback("127.0.0.1:1", when="always", deadline_seconds=20)
@@ -152,72 +147,6 @@ def test_an_app_says_itself_when_to_ask(lens: Lens, address: Address) -> None:
 
     assert [each.answered_by for each in asked] == ["device"]
     assert found.answered_by == "embedding"
-
-
-@contextmanager
-def dead() -> Iterator[str]:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-    yield f"127.0.0.1:{port}"
-
-
-@contextmanager
-def speaking(said: bytes) -> Iterator[str]:
-    """A server that says the same to everybody, or nothing at all."""
-    listening = socket.create_server(("127.0.0.1", 0))
-    taken: list[socket.socket] = []
-
-    def take() -> None:
-        while True:
-            try:
-                accepted, _ = listening.accept()
-            except OSError:
-                return
-            taken.append(accepted)
-            if said:
-                accepted.sendall(said)
-
-    thread = threading.Thread(target=take)
-    thread.start()
-    try:
-        yield f"127.0.0.1:{listening.getsockname()[1]}"
-    finally:
-        listening.shutdown(socket.SHUT_RDWR)
-        listening.close()
-        thread.join(10)
-        for each in taken:
-            each.close()
-
-
-@contextmanager
-def answering(answer: Callable[[bytes], bytes]) -> Iterator[str]:
-    """A server of gRPC whose answers are whatever bytes."""
-
-    class Anything(grpc.GenericRpcHandler):  # type: ignore[misc]
-        def service(self, details: grpc.HandlerCallDetails) -> grpc.RpcMethodHandler:
-            return grpc.unary_unary_rpc_method_handler(lambda request, context: answer(request))
-
-    server = grpc.server(futures.ThreadPoolExecutor(2), handlers=[Anything()])
-    port = server.add_insecure_port("127.0.0.1:0")
-    server.start()
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        server.stop(0).wait()
-
-
-def impossible(_: bytes) -> bytes:
-    return messages.SearchResponse(verdict=messages.MATCH, confidence=7).SerializeToString()
-
-
-BAD_SERVERS = {
-    "dead": dead,
-    "silent": lambda: speaking(b""),
-    "of another protocol": lambda: speaking(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-    "sending no message": lambda: answering(lambda _: b"\xff" * 50),
-    "sending what cannot be": lambda: answering(impossible),
-    "sending nothing": lambda: answering(lambda _: b""),
-}
 
 
 @pytest.mark.parametrize("kind", BAD_SERVERS)
