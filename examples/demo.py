@@ -171,9 +171,9 @@ def path_of_steps(folder: Path, shop: SampleShop, scale: Scale) -> tuple[Step, .
         step(
             "calibrate on held-out photos",
             "pocketlens-converter calibrate {converted} --queries {shop.held_out} "
-            "--gallery {shop.catalog} --absent {shop.elsewhere} --out {bundle} "
+            "--gallery {shop.catalog} --absent {shop.elsewhere} --float {model} --out {bundle} "
             f"--false-accept-rate {ERROR_RATE} --false-reject-rate {ERROR_RATE}",
-            reads=(CONVERTER, converted),
+            reads=(CONVERTER, converted, model),
             makes=(bundle,),
         ),
         step(

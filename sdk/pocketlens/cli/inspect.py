@@ -131,7 +131,8 @@ def _noted_lines(description: Description) -> list[tuple[str, str]]:
         lines.append(("held back", f"version {quarantine.version}: {quarantine.reason}"))
     if (left := description.left) is not None:
         kinds = (
-            f"{left.counts[kind]:,} {kind}s ({left.bytes[kind]:,} bytes)" for kind in left.counts
+            f"{count:,} {kind}{'s' if count > 1 else ''} ({left.bytes[kind]:,} bytes)"
+            for kind, count in left.counts.items()
         )
         lines.append(("left", ", ".join(kinds) or "nothing"))
         lines += [

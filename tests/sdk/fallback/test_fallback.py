@@ -275,7 +275,7 @@ def test_the_command_asks_says_so_and_info_lists_it(
     assert (told["answered_by"], told["refinement"]["outcome"]) == ("embedding", "answered")
 
     assert pocketlens(["info", str(store)]) == 0
-    assert "2 embeddings" in capsys.readouterr().out
+    assert "2 embeddings (" in capsys.readouterr().out
     assert pocketlens(["info", str(store), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["left"]["counts"] == {"embedding": 2}
 
