@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pocketlens.errors import PocketLensError
+    from pocketlens.fallback.options import Fallback
     from pocketlens.following import install
     from pocketlens.indexing import index
     from pocketlens.lens import Lens
@@ -22,13 +23,23 @@ if TYPE_CHECKING:
     from pocketlens.products import Image, Price, Product
     from pocketlens.query.embedder import Embedder
     from pocketlens.query.filters import Filter
-    from pocketlens.results import Match, SearchResult, Timings, Verdict
+    from pocketlens.results import (
+        FallbackOutcome,
+        FallbackReport,
+        Match,
+        SearchResult,
+        Timings,
+        Verdict,
+    )
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Deadlines",
     "Embedder",
+    "Fallback",
+    "FallbackOutcome",
+    "FallbackReport",
     "Filter",
     "Image",
     "Lens",
@@ -49,6 +60,9 @@ __all__ = [
 _HOME = {
     "Deadlines": "options",
     "Embedder": "query.embedder",
+    "Fallback": "fallback.options",
+    "FallbackOutcome": "results",
+    "FallbackReport": "results",
     "Filter": "query.filters",
     "Image": "products",
     "Lens": "lens",

@@ -1,4 +1,4 @@
-"""`pocketlens search`: photos to products, offline.
+"""`pocketlens search`: photos to products, offline unless a server is named.
 
 `--json` prints an array with an object a photo: see `_EXAMPLES` for its keys.
 """
@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
@@ -20,10 +21,11 @@ from pocketlens.options import Accelerator
 from pocketlens.results import Verdict
 
 if TYPE_CHECKING:
+    from pocketlens.fallback.options import Fallback
     from pocketlens.lens import Lens
     from pocketlens.products import Product
     from pocketlens.query.filters import Filter
-    from pocketlens.results import Match, SearchResult
+    from pocketlens.results import FallbackReport, Match, SearchResult
 
 Box = tuple[float, float, float, float]
 
@@ -33,8 +35,13 @@ _EXAMPLES = """\b
 Examples:
   pocketlens search shop photo.jpg
   pocketlens search shop *.jpg -k 3 --category shoes --in-stock --max-price 80 --json
+  pocketlens search shop photo.jpg --server-fallback shop.example:8443 --token-file token
 
 One bad photo among several is reported, the others are answered, and the command exits 1.
+
+With --server-fallback a server looks too where the device is unsure. It gets the numbers that the
+model made of the photo, no picture, unless --send-photo says so; DIR/ledger.sqlite lists what was
+sent.
 
 \b
 --json prints an array with an object a photo:
@@ -52,7 +59,11 @@ One bad photo among several is reported, the others are answered, and the comman
   matches_in_filter          products that the filter lets through
   gallery_size               products in the store
   generation, version, as_of, accelerator
-  timings                    decode_ms, embed_ms, search_ms
+  answered_by                device, embedding or photo
+  timings                    decode_ms, queue_ms, embed_ms, search_ms
+  fallback                   null where no server was named, else: outcome, reason, sent_bytes,
+                             waited_ms, generation and version of the store, unknown [id, ...],
+                             gone [id, ...]
 """
 
 
@@ -92,6 +103,37 @@ def _search(
     accelerator: Annotated[
         str, typer.Option("--accelerator", help="auto, cpu, gpu, npu or nnapi.")
     ] = "auto",
+    server_fallback: Annotated[
+        str,
+        typer.Option(
+            "--server-fallback",
+            metavar="HOST:PORT",
+            help="A server that may look too; store for the one that the store follows.",
+        ),
+    ] = "",
+    when: Annotated[
+        str, typer.Option("--when", help="To ask the server: unsure (or no match), or always.")
+    ] = "unsure",
+    deadline: Annotated[
+        float, typer.Option("--deadline", metavar="S", help="Seconds to wait for the server.")
+    ] = 5.0,
+    send_photo: Annotated[
+        bool,
+        typer.Option("--send-photo", help="Send a small copy of the photo; you have consent to."),
+    ] = False,
+    catalog: Annotated[
+        str, typer.Option("--catalog", metavar="NAME", help="Of the server; the store's if left.")
+    ] = "",
+    token_file: Annotated[
+        Path | None, typer.Option("--token-file", metavar="FILE", help="Token for the server.")
+    ] = None,
+    ca: Annotated[
+        Path | None, typer.Option("--ca", metavar="FILE", help="Certificates to trust, PEM.")
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", metavar="FILE", help="Where to list what is sent; else in DIR."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find the products in photos."""
@@ -107,20 +149,38 @@ def _search(
         attributes=dict(_attribute(each) for each in attributes or ()),
     )
     corners = _box(box)
+    fallback = None
+    if server_fallback:
+        fallback = _fallback(
+            server_fallback,
+            when=when,
+            deadline=deadline,
+            send_photo=send_photo,
+            catalog=catalog,
+            token_file=token_file,
+            ca=ca,
+            ledger=ledger,
+        )
     with Lens.open(directory, accelerator=_accelerator(accelerator)) as lens:
-        answers = _answers(lens, photos, k=k, wanted=wanted, box=corners)
+        answers = _answers(lens, photos, k=k, wanted=wanted, box=corners, fallback=fallback)
         failed = _show_json(answers) if as_json else _show(answers, several=len(photos) > 1)
     if failed:
         raise typer.Exit(output.EXIT_FAILED)
 
 
 def _answers(
-    lens: Lens, photos: list[Path], *, k: int, wanted: Filter, box: Box | None
+    lens: Lens,
+    photos: list[Path],
+    *,
+    k: int,
+    wanted: Filter,
+    box: Box | None,
+    fallback: Fallback | None,
 ) -> Iterator[tuple[Path, SearchResult | PocketLensError]]:
     """Each photo with its answer, or with what is wrong with it."""
     for photo in photos:
         try:
-            yield photo, lens.search(photo, k, filter=wanted, box=box)
+            yield photo, lens.search(photo, k, filter=wanted, box=box, fallback=fallback)
         except (PictureError, QueryError, MissingExtraError) as exc:
             yield photo, exc
 
@@ -136,6 +196,8 @@ def _show(answers: Iterator[tuple[Path, SearchResult | PocketLensError]], *, sev
         if several:
             output.show(str(photo))
         output.show(headline(answer))
+        if answer.fallback is not None:
+            output.show(_who_answered(answer, answer.fallback))
         if answer.matches:
             rows = [
                 row for rank, match in enumerate(answer.matches, 1) for row in _rows(rank, match)
@@ -160,6 +222,19 @@ def headline(found: SearchResult) -> str:
     elif not found.best_is_in_filter:
         filtered = "; it does not satisfy the filter"
     return f"{word}{confidence}: {nearest}{_name(found.best.product)}{without}{filtered}"
+
+
+def _who_answered(found: SearchResult, report: FallbackReport) -> str:
+    """One line, such as "answered by the server (embedding, 560 bytes sent, 12 ms)"."""
+    reason = f": {report.reason}" if report.reason else ""
+    if found.answered_by == "device":
+        word = report.outcome.value.replace("_", " ")
+        sent = f", {report.sent_bytes:,} bytes sent" if report.sent_bytes else ""
+        return f"answered by the device (server {word}{sent}){reason}"
+    told = f"{found.answered_by}, {report.sent_bytes:,} bytes sent, {report.waited_ms:.0f} ms"
+    if report.unknown:
+        told += f", {len(report.unknown)} products not in the store"
+    return f"answered by the server ({told}){reason}"
 
 
 def _rows(rank: int, match: Match) -> Iterator[tuple[str, ...]]:
@@ -215,12 +290,19 @@ def result_as_json(found: SearchResult) -> dict[str, object]:
         "version": found.version,
         "as_of": found.as_of.isoformat(),
         "accelerator": found.accelerator,
+        "answered_by": found.answered_by,
         "timings": {
             "decode_ms": found.timings.decode_ms,
+            "queue_ms": found.timings.queue_ms,
             "embed_ms": found.timings.embed_ms,
             "search_ms": found.timings.search_ms,
         },
+        "fallback": found.fallback and _report_as_json(found.fallback),
     }
+
+
+def _report_as_json(report: FallbackReport) -> dict[str, object]:
+    return {**asdict(report), "outcome": report.outcome.value}
 
 
 def _match_as_json(match: Match) -> dict[str, object]:
@@ -269,6 +351,36 @@ def _box(text: str | None) -> Box | None:
     except ValueError:
         output.usage_error("--box", "LEFT,TOP,RIGHT,BOTTOM in pixels, such as 10,20,400,300", text)
     return left, top, right, bottom
+
+
+def _fallback(
+    address: str,
+    *,
+    when: str,
+    deadline: float,
+    send_photo: bool,
+    catalog: str,
+    token_file: Path | None,
+    ca: Path | None,
+    ledger: Path | None,
+) -> Fallback:
+    from pocketlens.fallback.options import Fallback
+    from pocketlens.sync.credentials import Credentials
+
+    if when not in ("unsure", "always"):
+        output.usage_error("--when", "unsure or always", when)
+    shown = Credentials.read(ca=ca, token_file=token_file)
+    return Fallback(
+        "" if address == "store" else address,
+        catalogue=catalog,
+        when="always" if when == "always" else "unsure",
+        deadline=deadline,
+        send="photo" if send_photo else "embedding",
+        photo_consent=send_photo,
+        token=shown.token,
+        ca=shown.ca,
+        ledger=ledger,
+    )
 
 
 def _accelerator(text: str) -> Accelerator:

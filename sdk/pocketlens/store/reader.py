@@ -32,6 +32,8 @@ from pocketlens.store import database, installs, rows
 from pocketlens.store.facts import StoreFacts, from_rows
 from pocketlens.store.tables import Tables
 
+_IDS_AT_ONCE = 500  # the oldest SQLite takes 999
+
 
 def version_of(install: Path) -> int:
     """The version that an install is at now; a reader that is open stays at its own.
@@ -197,6 +199,19 @@ class Reader(Closing):
         )
         offers = self._tables.by_key("offers", "product_key", keys, rows.read_offer)
         return {key: rows.product_of(part, offers[key]) for key, part in texts.items()}
+
+    def product_keys(self, ids: Sequence[str]) -> dict[str, int]:
+        """Keys of products by their ids, of those that there are.
+
+        There is no index of ids, since searches need none: every row is looked at.
+        """
+        found: dict[str, int] = {}
+        for start in range(0, len(ids), _IDS_AT_ONCE):
+            some = ids[start : start + _IDS_AT_ONCE]
+            marks = ",".join("?" * len(some))
+            statement = f"SELECT id, key FROM products WHERE id IN ({marks})"  # noqa: S608
+            found.update(self._tables.query(statement, some))
+        return found
 
     def links(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """All pairs of image key and product key, uint32 (m,) each, ascending; read once, kept."""

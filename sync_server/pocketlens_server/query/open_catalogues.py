@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -33,7 +33,8 @@ from pocketlens_server.query.exact_store import ExactStore
 from pocketlens_server.query.galleries import Gallery
 from pocketlens_server.query.matching import Asked, Terms
 from pocketlens_server.query.micro_batches import MicroBatches
-from pocketlens_server.query.photo_models import BundleModel, PhotoModel, Tensor
+from pocketlens_server.query.photo_models import BundleModel, Found, PhotoModel, Tensor
+from pocketlens_server.query.questions import CatalogueFacts
 from pocketlens_server.query.scorers import scorer_at_hand
 from pocketlens_server.query.settings import QuerySettings
 from pocketlens_server.storage.history import IMAGE, PRODUCT
@@ -82,7 +83,7 @@ class Searched:
         self._searching = MicroBatches(
             self._search,
             most=settings.batch,
-            waiting=settings.waiting,
+            waiting=2 * settings.waiting,  # photos and vectors
             name="search",
             worked=sizes.labels(stage="search").observe,
         )
@@ -137,8 +138,8 @@ class Searched:
         """
         return await self._read(lambda: self._picture(image))
 
-    async def facts(self) -> dict[str, Any]:
-        """What the newest version has; see `queries.CatalogueFacts`."""
+    async def facts(self) -> CatalogueFacts:
+        """What the newest version has."""
         return await self._read(self._facts)
 
     async def close(self) -> None:
@@ -153,10 +154,10 @@ class Searched:
     async def _read(self, work: Callable[[], Value]) -> Value:
         return await asyncio.get_running_loop().run_in_executor(self._reading, work)
 
-    def _embed(self, tensors: Sequence[Tensor]) -> Sequence[npt.NDArray[np.float32]]:
+    def _embed(self, tensors: Sequence[Tensor]) -> Sequence[Found]:
         if self._model is None:
             raise BundleError("Expected a model that is loaded.")
-        return list(self._model.embed(tensors))
+        return self._model.embed(tensors)
 
     def _search(self, asked: Sequence[Asked]) -> Sequence[SearchResult]:
         return matching.answered(self.gallery, asked, self._terms)
@@ -187,16 +188,17 @@ class Searched:
                 raise NotFound(f"There is no image {image[:64]!r}.")
             return self.gallery.folder.picture(picture_of(value))
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> CatalogueFacts:
         with self.gallery.store.view() as view, self.gallery.folder.reading() as tables:
-            return {
-                "version": view.version,
-                "generation": self.generation,
-                "as_of": tables.history.as_of(view.version),
-                "products": view.products,
-                "images": view.images,
-                "categories": view.categories()[:_CATEGORIES],
-            }
+            return CatalogueFacts(
+                name=self.gallery.folder.name,
+                version=view.version,
+                generation=self.generation,
+                as_of=tables.history.as_of(view.version),
+                products=view.products,
+                images=view.images,
+                categories=view.categories()[:_CATEGORIES],
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class OpenCatalogue:
             ServerError: It cannot be read.
         """
         generations, found = await asyncio.to_thread(_read_bundles, folder)
+        scorer = await asyncio.to_thread(scorer_at_hand)  # TensorFlow takes seconds to load
         if not generations:
             raise NotFound(f"The catalogue {folder.name!r} has no version yet.")
         searched = {}
@@ -235,7 +238,7 @@ class OpenCatalogue:
                 bundle.calibration("embedding"),
                 bundle.spec.duplicate_cosine,
             )
-            gallery = Gallery(folder, number, ExactStore(bundle.spec.dim, scorer_at_hand()))
+            gallery = Gallery(folder, number, ExactStore(bundle.spec.dim, scorer))
             await asyncio.to_thread(gallery.follow)
             searched[number] = Searched(gallery, sha256, terms, settings, telemetry)
         served = {each.id: each.bundle for each in reversed(generations)}
@@ -261,7 +264,11 @@ class OpenCatalogue:
         return self.searched[self.served[generation]]
 
     async def follow(self) -> bool:
-        """Moves to the newest version; False where it must be opened anew, for a new generation."""
+        """Moves to the newest version; False where it must be opened anew, for a new generation.
+
+        Raises:
+            ServerError: It cannot be read.
+        """
         generations = await asyncio.to_thread(_generations, self.folder)
         if {each.id: each.bundle for each in reversed(generations)} != self.served:
             return False
