@@ -41,6 +41,10 @@ _WORK = {
     "embed-": "settle",
     "pocketlens-embed": "embed",
     "keep-": "files",
+    "pocketlens-photos": "embed",
+    "pocketlens-search": "search",
+    "pocketlens-score": "search",
+    "pocketlens-decode": "wait",
     "ask-": "ask",
     "asyncio_": "ask",
 }
@@ -54,7 +58,7 @@ class Usage:
         at: `perf_counter`, or seconds.
         seconds: Of cores, by what for: "loop" (messages, in Python), "grpc" (in C), "write"
             (operations, in SQLite), "files" (of pictures), "settle" (images that begin to hold),
-            "decode" (processes), "embed", "ask" and "other".
+            "decode" (processes), "wait" (for these, of photos), "embed", "search", "ask", "other".
         flushes: Of the machine's disks, whoever asked for them.
         flush_seconds: That they took.
     """
@@ -101,14 +105,17 @@ class Memory:
 class IngestServer(Closing):
     """`pocketlens-server serve` on the loopback."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, settings: Mapping[str, object] | None = None) -> None:
+        """Starts it; `settings` are those of `server.toml`, such as {"QUERY_BATCH": 1}."""
         command = [sys.executable, "-c", PROGRAM, str(HERE), "serve", "--insecure", "--port", "0"]
+        given = {f"POCKETLENS_SERVER_{name}": str(each) for name, each in (settings or {}).items()}
         self._process = subprocess.Popen(
             [*command, "--data", str(folder)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            env={**os.environ, **given},
         )
         assert self._process.stderr is not None
         said = self._process.stderr.readline()

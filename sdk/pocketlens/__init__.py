@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from pocketlens.products import Image, Price, Product
     from pocketlens.query.embedder import Embedder
     from pocketlens.query.filters import Filter
-    from pocketlens.results import Match, Refinement, SearchResult, Timings, Verdict
+    from pocketlens.results import (
+        FallbackOutcome,
+        FallbackReport,
+        Match,
+        SearchResult,
+        Timings,
+        Verdict,
+    )
 
 __version__ = "0.1.0"
 
@@ -31,6 +38,8 @@ __all__ = [
     "Deadlines",
     "Embedder",
     "Fallback",
+    "FallbackOutcome",
+    "FallbackReport",
     "Filter",
     "Image",
     "Lens",
@@ -39,7 +48,6 @@ __all__ = [
     "PocketLensError",
     "Price",
     "Product",
-    "Refinement",
     "SearchOptions",
     "SearchResult",
     "SyncOptions",
@@ -53,6 +61,8 @@ _HOME = {
     "Deadlines": "options",
     "Embedder": "query.embedder",
     "Fallback": "fallback.options",
+    "FallbackOutcome": "results",
+    "FallbackReport": "results",
     "Filter": "query.filters",
     "Image": "products",
     "Lens": "lens",
@@ -61,7 +71,6 @@ _HOME = {
     "PocketLensError": "errors",
     "Price": "products",
     "Product": "products",
-    "Refinement": "results",
     "SearchOptions": "options",
     "SearchResult": "results",
     "SyncOptions": "options",

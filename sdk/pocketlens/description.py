@@ -7,9 +7,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pocketlens.errors import BundleError, StoreError
-from pocketlens.fallback import ledger
-from pocketlens.fallback.ledger import Ledger, Totals
+from pocketlens.errors import BundleError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
 from pocketlens.store import installs, marks, sizes
@@ -32,8 +30,6 @@ class Description:
         table_bytes: By table, largest first; empty where SQLite cannot tell.
         trial: Whose place the install took, until it has answered a search; None otherwise.
         quarantine: The version that is held back; None where none is.
-        left: What the ledger in the store's folder says has left the device; None where none is
-            there, or it is damaged.
     """
 
     directory: Path
@@ -45,7 +41,6 @@ class Description:
     table_bytes: dict[str, int] = field(default_factory=dict)
     trial: Trial | None = None
     quarantine: Quarantine | None = None
-    left: Totals | None = None
 
 
 def describe(directory: str | Path) -> Description:
@@ -74,12 +69,4 @@ def describe(directory: str | Path) -> Description:
             table_bytes=sizes.table_bytes(install),
             trial=marks.get(install, Trial),
             quarantine=marks.get(directory, Quarantine),
-            left=_left(directory),
         )
-
-
-def _left(directory: Path) -> Totals | None:
-    try:
-        return Ledger(directory / ledger.FILE_NAME).totals()
-    except StoreError:  # whoever searches with a fallback is told
-        return None

@@ -2,9 +2,12 @@
 
     with Lens.open("shop/") as lens:
         found = lens.search("photo.jpg", k=5)
+        for found in lens.search_in_steps("photo.jpg", fallback=Fallback("shop.example:8443")):
+            show(found)
 
 photo -> `query.pictures` -> `query.embedder` -> `query.searcher` over `store.reader` ->
-`query.verdict` -> `SearchResult`. Pictures and the model load with the first photo.
+`query.verdict` -> `SearchResult` -> `fallback`, where an app allows a server to look.
+Pictures and the model load with the first photo.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -16,7 +19,6 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Self
@@ -27,6 +29,8 @@ import numpy.typing as npt
 from pocketlens import following
 from pocketlens.closing import Closing
 from pocketlens.errors import QueryError, StoreCorrupt, StoreError
+from pocketlens.fallback.crops import kept
+from pocketlens.fallback.steps import Generated, Steps
 from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions, SyncOptions
 from pocketlens.query.filters import Filter
@@ -35,7 +39,7 @@ from pocketlens.store import installs
 from pocketlens.store.facts import StoreFacts
 
 if TYPE_CHECKING:
-    from pocketlens.fallback.asking import Asker
+    from pocketlens.fallback.asking import Asking
     from pocketlens.fallback.options import Fallback
     from pocketlens.formats.bundle import Bundle
     from pocketlens.query.pictures import Box, Picture
@@ -50,8 +54,9 @@ class Lens(Closing):
     Processes: any number may open one store, also a read-only one, also while `pocketlens index`
     makes it anew; a Lens keeps the install it was opened with until `refresh`. After a fork a
     child must open its own: a Lens of the parent refuses every call there, and says so.
-    Closing: `close` refuses new searches at once; files and memory are freed when the searches
-    that run have ended. A context manager closes on leaving.
+    Closing: `close` refuses new searches at once, and ends the waiting for servers once the ledger
+    says what came of that; files and memory are freed when the searches that run have ended, those
+    in steps included. A context manager closes on leaving.
     """
 
     def __init__(self, directory: Path, settings: Settings) -> None:
@@ -60,7 +65,7 @@ class Lens(Closing):
         self._process = os.getpid()
         self._lock = threading.Lock()  # held for moments: guards the install and its searches
         self._install: OpenInstall | None = OpenInstall.opened(directory, settings)
-        self._asks: Asker | None = None
+        self._asking: Asking | None = None
 
     @classmethod
     def open(
@@ -107,9 +112,12 @@ class Lens(Closing):
             k: Matches wanted, 1 or more; as many as there are where the store has fewer.
             filter: Only products that satisfy it; the verdict is that of the unfiltered search.
             box: (left, top, right, bottom) in pixels of the upright photo: the part to search.
-            fallback: A server that may be asked where the device is not sure; then this waits for
-                it, up to its deadline. Whatever goes wrong there, the device's answer stays, and
-                `refinement` says why. See `search_in_steps` for both answers.
+            fallback: A server that may look too, if it comes to that; it is waited for until its
+                deadline. None asks nobody.
+
+        Returns:
+            The server's answer if one was asked and came, else the device's; `answered_by` says
+            which, and `fallback` why.
 
         Raises:
             PictureError: The photo cannot be used as one.
@@ -119,44 +127,56 @@ class Lens(Closing):
         """
         if fallback is None:
             with self._in_use() as install:
-                return self._on_device(install, photo, k, filter, box)[0]
-        *_, last = self.search_in_steps(photo, k, filter=filter, box=box, fallback=fallback)
-        return last
+                return self._searched(install, photo, k, filter, box)[0]
+        steps = self.search_in_steps(photo, k, filter=filter, box=box, fallback=fallback)
+        *_, found = steps
+        return replace(found, fallback=steps.fallback)
 
     def search_in_steps(
         self,
         photo: Picture,
         k: int = 10,
         *,
+        fallback: Fallback,
         filter: Filter | None = None,
         box: Box | None = None,
-        fallback: Fallback,
-    ) -> Iterator[SearchResult]:
-        """Yields the device's answer as soon as it is there, and then how it was refined.
+    ) -> Steps:
+        """Finds as `search` does; gives the device's answer at once, and then the server's.
 
-        The first never waits for a network. The second is the server's answer, or the device's once
-        more where the server was not asked, or did not answer: `refinement` says which, and why.
+        Args:
+            photo: As for `search`; it stays as it is until the last step.
+            k: As for `search`.
+            fallback: The server, and what it may be asked. Nothing is done about it before the
+                second step is asked for.
+            filter: As for `search`.
+            box: As for `search`.
 
-        Args, Raises: As `search`.
+        Returns:
+            An iterator of one result, or of two if the server was asked and answered in time;
+            afterwards its `fallback` says what came of that. Errors as of `search`, in the first
+            step.
         """
-        if hasattr(photo, "read"):
-            photo = photo.read()  # it is looked at twice
+        return Steps(self._steps(photo, k, filter, box, fallback))
+
+    def _steps(
+        self, photo: Picture, k: int, filter: Filter | None, box: Box | None, fallback: Fallback
+    ) -> Generated:
         with self._in_use() as install:
-            device, embedding = self._on_device(install, photo, k, filter, box)
-            yield device
+            limits = self._settings.limits
+            photo = kept(photo, limits)
+            found, embedding = self._searched(install, photo, k, filter, box)
+            yield found
+            self._check_process()
             from pocketlens.fallback.asking import Question
 
-            question = Question(
-                embedding,
-                k,
-                filter,
-                lambda: self._small_copy(install, photo, box),
-                install.reader.products_by_id,
-            )
-            refined, told = self._asker().refined(fallback, device, question)
-            yield replace(refined or device, refinement=told)
+            spec = install.embedder().spec
+            question = Question(photo, box, embedding, k, filter, spec, limits)
+            refined, report = self._servers().refined(found, question, fallback, install.reader)
+            if refined is not None:
+                yield refined
+            return report
 
-    def _on_device(
+    def _searched(
         self,
         install: OpenInstall,
         photo: Picture,
@@ -164,6 +184,7 @@ class Lens(Closing):
         wanted: Filter | None,
         box: Box | None,
     ) -> tuple[SearchResult, npt.NDArray[np.float32]]:
+        """The device's answer, and the embedding that it is of."""
         embedder = install.embedder()
         from pocketlens.query import pictures
 
@@ -173,21 +194,9 @@ class Lens(Closing):
         embedding = embedder.embed_tensor(tensor)
         embedded = perf_counter()
         spent = Timings((decoded - started) * 1e3, (embedded - decoded) * 1e3)
-        found = install.answer(embedding, k, wanted, spent=spent, accelerator=embedder.accelerator)
+        accelerator = embedder.accelerator
+        found = install.answer(embedding, k, wanted, spent=spent, accelerator=accelerator)
         return found, embedding
-
-    def _small_copy(self, install: OpenInstall, photo: Picture, box: Box | None) -> bytes:
-        from pocketlens.fallback.small_copies import small_copy
-
-        return small_copy(photo, install.bundle().spec, limits=self._settings.limits, box=box)
-
-    def _asker(self) -> Asker:
-        from pocketlens.fallback.asking import Asker
-
-        with self._lock:
-            if self._asks is None:
-                self._asks = Asker(self._directory, clock=lambda: datetime.now(UTC))
-            return self._asks
 
     def search_vector(
         self, embedding: npt.ArrayLike, k: int = 10, *, filter: Filter | None = None
@@ -274,12 +283,12 @@ class Lens(Closing):
             return
         with self._lock:
             install, self._install = self._install, None
-            asks, self._asks = self._asks, None
             idle = install is not None and install.searches == 0
+            asking = self._asking
+        if asking is not None:
+            asking.close()
         if install is not None and idle:
             install.close()
-        if asks is not None:
-            asks.close()
 
     @property
     def directory(self) -> Path:
@@ -305,11 +314,7 @@ class Lens(Closing):
     @contextmanager
     def _in_use(self) -> Iterator[OpenInstall]:
         """The install in use, which stays open for as long as the body runs."""
-        if os.getpid() != self._process:
-            raise StoreError(
-                f"This Lens was opened by process {self._process}, before a fork to "
-                f"{os.getpid()}. Open another here: Lens.open({str(self._directory)!r})."
-            )
+        self._check_process()
         with self._lock:
             install = self._install
             if install is None:
@@ -328,6 +333,24 @@ class Lens(Closing):
                 given_up = install is not self._install and install.searches == 0
             if given_up:
                 install.close()
+
+    def _servers(self) -> Asking:
+        """Those that may be asked; loaded with the first fallback."""
+        from pocketlens.fallback.asking import Asking
+
+        with self._lock:
+            if self._asking is None:
+                self._asking = Asking(self._directory)
+                if self._install is None:  # closed since
+                    self._asking.close()
+            return self._asking
+
+    def _check_process(self) -> None:
+        if os.getpid() != self._process:
+            raise StoreError(
+                f"This Lens was opened by process {self._process}, before a fork to "
+                f"{os.getpid()}. Open another here: Lens.open({str(self._directory)!r})."
+            )
 
 
 def _unit(embedding: npt.ArrayLike) -> npt.NDArray[np.float32]:

@@ -26,6 +26,61 @@ against float32 vectors, or the float model against a gallery of its own. The la
 """
 
 
+class FallbackOutcome(Enum):
+    """What came of allowing a server to look at a photo that the device is unsure of."""
+
+    ANSWERED = "answered"
+    """The result is the server's."""
+    NOT_NEEDED = "not_needed"
+    """The device's answer was good enough: nothing left it, as with the next five."""
+    METERED = "metered"
+    """To ask costs more than may be spent on a network that is paid for by the byte."""
+    OVER_BUDGET = "over_budget"
+    """To ask costs more than is left of the day's bytes."""
+    UNLISTED = "unlisted"
+    """What leaves could not be written into the ledger before."""
+    RESTING = "resting"
+    """The server failed some times in a row, or asked to be spared, a while ago."""
+    NOT_ASKED = "not_asked"
+    """There is nobody to ask, or nothing that may be sent; `reason` says which."""
+    LATE = "late"
+    """No answer came before the deadline."""
+    UNAVAILABLE = "unavailable"
+    """The server cannot be reached, or asks to be spared."""
+    REFUSED = "refused"
+    """The server says that it does not answer this, or not this caller."""
+    UNUSABLE = "unusable"
+    """What came is no answer."""
+    OUTDATED = "outdated"
+    """What the server found is no longer sold, as the device's newer version says."""
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackReport:
+    """What came of the fallback that a search was allowed.
+
+    Attributes:
+        outcome: In a word.
+        reason: For people; "" where there is nothing to add.
+        sent_bytes: That left the device: the question without what the network adds to it (some
+            200 bytes, and the token).
+        waited_ms: For the server.
+        generation, version: Of the store; those of the result are the server's if it answered.
+        unknown: Ids of products in the result that the store does not have.
+        gone: Ids of products that the server found, and the store's newer version says are gone;
+            they are not in the result.
+    """
+
+    outcome: FallbackOutcome
+    reason: str = ""
+    sent_bytes: int = 0
+    waited_ms: float = 0.0
+    generation: str = ""
+    version: int = 0
+    unknown: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Timings:
     """Milliseconds of each stage of one search, on a monotonic clock.
@@ -44,26 +99,6 @@ class Timings:
     def total_ms(self) -> float:
         """All stages together."""
         return self.decode_ms + self.queue_ms + self.embed_ms + self.search_ms
-
-
-@dataclass(frozen=True, slots=True)
-class Refinement:
-    """What became of asking a server, where a search had a `Fallback`.
-
-    Attributes:
-        outcome: "answered"; "not wanted" of an answer that is sure enough; "held back" by a budget
-            or by the circuit breaker; "failed", after something left or before.
-        reason: Why, in words; of an answer, how its version differs.
-        sent: "embedding", "photo", or "" where nothing left.
-        sent_bytes: That left.
-        elapsed_ms: From the device's answer on.
-    """
-
-    outcome: str
-    reason: str = ""
-    sent: str = ""
-    sent_bytes: int = 0
-    elapsed_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +137,7 @@ class SearchResult:
         as_of: When that version was made, UTC.
         accelerator: What embedded the photo, such as "cpu"; "" for a given vector.
         answered_by: What the verdict and the similarities are of.
-        refinement: What became of asking a server; None without a `Fallback`.
+        fallback: What came of asking a server; None where none was allowed, or not yet asked.
     """
 
     verdict: Verdict
@@ -119,7 +154,7 @@ class SearchResult:
     accelerator: str = ""
     timings: Timings = field(default_factory=Timings)
     answered_by: Pipeline = "device"
-    refinement: Refinement | None = None
+    fallback: FallbackReport | None = None
 
     @property
     def best_is_in_filter(self) -> bool:

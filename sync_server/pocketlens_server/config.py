@@ -16,6 +16,7 @@ everybody: that is an option of `serve` alone.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, fields
@@ -32,6 +33,8 @@ from pocketlens_server.query.settings import QuerySettings
 
 FILE_NAME = "server.toml"
 PREFIX = "POCKETLENS_SERVER_"
+PAGE_PORT = 8090  # where the page is, if nothing else is said
+_ORIGIN = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:]+\](:[0-9]{1,5})?")
 MOST_INTEGER, MOST_NUMBER = 2**31 - 1, 1_000_000  # what gRPC takes; 1,000,000 s are eleven days
 
 Value: TypeAlias = str | int | float | bool | Path | None
@@ -48,6 +51,11 @@ class Listen:
         metrics_port: Of what monitoring reads, which is open to whoever reaches it.
         metrics_host: Of that port alone; beyond the loopback there must be TLS too.
         reflection: Whether the server says over gRPC which methods it has, to a backend's token.
+        rest_port: Of questions in JSON over HTTP.
+        rest_origins: Of websites whose pages may ask there from a browser, with a token:
+            "https://shop.example https://www.shop.example".
+        page: Whether there is a page there to ask on, for whoever reaches the port.
+        page_catalogue: That the page shows.
     """
 
     host: str = "127.0.0.1"
@@ -56,11 +64,26 @@ class Listen:
     metrics_port: int | None = None
     metrics_host: str = "127.0.0.1"
     reflection: bool = False
+    rest_port: int | None = None
+    rest_origins: str = ""
+    page: bool = False
+    page_catalogue: str = "main"
 
     def __post_init__(self) -> None:
-        for each in (self.port, self.http_port, self.metrics_port):
+        for each in (self.port, self.http_port, self.metrics_port, self.rest_port):
             if each is not None and not 0 <= each <= 65535:
                 raise ServerError(f"Expected a port from 0 to 65,535. Received {each}.")
+        for origin in self.rest_origins.split():
+            if not _ORIGIN.fullmatch(origin):
+                raise ServerError(
+                    "Expected rest_origins as https://HOST, several with spaces between them. "
+                    f"Received {origin!r}."
+                )
+
+    @property
+    def web_port(self) -> int | None:
+        """Where questions over HTTP are answered; None for nowhere."""
+        return PAGE_PORT if self.rest_port is None and self.page else self.rest_port
 
 
 def address(host: str, port: int) -> str:

@@ -82,6 +82,7 @@ def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     logging.basicConfig(level=logging.WARNING, handlers=[lines], force=True)
     for name in OURS:
         logging.getLogger(name).setLevel(settings.level)
+    logging.getLogger("uvicorn").setLevel(logging.ERROR)  # it warns of each request that is none
 
 
 class Lines(logging.Handler):

@@ -33,10 +33,11 @@ from pocketlens_server.certificates import ServedCertificates
 from pocketlens_server.clocks import SteadyClock, elapsed_seconds
 from pocketlens_server.config import Listen, ServerConfig, address
 from pocketlens_server.folders import ServerFolder
+from pocketlens_server.http.connections import listening_on
 from pocketlens_server.http.files import PublicFiles
 from pocketlens_server.http.metrics import LIMITS as METRICS_LIMITS
 from pocketlens_server.http.metrics import Pages
-from pocketlens_server.http.server import HttpServer, listening_on
+from pocketlens_server.http.server import HttpServer
 from pocketlens_server.limits import Limits
 from pocketlens_server.publishing import releasing
 from pocketlens_server.publishing.ahead import Sightings
@@ -49,9 +50,13 @@ from pocketlens_server.services.limiting import Admitting, Limiting
 from pocketlens_server.services.malformed import RefusesMalformed
 from pocketlens_server.services.observing import Observes
 from pocketlens_server.services.query import QueryService
+from pocketlens_server.services.recognising import Recognises
 from pocketlens_server.services.sync import SyncService
 from pocketlens_server.telemetry import Telemetry
 from pocketlens_server.tokens import Tokens
+from pocketlens_server.web.connecting import ServedApplication
+from pocketlens_server.web.limits import WebLimits
+from pocketlens_server.web.serving import WebSettings, web_application
 
 logger = logging.getLogger(__name__)
 
@@ -69,12 +74,13 @@ class Started:
     """Who is told once a server takes calls; each is called with a port, gRPC's last.
 
     Attributes:
-        grpc, http, metrics: Of what.
+        grpc, http, metrics, web: Of what.
     """
 
     grpc: Callable[[int], None] = lambda port: None
     http: Callable[[int], None] = lambda port: None
     metrics: Callable[[int], None] = lambda port: None
+    web: Callable[[int], None] = lambda port: None
 
 
 async def serve(
@@ -102,9 +108,11 @@ async def serve(
     _check_closed(config, insecure=insecure)
     for name in folder.catalogues():
         settings.read(folder.catalogue(name).folder)
+    web = _web_settings(folder, config)
     started = started or Started()
     certificates = ServedCertificates.of(config.tls)
-    telemetry, health = Telemetry(), Health(SERVICES)
+    services = SERVICES if config.query.enabled else SERVICES[:-1]
+    telemetry, health = Telemetry(), Health(services)
     lives = LiveCatalogues(folder, clock=_now, telemetry=telemetry)
     clock = SteadyClock(wall=_now, elapsed=elapsed_seconds)
     with ExitStack() as stack:
@@ -116,7 +124,7 @@ async def serve(
         if config.query.enabled:
             query_stubs.add_QueryServiceServicer_to_server(QueryService(queries), server)
         if config.listen.reflection:
-            add_reflection(server, SERVICES)
+            add_reflection(server, services)
         tasks: list[asyncio.Task[None]] = []
         watched: list[asyncio.Task[None]] = []
         try:
@@ -128,6 +136,15 @@ async def serve(
                 running = public.run(grace_seconds=config.limits.drain_seconds)
                 tasks.append(_begun(running))
                 started.http(listening.getsockname()[1])
+            if web is not None and config.listen.web_port is not None:
+                recognises = Recognises(tokens, clock=_now)
+                application = web_application(
+                    queries, web, recognises=recognises, telemetry=telemetry
+                )
+                listening = listening_on(config.listen.host, config.listen.web_port)
+                asked = ServedApplication(application, listening, tls=tls, limits=web.web_limits)
+                tasks.append(_begun(asked.run(grace_seconds=config.limits.drain_seconds)))
+                started.web(listening.getsockname()[1])
             if config.listen.metrics_port is not None:
                 watched_on = config.listen.metrics_host
                 listening = listening_on(watched_on, config.listen.metrics_port)
@@ -211,6 +228,24 @@ def _grpc_server(limits: Limits, tokens: Tokens | None, telemetry: Telemetry) ->
             Limiting(limits, time.monotonic, refused=telemetry.refused),
         ],
         options=limits.channel_options(),
+    )
+
+
+def _web_settings(folder: ServerFolder, config: ServerConfig) -> WebSettings | None:
+    """How questions over HTTP are answered; None where they are not."""
+    if config.listen.web_port is None:
+        return None
+    if not config.query.enabled:
+        raise ServerError("Expected [query] enabled for a REST port or a page. Received false.")
+    listen = config.listen
+    if listen.page:
+        folder.catalogue(listen.page_catalogue)  # NotFound names those that there are
+    return WebSettings(
+        page_catalogue=listen.page_catalogue if listen.page else None,
+        origins=tuple(listen.rest_origins.split()),
+        photo_bytes=config.query.photo_bytes,
+        limits=config.limits,
+        web_limits=WebLimits(),
     )
 
 

@@ -34,7 +34,8 @@ class Telemetry:
 
     Attributes:
         registry: All of them, and CPU, memory and open files of the process.
-        calls: By `method` and `code`; methods that are not there are `UNKNOWN`.
+        calls: By `method` and `code`; methods that are not there are `UNKNOWN`, requests over HTTP
+            are "rest/search" and the like.
         call_seconds: From a call's metadata to its answer, by `method`.
         calls_running: By `method`.
         refused_calls: By `reason`, of `REASONS`.

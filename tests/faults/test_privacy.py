@@ -14,15 +14,13 @@ import sys
 import traceback
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import pytest
 from tests.making import fault_shim
 from tests.making.canaries import canary_photo, found_in, traces_of
-from tests.making.colour_bundle import SIZE, colour_bundle
+from tests.making.colour_bundle import colour_bundle
 from tests.making.contacts import contacts, noting
 from tests.making.fault_proxy import FaultProxy, Toxic
-from tests.making.leaving import asked
 from tests.making.serving import Address, serving
 from tests.making.shop_servers import ShopServer
 
@@ -116,22 +114,6 @@ def test_syncs_say_nothing_of_what_was_searched(
                 assert 0 < len(proxy.asked) < MOST_SENT_BYTES
                 assert found_in(bytes(proxy.asked), traces) == []
         embedder.close()
-
-
-@pytest.mark.parametrize("send", ["embedding", "photo"])
-def test_a_server_that_is_asked_gets_what_the_ledger_lists_and_no_more(
-    shop: ShopServer, address: Address, tmp_path: Path, send: Literal["embedding", "photo"]
-) -> None:
-    install(tmp_path / "store", server=address.grpc, root=shop.root)
-
-    left = asked(tmp_path / "store", address.port, send=send, count=SYNCS // 5)
-
-    assert (left.answered, left.listed) == (SYNCS // 5, SYNCS // 5)
-    assert left.traces == ()
-    assert left.unlisted_bytes == 0
-    assert left.listed_bytes <= left.sent_bytes
-    assert len(left.pictures) == (send == "photo")
-    assert all(max(size) <= 2 * SIZE for size in left.pictures)
 
 
 def test_traces_are_found_where_they_are() -> None:

@@ -2,7 +2,8 @@
 
     python -m tests.making.offline_searches STORE COUNT
 
-Prints JSON: how many searches answered, the network events of Python, and which libraries that
+Every second search may ask a server, and its answer says that it need not. Prints JSON: how many
+searches answered, the network events of Python, and which libraries that
 speak to a network without Python were loaded.
 """
 
@@ -27,7 +28,7 @@ def main() -> None:
             events.append(event)
 
     sys.addaudithook(audit)
-    from pocketlens import Lens
+    from pocketlens import Fallback, Lens
     from pocketlens.errors import PictureError
     from tests.making.canaries import canary_photo
 
@@ -35,7 +36,8 @@ def main() -> None:
     with Lens.open(store) as lens:
         for seed in range(count):
             photo = canary_photo(seed)
-            answered += bool(lens.search(photo, k=3).matches)
+            allowed = Fallback("127.0.0.1:9", when=lambda found: False) if seed % 2 else None
+            answered += bool(lens.search(photo, k=3, fallback=allowed).matches)
             try:  # what goes wrong reports to nobody either
                 lens.search(photo[: len(photo) // 3])
             except PictureError:

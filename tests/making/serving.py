@@ -28,11 +28,14 @@ class Address:
 
     Attributes:
         port, http_port: On 127.0.0.1.
+        web_port, metrics_port: Of questions over HTTP, of metrics; 0 where there are none.
         scheme: Of HTTP.
     """
 
     port: int
     http_port: int
+    web_port: int = 0
+    metrics_port: int = 0
     scheme: str = "http"
 
     @property
@@ -57,7 +60,10 @@ def on_disk(server: Server, folder: Path) -> Path:
 def serving(
     folder: Path, config: ServerConfig | None = None, *, asks_tokens: bool = False
 ) -> Iterator[Address]:
-    """Serves the folder of a server on free ports, gRPC and HTTP, until the context is left."""
+    """Serves the folder of a server on free ports, gRPC and HTTP, until the context is left.
+
+    A port of questions over HTTP or of metrics that the settings have is to be a free one: 0.
+    """
     wanted = config or ServerConfig(limits=ONE_CLIENT)
     wanted = replace(wanted, listen=replace(wanted.listen, port=0, http_port=0))
     ports: dict[str, int] = {}
@@ -73,7 +79,12 @@ def serving(
                 ServerFolder(folder),
                 wanted,
                 insecure=not asks_tokens,
-                started=Started(started, lambda port: ports.update(http_port=port)),
+                started=Started(
+                    started,
+                    lambda port: ports.update(http_port=port),
+                    metrics=lambda port: ports.update(metrics_port=port),
+                    web=lambda port: ports.update(web_port=port),
+                ),
                 until=until,
             )
         )

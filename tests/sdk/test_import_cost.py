@@ -35,7 +35,9 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
     assert loaded_after("import pocketlens") & HEAVY == set()
 
 
-@pytest.mark.parametrize("name", ["Filter", "SearchOptions", "PictureLimits", "Product", "Verdict"])
+@pytest.mark.parametrize(
+    "name", ["Fallback", "Filter", "SearchOptions", "PictureLimits", "Product", "Verdict"]
+)
 def test_values_load_nothing_heavy(name: str) -> None:
     assert loaded_after(f"import pocketlens; pocketlens.{name}") & HEAVY == set()
 
@@ -51,6 +53,7 @@ def test_lens_loads_neither_a_runtime_nor_pillow_before_a_photo(tmp_path: Path) 
     )
 
     assert loaded & {"ai_edge_litert", "tflite_runtime", "PIL", "annoy", "typer", "rich"} == set()
+    assert "grpc" not in loaded
     assert "sqlite3" in loaded  # what is used does load: the list above can be trusted
 
 

@@ -28,8 +28,9 @@ from tests.making.certificates import Certificates, make_certificates
 from pocketlens.errors import ServerError
 from pocketlens_server.certificates import ServedCertificates
 from pocketlens_server.config import Tls
+from pocketlens_server.http.connections import listening_on
 from pocketlens_server.http.files import PublicFiles
-from pocketlens_server.http.server import HttpServer, listening_on
+from pocketlens_server.http.server import HttpServer
 
 
 @pytest.fixture

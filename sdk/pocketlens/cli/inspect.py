@@ -14,9 +14,7 @@ from pocketlens.cli import output
 
 if TYPE_CHECKING:
     from pocketlens.description import Description
-    from pocketlens.fallback.ledger import Totals
-
-_SHOWN = 3  # of the last questions that left
+    from pocketlens.fallback.ledger import Summary
 
 _Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The store.")]
 _AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -29,15 +27,28 @@ def register(app: typer.Typer) -> None:
     app.command("doctor", epilog="\b\nExample:\n  pocketlens doctor shop")(_doctor)
 
 
-def _info(directory: _Directory, *, as_json: _AsJson = False) -> None:
-    """Say what a store holds: counts, version, bundle, codebook, sizes."""
+def _info(
+    directory: _Directory,
+    *,
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", metavar="FILE", help="List of what was sent; else that in DIR."),
+    ] = None,
+    as_json: _AsJson = False,
+) -> None:
+    """Say what a store holds: counts, version, bundle, codebook, sizes.
+
+    Where a server was asked for photos, it says how often, with how many bytes, and when last.
+    """
     from pocketlens.description import describe
+    from pocketlens.fallback.ledger import NAME, summary
 
     description = describe(directory)
+    sent = summary(ledger or directory / NAME)
     if as_json:
-        output.show_json(_info_as_json(description))
+        output.show_json(_info_as_json(description) | {"sent": sent and _sent_as_json(sent)})
         return
-    for name, text in _info_lines(description):
+    for name, text in [*_info_lines(description), *_sent_lines(sent)]:
         output.show(f"{name:<12} {text}")
     if description.table_bytes:
         images = max(description.facts.images, 1)
@@ -129,22 +140,29 @@ def _noted_lines(description: Description) -> list[tuple[str, str]]:
         lines.append(("on trial", f"until it answers a search; before it was {trial.former}"))
     if quarantine is not None:
         lines.append(("held back", f"version {quarantine.version}: {quarantine.reason}"))
-    if (left := description.left) is not None:
-        kinds = (
-            f"{count:,} {kind}{'s' if count > 1 else ''} ({left.bytes[kind]:,} bytes)"
-            for kind, count in left.counts.items()
-        )
-        lines.append(("left", ", ".join(kinds) or "nothing"))
-        lines += [
-            ("", f"{each.sent_at:%Y-%m-%d %H:%M:%S} {each.kind} to {each.address}: {each.outcome}")
-            for each in left.newest[:_SHOWN]
-        ]
     return lines
 
 
-def _left_as_json(left: Totals) -> dict[str, object]:
-    newest = [{**asdict(each), "sent_at": each.sent_at.isoformat()} for each in left.newest]
-    return {"counts": left.counts, "bytes": left.bytes, "newest": newest}
+def _sent_lines(sent: Summary | None) -> list[tuple[str, str]]:
+    """What left the device; nothing is said where nothing ever did."""
+    if sent is None or sent.last is None:
+        return []
+    last = sent.last
+    counts = [
+        f"{count:,} {what}s ({output.bytes_text(sent.sent_bytes[what])})"
+        for what, count in sent.questions.items()
+    ]
+    to = f"to {last.address} ({last.catalogue}): {last.outcome.replace('_', ' ')}"
+    return [("sent", ", ".join(counts)), ("last sent", f"{last.at:%Y-%m-%d %H:%M:%S} UTC {to}")]
+
+
+def _sent_as_json(sent: Summary) -> dict[str, object]:
+    last = sent.last
+    return {
+        "questions": sent.questions,
+        "bytes": sent.sent_bytes,
+        "last": last and {**asdict(last), "at": last.at.isoformat()},
+    }
 
 
 def _size(description: Description) -> str:
@@ -185,5 +203,4 @@ def _info_as_json(description: Description) -> dict[str, object]:
         "table_bytes": description.table_bytes,
         "on_trial": description.trial and asdict(description.trial),
         "held_back": description.quarantine and asdict(description.quarantine),
-        "left": description.left and _left_as_json(description.left),
     }

@@ -1,4 +1,4 @@
-"""`pocketlens search`: photos to products, offline.
+"""`pocketlens search`: photos to products, offline unless a server is named.
 
 `--json` prints an array with an object a photo: see `_EXAMPLES` for its keys.
 """
@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, get_args
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pocketlens.lens import Lens
     from pocketlens.products import Product
     from pocketlens.query.filters import Filter
-    from pocketlens.results import Match, Refinement, SearchResult
+    from pocketlens.results import FallbackReport, Match, SearchResult
 
 Box = tuple[float, float, float, float]
 
@@ -35,9 +35,13 @@ _EXAMPLES = """\b
 Examples:
   pocketlens search shop photo.jpg
   pocketlens search shop *.jpg -k 3 --category shoes --in-stock --max-price 80 --json
-  pocketlens search shop photo.jpg --fallback shop.example:8443 --token-file query-token
+  pocketlens search shop photo.jpg --server-fallback shop.example:8443 --token-file token
 
 One bad photo among several is reported, the others are answered, and the command exits 1.
+
+With --server-fallback a server looks too where the device is unsure. It gets the numbers that the
+model made of the photo, no picture, unless --send-photo says so; DIR/ledger.sqlite lists what was
+sent.
 
 \b
 --json prints an array with an object a photo:
@@ -55,10 +59,11 @@ One bad photo among several is reported, the others are answered, and the comman
   matches_in_filter          products that the filter lets through
   gallery_size               products in the store
   generation, version, as_of, accelerator
-  timings                    decode_ms, embed_ms, search_ms, queue_ms (of a server)
-  answered_by                device, or of a server embedding or photo
-  refinement                 with --fallback what became of it: outcome, reason, sent, sent_bytes,
-                             elapsed_ms; else null
+  answered_by                device, embedding or photo
+  timings                    decode_ms, queue_ms, embed_ms, search_ms
+  fallback                   null where no server was named, else: outcome, reason, sent_bytes,
+                             waited_ms, generation and version of the store, unknown [id, ...],
+                             gone [id, ...]
 """
 
 
@@ -98,34 +103,40 @@ def _search(
     accelerator: Annotated[
         str, typer.Option("--accelerator", help="auto, cpu, gpu, npu or nnapi.")
     ] = "auto",
-    server: Annotated[
-        str | None,
+    server_fallback: Annotated[
+        str,
         typer.Option(
-            "--fallback", metavar="HOST:PORT", help="A server to ask where the device is unsure."
+            "--server-fallback",
+            metavar="HOST:PORT",
+            help="A server that may look too; store for the one that the store follows.",
         ),
-    ] = None,
-    server_catalogue: Annotated[
-        str, typer.Option("--fallback-catalog", metavar="NAME", help="Its catalogue.")
-    ] = "main",
+    ] = "",
     when: Annotated[
-        str, typer.Option("--fallback-when", help="unsure, or always after the device.")
+        str, typer.Option("--when", help="To ask the server: unsure (or no match), or always.")
     ] = "unsure",
     deadline: Annotated[
-        float, typer.Option("--fallback-deadline", metavar="S", help="Seconds it may take.")
-    ] = 1.0,
-    sends_photos: Annotated[
+        float, typer.Option("--deadline", metavar="S", help="Seconds to wait for the server.")
+    ] = 5.0,
+    send_photo: Annotated[
         bool,
-        typer.Option("--send-photos", help="Send it a small copy of the photo: you agree to that."),
+        typer.Option("--send-photo", help="Send a small copy of the photo; you have consent to."),
     ] = False,
+    catalog: Annotated[
+        str, typer.Option("--catalog", metavar="NAME", help="Of the server; the store's if left.")
+    ] = "",
     token_file: Annotated[
-        Path | None, typer.Option("--token-file", help="Token to show it, of the scope query.")
+        Path | None, typer.Option("--token-file", metavar="FILE", help="Token for the server.")
     ] = None,
     ca: Annotated[
-        Path | None, typer.Option("--ca", help="Certificates to trust in place of the system's.")
+        Path | None, typer.Option("--ca", metavar="FILE", help="Certificates to trust, PEM.")
+    ] = None,
+    ledger: Annotated[
+        Path | None,
+        typer.Option("--ledger", metavar="FILE", help="Where to list what is sent; else in DIR."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the products in photos, offline; with --fallback a server may be asked as well."""
+    """Find the products in photos."""
     from pocketlens.lens import Lens
     from pocketlens.query.filters import Filter
 
@@ -139,18 +150,16 @@ def _search(
     )
     corners = _box(box)
     fallback = None
-    if server is not None:
-        from pocketlens.fallback.options import Fallback
-        from pocketlens.sync.credentials import Credentials
-
-        fallback = Fallback(
-            server,
-            server_catalogue,
-            when=_when(when),
-            deadline_seconds=deadline,
-            send="photo" if sends_photos else "embedding",
-            photo_consent=sends_photos,
-            credentials=Credentials.read(ca=ca, token_file=token_file),
+    if server_fallback:
+        fallback = _fallback(
+            server_fallback,
+            when=when,
+            deadline=deadline,
+            send_photo=send_photo,
+            catalog=catalog,
+            token_file=token_file,
+            ca=ca,
+            ledger=ledger,
         )
     with Lens.open(directory, accelerator=_accelerator(accelerator)) as lens:
         answers = _answers(lens, photos, k=k, wanted=wanted, box=corners, fallback=fallback)
@@ -187,8 +196,8 @@ def _show(answers: Iterator[tuple[Path, SearchResult | PocketLensError]], *, sev
         if several:
             output.show(str(photo))
         output.show(headline(answer))
-        if answer.refinement is not None:
-            output.show(refinement_line(answer.answered_by, answer.refinement))
+        if answer.fallback is not None:
+            output.show(_who_answered(answer, answer.fallback))
         if answer.matches:
             rows = [
                 row for rank, match in enumerate(answer.matches, 1) for row in _rows(rank, match)
@@ -215,13 +224,17 @@ def headline(found: SearchResult) -> str:
     return f"{word}{confidence}: {nearest}{_name(found.best.product)}{without}{filtered}"
 
 
-def refinement_line(answered_by: str, told: Refinement) -> str:
-    """What became of asking the server, in one line."""
-    sent = f"{told.sent_bytes:,} bytes of the {told.sent} left" if told.sent else "nothing left"
-    if told.outcome == "answered":
-        differs = f", {told.reason}" if told.reason else ""
-        return f"the server answered ({answered_by}{differs}) in {told.elapsed_ms:.0f} ms; {sent}"
-    return f"the device answered alone: {told.outcome}, {told.reason}; {sent}"
+def _who_answered(found: SearchResult, report: FallbackReport) -> str:
+    """One line, such as "answered by the server (embedding, 560 bytes sent, 12 ms)"."""
+    reason = f": {report.reason}" if report.reason else ""
+    if found.answered_by == "device":
+        word = report.outcome.value.replace("_", " ")
+        sent = f", {report.sent_bytes:,} bytes sent" if report.sent_bytes else ""
+        return f"answered by the device (server {word}{sent}){reason}"
+    told = f"{found.answered_by}, {report.sent_bytes:,} bytes sent, {report.waited_ms:.0f} ms"
+    if report.unknown:
+        told += f", {len(report.unknown)} products not in the store"
+    return f"answered by the server ({told}){reason}"
 
 
 def _rows(rank: int, match: Match) -> Iterator[tuple[str, ...]]:
@@ -277,10 +290,19 @@ def result_as_json(found: SearchResult) -> dict[str, object]:
         "version": found.version,
         "as_of": found.as_of.isoformat(),
         "accelerator": found.accelerator,
-        "timings": asdict(found.timings),
         "answered_by": found.answered_by,
-        "refinement": found.refinement and asdict(found.refinement),
+        "timings": {
+            "decode_ms": found.timings.decode_ms,
+            "queue_ms": found.timings.queue_ms,
+            "embed_ms": found.timings.embed_ms,
+            "search_ms": found.timings.search_ms,
+        },
+        "fallback": found.fallback and _report_as_json(found.fallback),
     }
+
+
+def _report_as_json(report: FallbackReport) -> dict[str, object]:
+    return {**asdict(report), "outcome": report.outcome.value}
 
 
 def _match_as_json(match: Match) -> dict[str, object]:
@@ -331,12 +353,34 @@ def _box(text: str | None) -> Box | None:
     return left, top, right, bottom
 
 
-def _when(text: str) -> Literal["unsure", "always"]:
-    if text == "unsure":
-        return "unsure"
-    if text == "always":
-        return "always"
-    output.usage_error("--fallback-when", "unsure or always", text)
+def _fallback(
+    address: str,
+    *,
+    when: str,
+    deadline: float,
+    send_photo: bool,
+    catalog: str,
+    token_file: Path | None,
+    ca: Path | None,
+    ledger: Path | None,
+) -> Fallback:
+    from pocketlens.fallback.options import Fallback
+    from pocketlens.sync.credentials import Credentials
+
+    if when not in ("unsure", "always"):
+        output.usage_error("--when", "unsure or always", when)
+    shown = Credentials.read(ca=ca, token_file=token_file)
+    return Fallback(
+        "" if address == "store" else address,
+        catalogue=catalog,
+        when="always" if when == "always" else "unsure",
+        deadline=deadline,
+        send="photo" if send_photo else "embedding",
+        photo_consent=send_photo,
+        token=shown.token,
+        ca=shown.ca,
+        ledger=ledger,
+    )
 
 
 def _accelerator(text: str) -> Accelerator:

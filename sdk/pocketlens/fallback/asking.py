@@ -1,11 +1,9 @@
-"""Asks a server after the device has answered, if it may: what `Lens` does with a `Fallback`.
+"""The servers that one Lens may ask: what the device found goes in, what is known then comes out.
 
-    asker = Asker(directory)
-    refined, told = asker.refined(fallback, device_result, question)
+    refined, report = asking.refined(found, question, fallback, reader)
 
-Order: whether the app wants it, whether the breaker and the budgets allow it, the ledger, and only
-then the network. Whatever goes wrong is told beside the device's answer, and is no error of the
-search.
+Nothing here fails because of a server, a network or a ledger: the device's answer stands, and the
+report says why.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -15,187 +13,198 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, perf_counter
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.errors import PocketLensError
-from pocketlens.fallback import merging
+from pocketlens import followed
+from pocketlens.closing import Closing
+from pocketlens.errors import PictureError, QueryError, SyncError
+from pocketlens.fallback import merging, store_products
+from pocketlens.fallback import messages as codec
 from pocketlens.fallback.breaker import Breaker
-from pocketlens.fallback.ledger import FILE_NAME, Ledger
-from pocketlens.fallback.options import Fallback
-from pocketlens.products import Product
+from pocketlens.fallback.crops import crop_of
+from pocketlens.fallback.ledger import NAME, Ledger
+from pocketlens.fallback.options import Fallback, is_address
+from pocketlens.fallback.servers import CLOSED, Answer, Call, Server
+from pocketlens.formats.bundle import Spec
+from pocketlens.options import PictureLimits
 from pocketlens.query.filters import Filter
-from pocketlens.results import Refinement, SearchResult
+from pocketlens.results import FallbackOutcome, FallbackReport, SearchResult
+from pocketlens.store.reader import Reader
+from pocketlens.sync.credentials import Credentials
+from pocketlens_protos.v1 import query_service_pb2 as messages
 
 if TYPE_CHECKING:
-    from pocketlens.fallback.client import QueryClient
-    from pocketlens_protos.v1 import query_service_pb2 as messages
+    from pocketlens.query.pictures import Box, Picture
 
 logger = logging.getLogger(__name__)
 
-_DAY = timedelta(days=1)
+MOST_MATCHES = 100  # that a server is asked for: see query_service.proto
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What was asked of the device.
+    """What the device was asked, and what it made of it.
 
     Attributes:
-        embedding: float32 (dim,), of the photo.
+        photo: As it was given, to be opened again where a copy of it is sent.
+        box: The part that was searched.
+        embedding: float32 (dim,), unit length.
         k: Matches wanted.
-        wanted: Filter, or None.
-        photo: Makes the JPEG that may leave; None where there is no photo.
-        known: Products of the device by their ids.
+        wanted: Filter.
+        spec: Of the bundle.
+        limits: Beyond which a picture is refused.
     """
 
+    photo: Picture
+    box: Box | None
     embedding: npt.NDArray[np.float32]
     k: int
     wanted: Filter | None
-    photo: Callable[[], bytes] | None
-    known: Callable[[Sequence[str]], Mapping[str, Product]]
+    spec: Spec
+    limits: PictureLimits
 
 
-class Asker:
-    """Connections and breakers of one Lens; any number of threads."""
+class Asking(Closing):
+    """Connections and breakers, one a server; any thread may ask."""
 
-    def __init__(self, directory: Path, *, clock: Callable[[], datetime]) -> None:
-        """Connects to nothing yet.
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        seconds: Callable[[], float] = monotonic,
+        rng: random.Random | None = None,
+    ) -> None:
+        """Connects to nobody yet.
 
         Args:
             directory: Of the store.
-            clock: For the ledger.
+            clock: The device's, in UTC, for the ledger.
+            seconds: That only grow, for breakers.
+            rng: Draws how long a server is left alone.
         """
-        self._directory, self._clock = directory, clock
+        self._directory, self._clock, self._seconds = directory, clock, seconds
+        self._rng = rng or random.Random()  # noqa: S311 # it spreads load, no more
         self._lock = threading.Lock()
-        self._clients: dict[tuple[object, ...], QueryClient] = {}
-        self._breakers: dict[str, Breaker] = {}
+        self._servers: dict[tuple[str, bytes | None], Server] = {}
+        self._is_closed = False
 
     def refined(
-        self, fallback: Fallback, device: SearchResult, question: Question
-    ) -> tuple[SearchResult | None, Refinement]:
-        """The answer of the server in the light of the device's, and how it went.
+        self, found: SearchResult, question: Question, fallback: Fallback, reader: Reader
+    ) -> tuple[SearchResult | None, FallbackReport]:
+        """Asks a server, where that is allowed and wanted.
+
+        Args:
+            found: By the device.
+            question: That it answered.
+            fallback: What is allowed.
+            reader: Of the store that answered.
 
         Returns:
-            None where the device's answer stays; the other says why.
+            The server's answer, merged with what the store knows, or None where the device's
+            stands; and what came of it.
+
+        Raises:
+            StoreCorrupt: A product that had to be read is damaged.
         """
-        began = perf_counter()
-        if not fallback.wants(device):
-            return None, Refinement("not wanted", "the device is sure enough")
-        breaker = self._breaker(fallback.address)
-        if (why_not := breaker.why_not()) is not None:
-            return None, Refinement("held back", why_not)
-        has_left, size = False, 0
+        began = monotonic()
+        report = FallbackReport(
+            FallbackOutcome.NOT_NEEDED, generation=found.generation, version=found.version
+        )
+        if not fallback.asks(found):
+            return None, report
         try:
-            request = self._request(fallback, device, question)
-            size = request.ByteSize()
-            if (why_not := self._over_budget(fallback, size)) is not None:
-                breaker.let_go()
-                return None, Refinement("held back", why_not)
-            ledger = self._ledger(fallback)
-            number = ledger.note(
-                self._clock(),
-                kind=fallback.send,
-                address=fallback.address,
-                catalogue=fallback.catalogue,
-                size=size,
-            )
-            has_left = True
-            try:
-                found = self._asked(fallback, request, began)
-            except PocketLensError:
-                ledger.settle(number, "failed")
-                raise
-            ledger.settle(number, "answered")
-        except PocketLensError as exc:
-            self._note_failure(breaker, exc, has_left=has_left)
-            return None, self._told("failed", str(exc), fallback, size if has_left else 0, began)
-        except BaseException:
-            breaker.let_go()
-            raise
-        breaker.answered()
-        reason = ""
-        if merging.differs(found, device):
-            reason = f"of version {found.version}, the device has {device.version}"
-            found = merging.merged(found, device, question.known(merging.ids(found)))
-        return found, self._told("answered", reason, fallback, size, began)
+            address, ca, request = self._prepared(found, question, fallback, reader)
+        except (SyncError, PictureError, QueryError) as exc:
+            return None, replace(report, outcome=FallbackOutcome.NOT_ASKED, reason=str(exc))
+        size, limit = request.ByteSize(), fallback.metered_bytes
+        if fallback.is_metered and size > limit:
+            reason = f"The question has {size:,} bytes; {limit:,} are allowed on this network."
+            return None, replace(report, outcome=FallbackOutcome.METERED, reason=reason)
+        call = Call(
+            request,
+            fallback.token,
+            began + fallback.deadline,
+            Ledger(fallback.ledger or self._directory / NAME),
+            fallback.daily_bytes,
+            self._clock,
+        )
+        answer = self._asked(address, ca, call)
+        report = replace(
+            report,
+            outcome=answer.outcome,
+            reason=answer.reason,
+            sent_bytes=call.sent_bytes,
+            waited_ms=(monotonic() - began) * 1e3,
+        )
+        logger.debug(
+            "fallback.complete outcome=%s sent_bytes=%d waited_ms=%.1f",
+            report.outcome.value, report.sent_bytes, report.waited_ms,
+        )  # fmt: skip
+        if answer.result is None:
+            return None, report
+        held = store_products.held(reader, request.catalogue, question.wanted)
+        merged = merging.merge(answer.result, held)
+        report = replace(report, reason=merged.reason, unknown=merged.unknown, gone=merged.gone)
+        if merged.result is None:
+            return None, replace(report, outcome=FallbackOutcome.OUTDATED)
+        return replace(merged.result, fallback=report), report
 
     def close(self) -> None:
-        """Closes connections; closing again is no error."""
+        """Ends all connections; who waits for an answer goes on without one."""
         with self._lock:
-            clients, self._clients = list(self._clients.values()), {}
-        for each in clients:
-            each.close()
+            self._is_closed = True
+            servers = list(self._servers.values())
+        for server in servers:
+            server.close()
 
-    def _asked(
-        self, fallback: Fallback, request: messages.SearchRequest, began: float
-    ) -> SearchResult:
-        from pocketlens.fallback.messages import result_of
+    def _prepared(
+        self, found: SearchResult, question: Question, fallback: Fallback, reader: Reader
+    ) -> tuple[str, bytes | None, messages.SearchRequest]:
+        """Whom to ask, with which certificates, and what.
 
-        seconds = max(fallback.deadline_seconds - (perf_counter() - began), 0.001)
-        return result_of(self._client(fallback).search(request, seconds=seconds))
-
-    def _request(
-        self, fallback: Fallback, device: SearchResult, question: Question
-    ) -> messages.SearchRequest:
-        from pocketlens.fallback.messages import embedding_bytes, filter_message
-        from pocketlens_protos.v1 import query_service_pb2 as messages
-
-        request = messages.SearchRequest(catalogue=fallback.catalogue, k=min(question.k, 100))
-        if fallback.send == "photo" and question.photo is not None:
-            request.photo = question.photo()
-        else:
-            request.embedding.generation = bytes.fromhex(device.generation)
-            request.embedding.values = embedding_bytes(question.embedding)
-        if question.wanted is not None and not question.wanted.is_empty:
-            request.filter.CopyFrom(filter_message(question.wanted))
-        return request
-
-    def _over_budget(self, fallback: Fallback, size: int) -> str | None:
-        if fallback.is_metered and size > fallback.metered_bytes:
-            return (
-                f"{size:,} bytes are more than the {fallback.metered_bytes:,} of a metered network"
+        Raises:
+            SyncError: The store does not say whom.
+            PictureError, QueryError: The photo is not what it was when it was searched.
+        """
+        address, ca = fallback.address, fallback.ca
+        catalogue = fallback.catalogue or reader.facts.catalogue or "main"
+        if not address:
+            known = followed.read(self._directory)
+            if known is None or not is_address(known.server):
+                raise SyncError(
+                    "The store follows no server that can be asked. Name one: "
+                    'Fallback("HOST:PORT").'
+                )
+            address = known.server
+            if ca is None and known.ca:
+                ca = Credentials.read(ca=Path(known.ca), token_file=None).ca
+        request = messages.SearchRequest(
+            catalogue=catalogue,
+            k=min(question.k, MOST_MATCHES),
+            filter=None if question.wanted is None else codec.filter_message(question.wanted),
+        )
+        if fallback.send == "photo":
+            request.photo = crop_of(
+                question.photo, question.spec, limits=question.limits, box=question.box
             )
-        if fallback.daily_bytes is None:
-            return None
-        spent = self._ledger(fallback).bytes_since(self._clock() - _DAY)
-        if spent + size > fallback.daily_bytes:
-            return f"{spent:,} of {fallback.daily_bytes:,} bytes a day have left already"
-        return None
-
-    def _ledger(self, fallback: Fallback) -> Ledger:
-        return Ledger(fallback.ledger or self._directory / FILE_NAME)
-
-    def _client(self, fallback: Fallback) -> QueryClient:
-        from pocketlens.fallback.client import QueryClient
-
-        key = (fallback.address, fallback.credentials.ca, fallback.credentials.token)
-        with self._lock:
-            if key not in self._clients:
-                self._clients[key] = QueryClient(fallback.address, fallback.credentials)
-            return self._clients[key]
-
-    def _breaker(self, address: str) -> Breaker:
-        with self._lock:
-            if address not in self._breakers:
-                self._breakers[address] = Breaker(clock=monotonic, rng=random.Random())  # noqa: S311 # spreads, hides nothing
-            return self._breakers[address]
-
-    def _note_failure(self, breaker: Breaker, exc: PocketLensError, *, has_left: bool) -> None:
-        logger.debug("fallback.failed error=%s", exc)
-        if has_left:
-            breaker.failed(retry_seconds=getattr(exc, "retry_seconds", 0))
         else:
-            breaker.let_go()
+            request.embedding.generation = bytes.fromhex(found.generation)
+            request.embedding.values = codec.embedding_bytes(question.embedding)
+        return address, ca, request
 
-    def _told(
-        self, outcome: str, reason: str, fallback: Fallback, size: int, began: float
-    ) -> Refinement:
-        elapsed_ms = (perf_counter() - began) * 1e3
-        return Refinement(outcome, reason, fallback.send if size else "", size, elapsed_ms)
+    def _asked(self, address: str, ca: bytes | None, call: Call) -> Answer:
+        with self._lock:
+            server = self._servers.get((address, ca))
+            if server is None and not self._is_closed:
+                breaker = Breaker(clock=self._seconds, rng=self._rng)
+                server = self._servers[address, ca] = Server(address, ca, breaker)
+        return CLOSED if server is None else server.ask(call)

@@ -1,43 +1,55 @@
-"""What left the device: when, what, where to, how many bytes, and what came of it.
+"""The ledger: what left the device for a server, when, where to, how many bytes, what came of it.
 
-    ledger = Ledger(directory / "ledger.sqlite")
-    number = ledger.note(now, kind="embedding", address="shop.example:8443", ...)   # then send
+    ledger = Ledger(store / NAME)
+    number = ledger.enter(Entry(now, "shop.example:8443", "main", "embedding", 560), ...)
+    ...                                        # only now may it leave
     ledger.settle(number, "answered")
+    summary(store / NAME)
 
-A row is on disk before a byte is sent: nothing leaves that is not listed. Any number of processes
-may write one. The newest rows stay; of the others the sums.
+A row is on the disk before anything leaves: nothing does unlisted, whatever happens afterwards. Any
+number of processes may write one ledger.
 """
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
-from pocketlens.errors import StoreCorrupt, StoreError, StoreFull, StoreReadOnly
+from pocketlens.durable_files import sync_folder, translated
+from pocketlens.errors import StoreError
 
-FILE_NAME = "ledger.sqlite"
-MOST_ROWS = 10_000
-_BUSY_SECONDS = 2.0
+NAME = "ledger.sqlite"  # beside CURRENT
+MOST_ROWS = 10_000  # some 1 MB; of those before them the sums stay
+LEFT = "left"  # what came of a question whose process did not live to tell
+
+_SETTLE_SECONDS = 5.0  # to wait for others that write; where it is not enough, the row says `LEFT`
+_FORMAT = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
+_DAY = timedelta(days=1)
 _SCHEMA = """
-CREATE TABLE IF NOT EXISTS sent (
-    number    INTEGER PRIMARY KEY,
-    sent_at   INTEGER NOT NULL,    -- microseconds since 1970-01-01 UTC
-    kind      TEXT NOT NULL,       -- embedding, photo
+CREATE TABLE IF NOT EXISTS questions (
+    number    INTEGER PRIMARY KEY AUTOINCREMENT,
+    at        INTEGER NOT NULL,  -- microseconds since 1970-01-01 UTC, by the device's clock
     address   TEXT NOT NULL,
     catalogue TEXT NOT NULL,
+    what      TEXT NOT NULL,     -- embedding or photo
     bytes     INTEGER NOT NULL,
-    outcome   TEXT NOT NULL        -- sent, answered, failed
+    outcome   TEXT NOT NULL      -- left, or a word of FallbackOutcome
 );
-CREATE INDEX IF NOT EXISTS sent_by_time ON sent (sent_at);
-CREATE TABLE IF NOT EXISTS forgotten (kind TEXT PRIMARY KEY, count INTEGER, bytes INTEGER);
+CREATE TABLE IF NOT EXISTS earlier (  -- sums of rows that were forgotten
+    what      TEXT PRIMARY KEY,
+    questions INTEGER NOT NULL,
+    bytes     INTEGER NOT NULL
+) WITHOUT ROWID;
 """
 
 
@@ -46,143 +58,188 @@ class Entry:
     """One question that left.
 
     Attributes:
-        sent_at: UTC.
-        kind: "embedding" or "photo".
-        address, catalogue: Where to.
-        bytes: Of the message.
-        outcome: "sent" until it is known, then "answered" or "failed".
+        at: When, UTC.
+        address: Where to, HOST:PORT.
+        catalogue: Of that server.
+        what: "embedding" or "photo"; the filter and k go with it.
+        sent_bytes: Of the question.
+        outcome: A word of `FallbackOutcome`, or `LEFT`.
     """
 
-    sent_at: datetime
-    kind: str
+    at: datetime
     address: str
     catalogue: str
-    bytes: int
-    outcome: str
+    what: str
+    sent_bytes: int
+    outcome: str = LEFT
 
 
 @dataclass(frozen=True, slots=True)
-class Totals:
-    """Everything that ever left.
+class Summary:
+    """What a ledger says in all.
 
     Attributes:
-        counts: Questions by kind.
-        bytes: Bytes by kind.
-        newest: The last ones, newest first.
+        questions: By what left: how many.
+        sent_bytes: By what left.
+        last: The newest; None where nothing ever left.
     """
 
-    counts: dict[str, int]
-    bytes: dict[str, int]
-    newest: tuple[Entry, ...]
+    questions: dict[str, int]
+    sent_bytes: dict[str, int]
+    last: Entry | None
 
 
 class Ledger:
-    """A file of its own, opened for each use: a question a second is many."""
+    """A file that is opened anew for each row; it is made with the first one."""
 
-    def __init__(self, path: Path, *, most_rows: int = MOST_ROWS) -> None:
-        """Touches nothing yet.
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def enter(self, entry: Entry, *, daily_bytes: int | None, timeout: float) -> int | None:
+        """Lists what is about to leave; it is on the disk when this returns.
 
         Args:
-            path: Of the file.
-            most_rows: That stay.
-        """
-        self._path, self._most_rows = path, most_rows
+            entry: The question.
+            daily_bytes: Of all rows of the 24 hours before it, with it, at most. A clock that was
+                set back counts what lies ahead, too.
+            timeout: Seconds to wait for other processes that write.
 
-    def note(self, now: datetime, *, kind: str, address: str, catalogue: str, size: int) -> int:
-        """Lists what is about to leave; the number of its row, durable.
+        Returns:
+            Its number; None where it is more than the day has left, and nothing was written.
 
         Raises:
-            StoreReadOnly, StoreFull: It cannot be listed, so that nothing may leave.
-            StoreError: It is damaged, or another process holds it.
+            StoreError: It cannot be written.
         """
-        with self._opened() as connection, connection:
-            added = connection.execute(
-                "INSERT INTO sent (sent_at, kind, address, catalogue, bytes, outcome)"
-                " VALUES (?, ?, ?, ?, ?, 'sent')",
-                (_microseconds(now), kind, address, catalogue, size),
+        with self._changing(timeout) as connection:
+            at = (entry.at - _EPOCH) // _MICROSECOND
+            if daily_bytes is not None:
+                spent = connection.execute(
+                    "SELECT coalesce(sum(bytes), 0) FROM questions WHERE at > ?",
+                    (at - _DAY // _MICROSECOND,),
+                ).fetchone()[0]
+                if spent + entry.sent_bytes > daily_bytes:
+                    return None
+            row = (at, entry.address, entry.catalogue, entry.what, entry.sent_bytes, entry.outcome)
+            connection.execute(
+                "INSERT INTO questions (at, address, catalogue, what, bytes, outcome) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                row,
             )
-            number = int(added.lastrowid or 0)
-            self._forget_old(connection, number)
-        return number
+            number = int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
+            _forget(connection, number - MOST_ROWS)
+            return number
 
     def settle(self, number: int, outcome: str) -> None:
-        """Says what came of it; errors as `note`."""
-        with self._opened() as connection, connection:
-            connection.execute("UPDATE sent SET outcome = ? WHERE number = ?", (outcome, number))
-
-    def bytes_since(self, moment: datetime) -> int:
-        """Bytes that left since then, of the rows that are kept; errors as `note`."""
-        with self._opened() as connection:
-            query = "SELECT coalesce(sum(bytes), 0) FROM sent WHERE sent_at >= ?"
-            return int(connection.execute(query, (_microseconds(moment),)).fetchone()[0])
-
-    def totals(self, *, newest: int = 10) -> Totals | None:
-        """All that ever left; None where there is no ledger: nothing did.
+        """Says what came of a question; one that is forgotten by now stays so.
 
         Raises:
-            StoreError: It is damaged.
+            StoreError: It cannot be written.
         """
-        if not self._path.exists():
-            return None
-        try:
-            # Also one in a folder that cannot be written.
-            uri = f"{self._path.absolute().as_uri()}?mode=ro"
-            with closing(sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS)) as connection:
-                sums = connection.execute(
-                    "SELECT kind, sum(n), sum(b) FROM (SELECT kind, count(*) AS n, sum(bytes) AS b"
-                    " FROM sent GROUP BY kind UNION ALL SELECT kind, count, bytes FROM forgotten)"
-                    " GROUP BY kind ORDER BY kind"
-                ).fetchall()
-                rows = connection.execute(
-                    "SELECT sent_at, kind, address, catalogue, bytes, outcome FROM sent"
-                    " ORDER BY number DESC LIMIT ?",
-                    (newest,),
-                ).fetchall()
-        except sqlite3.Error as exc:
-            raise self._error(exc) from exc
-        return Totals(
-            {kind: count for kind, count, _ in sums},
-            {kind: size for kind, _, size in sums},
-            tuple(Entry(_EPOCH + at * _MICROSECOND, *row) for at, *row in rows),
-        )
+        with self._changing(_SETTLE_SECONDS) as connection:
+            connection.execute(
+                "UPDATE questions SET outcome = ? WHERE number = ?", (outcome, number)
+            )
 
-    def _forget_old(self, connection: sqlite3.Connection, newest: int) -> None:
-        last = newest - self._most_rows
-        if last <= 0:
-            return
-        connection.execute(
-            "INSERT INTO forgotten SELECT kind, count(*), sum(bytes) FROM sent WHERE number <= ?"
-            " GROUP BY kind ON CONFLICT (kind) DO UPDATE SET count = count + excluded.count,"
-            " bytes = bytes + excluded.bytes",
-            (last,),
-        )
-        connection.execute("DELETE FROM sent WHERE number <= ?", (last,))
+    def strike(self, number: int) -> None:
+        """Takes out a question that did not leave after all.
+
+        Raises:
+            StoreError: It cannot be written.
+        """
+        with self._changing(_SETTLE_SECONDS) as connection:
+            connection.execute("DELETE FROM questions WHERE number = ?", (number,))
 
     @contextmanager
-    def _opened(self) -> Iterator[sqlite3.Connection]:
-        try:
-            with closing(sqlite3.connect(self._path, timeout=_BUSY_SECONDS)) as connection:
-                connection.executescript(f"PRAGMA synchronous = FULL; {_SCHEMA}")
-                yield connection
-        except sqlite3.Error as exc:
-            raise self._error(exc) from exc
-
-    def _error(self, exc: sqlite3.Error) -> StoreError:
-        code = getattr(exc, "sqlite_errorcode", 0) & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            return StoreFull(f"No room to list in {self._path} what leaves. Nothing left.")
-        if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM):
-            return StoreReadOnly(
-                f"Expected a ledger that can be written, to list what leaves. Received "
-                f"{self._path}. Name another file: Fallback(ledger=PATH)."
-            )
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-            return StoreCorrupt(
-                f"The ledger {self._path} is damaged: {exc}. Keep a copy and move it away; a new "
-                "one is begun then."
-            )
-        return StoreError(f"The ledger {self._path} cannot be used: {exc}.")
+    def _changing(self, timeout: float) -> Iterator[sqlite3.Connection]:
+        """One transaction, durable on leaving."""
+        with _errors(self._path):
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
+            is_new = os.fstat(descriptor).st_size == 0
+            os.close(descriptor)
+            if is_new:
+                sync_folder(self._path.parent)
+            with closing(_connected(self._path, "rw", timeout)) as connection:
+                # FULL does not flush the name of the journal: a power cut could bring that back,
+                # and with it the ledger as it was before.
+                connection.execute("PRAGMA synchronous = EXTRA")
+                connection.execute("BEGIN IMMEDIATE")
+                _check_format(connection, self._path)
+                try:
+                    yield connection
+                except BaseException:
+                    connection.execute("ROLLBACK")
+                    raise
+                connection.execute("COMMIT")
 
 
-def _microseconds(moment: datetime) -> int:
-    return (moment - _EPOCH) // _MICROSECOND
+def summary(path: Path) -> Summary | None:
+    """What a ledger says; None where there is none.
+
+    Raises:
+        StoreError: It cannot be read.
+    """
+    if not path.exists():
+        return None
+    with _errors(path), closing(_connected(path, "ro", 5.0)) as connection:
+        if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # nothing was entered
+            return Summary({}, {}, None)
+        sums = connection.execute(
+            "SELECT what, sum(questions), sum(bytes) FROM ("
+            "SELECT what, count(*) AS questions, sum(bytes) AS bytes FROM questions GROUP BY what "
+            "UNION ALL SELECT what, questions, bytes FROM earlier) GROUP BY what ORDER BY what"
+        ).fetchall()
+        last = connection.execute(
+            "SELECT at, address, catalogue, what, bytes, outcome FROM questions "
+            "ORDER BY number DESC LIMIT 1"
+        ).fetchone()
+    return Summary(
+        questions={what: count for what, count, _ in sums},
+        sent_bytes={what: size for what, _, size in sums},
+        last=None if last is None else Entry(_EPOCH + last[0] * _MICROSECOND, *last[1:]),
+    )
+
+
+def _connected(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+    return sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        uri=True,
+        timeout=timeout,
+        isolation_level=None,
+    )
+
+
+def _check_format(connection: sqlite3.Connection, path: Path) -> None:
+    """Makes the tables of a file that is new; inside a transaction."""
+    (found,) = connection.execute("PRAGMA user_version").fetchone()
+    if found == 0:
+        for statement in _SCHEMA.split(";\n"):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA user_version = {_FORMAT}")
+    elif found != _FORMAT:
+        raise StoreError(f"Expected a ledger of format {_FORMAT}. Received {found}: {path}.")
+
+
+def _forget(connection: sqlite3.Connection, last: int) -> None:
+    """Leaves the sums of rows up to a number."""
+    connection.execute(
+        "INSERT INTO earlier SELECT what, count(*), sum(bytes) FROM questions WHERE number <= ? "
+        "GROUP BY what ON CONFLICT (what) DO UPDATE SET "
+        "questions = questions + excluded.questions, bytes = bytes + excluded.bytes",
+        (last,),
+    )
+    connection.execute("DELETE FROM questions WHERE number <= ?", (last,))
+
+
+@contextmanager
+def _errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as exc:
+        raise StoreError(
+            f"The ledger {path} cannot be used: {exc}. Move it away, and another is begun."
+        ) from exc
+    except OSError as exc:
+        error = translated(exc, path)
+        if isinstance(error, StoreError):
+            raise error from exc
+        raise StoreError(f"The ledger {path} cannot be written: {exc.strerror}.") from exc

@@ -1,59 +1,95 @@
-"""A server's answer beside what the device knows, by product id (PURE).
+"""A server's answer and a device's store, which may be of different versions, made one (PURE).
 
-merged(server, device, known)
+    merged = merge(answer, store)
+    merged.result                       # the server's, or None: the device's answer stands
 
-The server's matches, similarities and verdict stay together, since its thresholds are of its own
-similarities. Where both have one version nothing is to be merged. Where they differ, what is said
-of a product is what the newer of the two says; a product that the newer one has not is gone.
+Verdict, confidence and similarities are the server's, all of one pipeline: those of two are not
+comparable, and are never mixed. Products are brought together by id (docs/fallback.md):
+
+| the server's version is        | a product that the store has too | and one that it has not |
+|--------------------------------|----------------------------------|-------------------------|
+| the store's                    | as it came                       | as it came              |
+| newer, or of another catalogue | as it came                       | stays, and is `unknown` |
+| older                          | as the store has it              | is `gone`, and goes     |
 """
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from pocketlens.products import Product
 from pocketlens.results import Match, SearchResult
 
 
-def differs(server: SearchResult, device: SearchResult) -> bool:
-    """Whether the two answers are of other versions of the catalogue."""
-    return server.version != device.version
+@dataclass(frozen=True, slots=True)
+class Held:
+    """The store that an answer is merged with.
 
-
-def ids(found: SearchResult) -> list[str]:
-    """Ids of all products in an answer."""
-    matches = (*found.matches, *([found.best] if found.best else []))
-    return sorted(
-        {product.id for match in matches for product in (match.product, *match.alternatives)}
-    )
-
-
-def merged(
-    server: SearchResult, device: SearchResult, known: Mapping[str, Product]
-) -> SearchResult:
-    """The server's answer in the light of what the device has.
-
-    Args:
-        server: Its answer.
-        device: The device's own.
-        known: Products of the server's answer that the device has, by id, as it has them.
+    Attributes:
+        version: Of it.
+        is_of_the_catalogue: Whether its versions are those of the server's catalogue.
+        products: Ids to the products that it has, under those ids.
+        satisfying: Which of them satisfy the filter of the search.
     """
-    if server.version >= device.version:
-        return server
-    matches = tuple(
-        match for each in server.matches if (match := _as_known(each, known)) is not None
-    )
-    best = None if server.best is None else _as_known(server.best, known)
-    if best is None:  # what the verdict was on is not sold any more
-        return replace(device, matches=device.matches)
-    return replace(server, matches=matches, best=best)
+
+    version: int
+    is_of_the_catalogue: bool
+    products: Callable[[Sequence[str]], Mapping[str, Product]]
+    satisfying: Callable[[Sequence[str]], frozenset[str]]
 
 
-def _as_known(match: Match, known: Mapping[str, Product]) -> Match | None:
-    shown = [known[each.id] for each in (match.product, *match.alternatives) if each.id in known]
-    if not shown:
-        return None
-    return replace(match, product=shown[0], alternatives=tuple(shown[1:]))
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """One answer.
+
+    Attributes:
+        result: The server's, of what is sold; None where what its verdict is on is gone.
+        unknown: Ids in the result that the store does not have.
+        gone: Ids that the server found, and the store's newer version does not have.
+        reason: What differs, for people; "" where nothing does.
+    """
+
+    result: SearchResult | None
+    unknown: tuple[str, ...] = ()
+    gone: tuple[str, ...] = ()
+    reason: str = ""
+
+
+def merge(answer: SearchResult, store: Held) -> Merged:
+    """Brings an answer together with what the store knows."""
+    if store.is_of_the_catalogue and answer.version == store.version:
+        return Merged(answer)
+    shown = _ids(answer)
+    here = store.products(shown)
+    missing = tuple(each for each in shown if each not in here)
+    if not store.is_of_the_catalogue:
+        return Merged(answer, unknown=missing, reason="The store is not of the server's catalogue.")
+    versions = f"The server answers of version {answer.version}, the store has {store.version}."
+    if answer.version > store.version:
+        return Merged(answer, unknown=missing, reason=versions)
+    best = answer.best and _now(answer.best, here)
+    if answer.best is not None and best is None:
+        reason = f"{versions} What the server found best is no longer sold."
+        return Merged(None, gone=missing, reason=reason)
+    kept = store.satisfying(shown)
+    allowed = {id_: product for id_, product in here.items() if id_ in kept}
+    matches = [found for each in answer.matches if (found := _now(each, allowed))]
+    result = replace(answer, best=best, matches=tuple(matches))
+    return Merged(result, gone=missing, reason=versions)
+
+
+def _ids(answer: SearchResult) -> tuple[str, ...]:
+    """Of all products in an answer, in their order, each once."""
+    matches = [*([answer.best] if answer.best else []), *answer.matches]
+    shown = (product for each in matches for product in (each.product, *each.alternatives))
+    return tuple(dict.fromkeys(product.id for product in shown))
+
+
+def _now(match: Match, products: Mapping[str, Product]) -> Match | None:
+    """A match of what there is of its products; None if nothing is left."""
+    shown = (match.product, *match.alternatives)
+    left = [products[each.id] for each in shown if each.id in products]
+    return replace(match, product=left[0], alternatives=tuple(left[1:])) if left else None

@@ -200,15 +200,18 @@ class Reader(Closing):
         offers = self._tables.by_key("offers", "product_key", keys, rows.read_offer)
         return {key: rows.product_of(part, offers[key]) for key, part in texts.items()}
 
-    def products_by_id(self, ids: Sequence[str]) -> dict[str, Product]:
-        """Those of some products that there are, by their ids: one pass over all of them."""
-        keys = []
+    def product_keys(self, ids: Sequence[str]) -> dict[str, int]:
+        """Keys of products by their ids, of those that there are.
+
+        There is no index of ids, since searches need none: every row is looked at.
+        """
+        found: dict[str, int] = {}
         for start in range(0, len(ids), _IDS_AT_ONCE):
-            some = tuple(ids[start : start + _IDS_AT_ONCE])
+            some = ids[start : start + _IDS_AT_ONCE]
             marks = ",".join("?" * len(some))
-            query = f"SELECT key FROM products WHERE id IN ({marks})"  # noqa: S608 # marks alone
-            keys += [key for (key,) in self._tables.query(query, some)]
-        return {product.id: product for product in self.products(keys).values()}
+            statement = f"SELECT id, key FROM products WHERE id IN ({marks})"  # noqa: S608
+            found.update(self._tables.query(statement, some))
+        return found
 
     def links(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
         """All pairs of image key and product key, uint32 (m,) each, ascending; read once, kept."""

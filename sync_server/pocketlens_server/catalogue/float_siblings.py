@@ -145,9 +145,14 @@ def embed_all(
                 else:
                     tensors[picture] = found
             if tensors:
-                rows = model.embed(list(tensors.values()))
+                made = {}
+                for picture, row in zip(tensors, model.embed(list(tensors.values())), strict=True):
+                    if isinstance(row, PictureError):
+                        unreadable[picture] = row
+                    else:
+                        made[picture] = row
                 with FloatEmbeddings.opened(sibling.embeddings) as floats:
-                    floats.put(dict(zip(tensors, rows, strict=True)))
+                    floats.put(made)
             progress("embedding at full precision", start + len(some), len(missing))
     return unreadable
 

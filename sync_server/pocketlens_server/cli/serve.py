@@ -16,6 +16,7 @@ _EXAMPLE = """\b
 Example:
   pocketlens-server tokens make --scope device --data shop-server --out token
   pocketlens-server serve --data shop-server --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
+  pocketlens-server serve --data shop-server --page          # and a browser on this machine
   pocketlens-server serve --data shop-server --insecure      # this machine alone, no tokens
 """
 
@@ -50,6 +51,23 @@ def _serve(
             "--metrics-port", min=0, max=65535, help="Metrics for Prometheus; 0 for a free one."
         ),
     ] = None,
+    rest_port: Annotated[
+        int | None,
+        typer.Option(
+            "--rest-port",
+            min=0,
+            max=65535,
+            help="Questions in JSON over HTTP(S) there; 0 for a free one.",
+        ),
+    ] = None,
+    page: Annotated[
+        bool,
+        typer.Option("--page", help="A page to search on, there too; port 8090 if none is said."),
+    ] = False,
+    page_catalogue: Annotated[
+        str | None,
+        typer.Option("--page-catalog", metavar="NAME", help="That the page shows; main if left."),
+    ] = None,
     tls_cert: Annotated[
         Path | None, typer.Option("--tls-cert", metavar="FILE", help="Certificate chain, PEM.")
     ] = None,
@@ -81,6 +99,10 @@ def _serve(
     import signal
     from datetime import UTC, datetime
 
+    # Read when numpy loads. Searches have threads of their own; those of BLAS wait in a loop for
+    # more to do, and took more of two cores than all that was asked (benchmarks/query.py).
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
     from pocketlens_server import config, logs, server
     from pocketlens_server.folders import ServerFolder
 
@@ -90,6 +112,9 @@ def _serve(
         ("listen", "port"): port,
         ("listen", "http_port"): http_port,
         ("listen", "metrics_port"): metrics_port,
+        ("listen", "rest_port"): rest_port,
+        ("listen", "page"): True if page else None,
+        ("listen", "page_catalogue"): page_catalogue,
         ("tls", "certificate"): tls_cert,
         ("tls", "key"): tls_key,
         ("tls", "client_ca"): tls_client_ca,
@@ -111,6 +136,13 @@ def _serve(
         scheme = "http" if wanted.has_plain_metrics else "https"
         output.say(f"metrics on {scheme}://{config.address(listen.metrics_host, found)}/metrics")
 
+    def say_web(found: int) -> None:
+        scheme = "https" if wanted.tls.certificate else "http"
+        place = f"{scheme}://{config.address(listen.host, found)}"
+        output.say(f"questions over HTTP on {place}/v1")
+        if listen.page:
+            output.say(f"a page to search on: {place}/")
+
     async def run() -> None:
         until = asyncio.Event()
         for each in (signal.SIGINT, signal.SIGTERM):
@@ -119,7 +151,7 @@ def _serve(
             folder,
             wanted,
             insecure=insecure,
-            started=server.Started(say_started, say_public, say_metrics),
+            started=server.Started(say_started, say_public, say_metrics, say_web),
             until=until,
         )
 

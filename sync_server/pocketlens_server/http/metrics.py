@@ -14,9 +14,9 @@ import hashlib
 import io
 from http import HTTPStatus
 
+from pocketlens_server.http.connections import HttpLimits
 from pocketlens_server.http.files import NEVER_KEPT, OpenFile
 from pocketlens_server.http.messages import Refused
-from pocketlens_server.http.server import HttpLimits
 from pocketlens_server.services.health import Health
 from pocketlens_server.telemetry import CONTENT_TYPE, Telemetry
 

@@ -1,7 +1,7 @@
 """The float model that a bundle came from, for photos at full precision: on a GPU, or the CPU.
 
     with open_sibling(path, bundle) as model:
-        model.embed(tensors)                   # float32 (n, dim), unit rows
+        model.embed(tensors)                   # float32 (dim,) each, or why there is none
 
 A `.keras` file of built-in layers runs in TensorFlow (the extra `query`), without the code of the
 converter and without any of its own; a float32 `.tflite` bundle needs nothing. Either has to be the
@@ -23,10 +23,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
-from pocketlens.errors import BundleError, BundleHashMismatch, MissingExtraError, ModelUnsupported
+from pocketlens.errors import (
+    BundleError,
+    BundleHashMismatch,
+    MissingExtraError,
+    ModelUnsupported,
+    PictureError,
+)
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle, Spec
-from pocketlens_server.models.photo_models import BundleModel, PhotoModel, Tensor
+from pocketlens_server.models.photo_models import BundleModel, Found, PhotoModel, Tensor
 
 logger = logging.getLogger(__name__)
 
@@ -139,14 +145,9 @@ class KerasModel(Closing):
         """See the class."""
         return self._devices[0][1:4].lower()
 
-    def embed(self, tensors: Sequence[Tensor]) -> npt.NDArray[np.float32]:
+    def embed(self, tensors: Sequence[Tensor]) -> list[Found]:
         """See `PhotoModel.embed`."""
-        rows = np.concatenate(list(self._rows(np.stack(tensors))))
-        lengths = np.linalg.norm(rows, axis=1, keepdims=True)
-        if not (np.isfinite(lengths).all() and (lengths > 0).all()):
-            raise ModelUnsupported("The model gives a picture an embedding that is none.")
-        unit: npt.NDArray[np.float32] = rows / lengths
-        return unit
+        return [_unit(row) for rows in self._rows(np.stack(tensors)) for row in rows]
 
     def close(self) -> None:
         """Lets the model go; closing again is no error."""
@@ -225,13 +226,25 @@ def _source_of(data: bytes, path: Path) -> bytes:
     return found.float_model_sha256
 
 
+def _unit(row: npt.NDArray[np.float32]) -> Found:
+    length = float(np.linalg.norm(row))
+    if not 0 < length < np.inf:
+        return PictureError("The model gives the picture an embedding that is none.")
+    unit: npt.NDArray[np.float32] = row / np.float32(length)
+    return unit
+
+
 def _check_alike(model: PhotoModel, bundle: Bundle, path: Path) -> None:
     """Refuses a model that sees the golden examples otherwise than the bundle."""
     tensors = [example.tensor for example in bundle.golden_examples]
-    expected = np.stack([example.embedding for example in bundle.golden_examples])
-    cosines = (model.embed(tensors) * expected).sum(axis=1)
-    if cosines.min() < _LEAST_COSINE:
+    expected = [example.embedding for example in bundle.golden_examples]
+    found = model.embed(tensors)
+    cosines = [
+        -1.0 if isinstance(each, PictureError) else float(each @ wanted)
+        for each, wanted in zip(found, expected, strict=True)
+    ]
+    if min(cosines) < _LEAST_COSINE:
         raise ModelUnsupported(
-            f"{path} sees the bundle's golden examples otherwise (cosine {cosines.min():.2f}). "
+            f"{path} sees the bundle's golden examples otherwise (cosine {min(cosines):.2f}). "
             "Does it take pixels of 0 to 255? If not, it needs a Rescaling as its first layer."
         )

@@ -1,7 +1,7 @@
 """Models that embed photos for QueryService: several tensors at once.
 
 with BundleModel.open(path, sha256) as model:
-model.embed(tensors)                   # float32 (n, dim), unit rows
+model.embed(tensors)                   # float32 (dim,) each, or why there is none
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -17,11 +17,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
+from pocketlens.errors import PictureError
 from pocketlens.formats.bundle import Spec
 from pocketlens.query.embedder import Embedder
 from pocketlens_server.cores import usable_cores
 
 Tensor = npt.NDArray[np.uint8]
+Found = npt.NDArray[np.float32] | PictureError
+"""A unit embedding float32 (dim,), or why a photo has none: that is no fault of those beside it."""
 
 
 class PhotoModel(Protocol):
@@ -35,8 +38,8 @@ class PhotoModel(Protocol):
     def accelerator(self) -> str:
         """What it runs on: "cpu" or "gpu"."""
 
-    def embed(self, tensors: Sequence[Tensor]) -> npt.NDArray[np.float32]:
-        """Unit embeddings float32 (n, dim) of tensors uint8 (height, width, 3).
+    def embed(self, tensors: Sequence[Tensor]) -> list[Found]:
+        """What the model sees in tensors uint8 (height, width, 3), in their order.
 
         Raises:
             BundleError: The model failed.
@@ -66,11 +69,17 @@ class BundleModel(Closing):
         cores = usable_cores()
         return cls(Embedder.open(path, expected_sha256=sha256, interpreters=cores))
 
-    def embed(self, tensors: Sequence[Tensor]) -> npt.NDArray[np.float32]:
+    def embed(self, tensors: Sequence[Tensor]) -> list[Found]:
         """See `PhotoModel.embed`."""
         if len(tensors) == 1:
-            return self._embedder.embed_tensor(tensors[0])[None]
-        return np.stack(list(self._threads.map(self._embedder.embed_tensor, tensors)))
+            return [self._found(tensors[0])]
+        return list(self._threads.map(self._found, tensors))
+
+    def _found(self, tensor: Tensor) -> Found:
+        try:
+            return self._embedder.embed_tensor(tensor)
+        except PictureError as exc:
+            return exc
 
     def close(self) -> None:
         """Ends its threads and frees the model; closing again is no error."""

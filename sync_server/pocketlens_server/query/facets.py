@@ -1,7 +1,7 @@
 """What filters ask of products, and which images show them, through the versions (PURE).
 
     facets = Facets.none().changed(changes)
-    facets.eligible_images(Filter(category="shoes"))
+    images, products = facets.narrowed(Filter(category="shoes"))
 
 Every version is a value of its own: what did not change is merged with what did in a few passes
 over dense arrays, 4 bytes a link, and nothing is looked for product by product.
@@ -130,18 +130,13 @@ class Facets:
         columns = replace(columns, link_image_keys=links.keys, link_product_keys=links.values)
         return Facets(columns, attributes, numbers)
 
-    def eligible_products(self, wanted: Filter) -> npt.NDArray[np.bool_]:
-        """Which products satisfy a filter: bool (n,), in the order of `columns.keys`."""
-        return filters.eligible_products(wanted, self.columns, self._products_with)
-
-    def eligible_images(self, wanted: Filter) -> _Keys:
-        """Images of a product that satisfies a filter: their keys, ascending."""
-        return filters.eligible_images(self.columns, self.eligible_products(wanted))
-
-    def satisfying(self, wanted: Filter) -> _Keys:
-        """Products that satisfy a filter and that some image shows: their keys, ascending."""
-        kept = filters.linked(self.columns, self.eligible_products(wanted))
-        return np.unique(self.columns.link_product_keys[kept])
+    def narrowed(self, wanted: Filter) -> tuple[_Keys, _Keys]:
+        """Keys of images of a product that satisfies a filter, and of such products, ascending."""
+        columns = self.columns
+        kept = filters.linked(
+            columns, filters.eligible_products(wanted, columns, self._products_with)
+        )
+        return _distinct(columns.link_image_keys[kept]), _distinct(columns.link_product_keys[kept])
 
     def _products_with(self, name: str, value: str) -> _Keys:
         number = self.attribute_numbers.get((name, value))
@@ -155,6 +150,13 @@ def is_in(keys: _Keys, among: _Keys) -> npt.NDArray[np.bool_]:
     by_key = np.zeros(max(int(keys.max()), int(among[-1])) + 1, np.bool_)
     by_key[among] = True
     return by_key[keys]
+
+
+def _distinct(keys: _Keys) -> _Keys:
+    """Each of some keys once, ascending; keys are dense."""
+    by_key = np.zeros(int(keys.max(initial=0)) + 1, np.bool_)
+    by_key[keys] = True
+    return np.flatnonzero(by_key).astype(np.uint32)
 
 
 def _numbers(attributes: Mapping[str, str], known: dict[tuple[str, str], int]) -> list[int]:

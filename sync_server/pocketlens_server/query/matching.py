@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.errors import ServerUnavailable
 from pocketlens.formats.bundle import Calibration
 from pocketlens.products import Product
 from pocketlens.query import search
@@ -87,14 +88,18 @@ def answered(gallery: Gallery, asked: Sequence[Asked], terms: Terms) -> list[Sea
 
     Raises:
         ServerError: The tables cannot be read.
+        ServerUnavailable: They have forgotten the version already.
     """
     with gallery.store.view() as view:
         found = _found(view, asked, terms)
         with gallery.folder.reading() as tables:
-            return [
-                _result(tables, view, each, question, terms)
-                for each, question in zip(found, asked, strict=True)
-            ]
+            try:
+                return [
+                    _result(tables, view, each, question, terms)
+                    for each, question in zip(found, asked, strict=True)
+                ]
+            except KeyError as exc:
+                raise ServerUnavailable("The catalogue has moved on. Try again.") from exc
 
 
 def _found(view: View, asked: Sequence[Asked], terms: Terms) -> list[_Found]:
@@ -118,7 +123,7 @@ def _found(view: View, asked: Sequence[Asked], terms: Terms) -> list[_Found]:
         for groups, each in zip(unfiltered, asked, strict=True)
     ]
     for identity, wanted in filters.items():
-        satisfying = frozenset(view.satisfying(wanted).tolist())
+        satisfying = view.satisfying(wanted)
         some = places[identity]
         narrowed = _groups(view, [asked[place] for place in some], wanted, terms, satisfying)
         for place, groups in zip(some, narrowed, strict=True):
@@ -131,7 +136,7 @@ def _groups(
     asked: Sequence[Asked],
     wanted: Filter | None,
     terms: Terms,
-    allowed: frozenset[int] | None = None,
+    allowed: npt.NDArray[np.uint32] | None = None,
 ) -> list[list[_Group]]:
     """Matches of questions with one filter, from ever more images until they are complete."""
     done: dict[int, list[_Group]] = {}
@@ -151,24 +156,29 @@ def _grouped(
     nearest: Nearest,
     asked: Asked,
     terms: Terms,
-    allowed: frozenset[int] | None,
+    allowed: npt.NDArray[np.uint32] | None,
 ) -> tuple[list[_Group], bool]:
     keys = nearest.keys.tolist()
     shown = view.product_keys(keys)
     if allowed is not None or asked.without:
-        shown = [
-            tuple(
-                key
-                for key in products
-                if (allowed is None or key in allowed) and key not in asked.without
-            )
-            for products in shown
-        ]
+        may_be = {key for products in shown for key in products} - asked.without
+        if allowed is not None:  # which may be almost all of a catalogue
+            may_be &= _members(allowed, may_be)
+        shown = [tuple(key for key in products if key in may_be) for products in shown]
     opened, is_complete = search.grouped(
         nearest.vectors, shown, asked.k, duplicate_cosine=terms.duplicate_cosine
     )
     similarities = nearest.similarities.tolist()
     return [(keys[place], products, similarities[place]) for place, products in opened], is_complete
+
+
+def _members(ascending: npt.NDArray[np.uint32], keys: set[int]) -> set[int]:
+    """Those of some keys that are among others."""
+    wanted = np.fromiter(keys, np.uint32, len(keys))
+    places = np.searchsorted(ascending, wanted)
+    found = places < len(ascending)
+    found[found] = ascending[places[found]] == wanted[found]
+    return set(wanted[found].tolist())
 
 
 def _result(tables: Tables, view: View, found: _Found, asked: Asked, terms: Terms) -> SearchResult:

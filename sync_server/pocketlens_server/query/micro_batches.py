@@ -69,8 +69,8 @@ class MicroBatches(Generic[Item, Result]):
 
     @property
     def waiting(self) -> int:
-        """Items that are not being worked on yet."""
-        return len(self._queue)
+        """Items that are not being worked on yet, and whose callers are there."""
+        return sum(not each.future.done() for each in self._queue)
 
     async def done(self, item: Item) -> tuple[Result, float]:
         """The result of an item, and the seconds that it waited; cancelled, it is not worked on.

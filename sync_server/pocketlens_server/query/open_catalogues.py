@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -34,14 +34,15 @@ from pocketlens.results import Pipeline, SearchResult
 from pocketlens_server.catalogue.float_siblings import sibling_of
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.models.float_models import open_sibling
-from pocketlens_server.models.photo_models import BundleModel, PhotoModel, Tensor
+from pocketlens_server.models.photo_models import BundleModel, Found, PhotoModel, Tensor
 from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.query import matching
 from pocketlens_server.query.exact_store import ExactStore
 from pocketlens_server.query.galleries import BundleVectors, FloatVectors, Gallery
 from pocketlens_server.query.matching import Asked, Terms
 from pocketlens_server.query.micro_batches import MicroBatches
-from pocketlens_server.query.scorers import scorer_at_hand
+from pocketlens_server.query.questions import CatalogueFacts
+from pocketlens_server.query.scorers import Scorer, scorer_at_hand
 from pocketlens_server.query.settings import QuerySettings
 from pocketlens_server.storage.history import IMAGE, PRODUCT
 from pocketlens_server.storage.vectors import Generation
@@ -171,8 +172,8 @@ class Searched:
         """
         return await self._read(lambda: self._picture(image))
 
-    async def facts(self) -> dict[str, Any]:
-        """What the newest version has; see `queries.CatalogueFacts`."""
+    async def facts(self) -> CatalogueFacts:
+        """What the newest version has."""
         return await self._read(self._facts)
 
     async def close(self) -> None:
@@ -186,8 +187,8 @@ class Searched:
     async def _read(self, work: Callable[[], Value]) -> Value:
         return await asyncio.get_running_loop().run_in_executor(self._reading, work)
 
-    def _embed(self, tensors: Sequence[Tensor]) -> Sequence[npt.NDArray[np.float32]]:
-        return list(self._model.get().embed(tensors))
+    def _embed(self, tensors: Sequence[Tensor]) -> Sequence[Found]:
+        return self._model.get().embed(tensors)
 
     def _search(self, asked: Sequence[Asked]) -> Sequence[SearchResult]:
         return matching.answered(self.gallery, asked, self._terms)
@@ -218,16 +219,17 @@ class Searched:
                 raise NotFound(f"There is no image {image[:64]!r}.")
             return self.gallery.folder.picture(picture_of(value))
 
-    def _facts(self) -> dict[str, Any]:
+    def _facts(self) -> CatalogueFacts:
         with self.gallery.store.view() as view, self.gallery.folder.reading() as tables:
-            return {
-                "version": view.version,
-                "generation": self.generation,
-                "as_of": tables.history.as_of(view.version),
-                "products": view.products,
-                "images": view.images,
-                "categories": view.categories()[:_CATEGORIES],
-            }
+            return CatalogueFacts(
+                name=self.gallery.folder.name,
+                version=view.version,
+                generation=self.generation,
+                as_of=tables.history.as_of(view.version),
+                products=view.products,
+                images=view.images,
+                categories=view.categories()[:_CATEGORIES],
+            )
 
 
 class Filling:
@@ -284,6 +286,7 @@ class OpenCatalogue:
             ServerError: It cannot be read.
         """
         generations, found = await asyncio.to_thread(_read_bundles, folder)
+        scorer = await asyncio.to_thread(scorer_at_hand)  # TensorFlow takes seconds to load
         if not generations:
             raise NotFound(f"The catalogue {folder.name!r} has no version yet.")
         searched = {}
@@ -296,14 +299,16 @@ class OpenCatalogue:
                 bundle.spec.duplicate_cosine,
             )
             model = SharedModel(partial(BundleModel.open, folder.bundle(sha256), sha256))
-            store = ExactStore(bundle.spec.dim, scorer_at_hand())
+            store = ExactStore(bundle.spec.dim, scorer)
             gallery = Gallery(folder, BundleVectors(number), store)
             await asyncio.to_thread(gallery.follow)
             searched[number] = Searched(gallery, model, terms, settings, telemetry)
         served = {each.id: each.bundle for each in reversed(generations)}
         last = generations[-1]
         _, bundle = found[last.bundle]
-        precise = await asyncio.to_thread(_precise, folder, last, bundle, settings, telemetry)
+        precise = await asyncio.to_thread(
+            _precise, folder, last, bundle, scorer, settings, telemetry
+        )
         made = cls(folder, served, searched, precise)
         if precise is not None:
             made.filling.start(precise.gallery)
@@ -352,6 +357,7 @@ def _precise(
     folder: CatalogueFolder,
     newest: Generation,
     bundle: Bundle,
+    scorer: Scorer,
     settings: QuerySettings,
     telemetry: Telemetry,
 ) -> Searched | None:
@@ -369,7 +375,7 @@ def _precise(
         newest.id.hex(), "photo", bundle.calibration("photo"), bundle.spec.duplicate_cosine
     )
     vectors = FloatVectors(folder, sibling, model.get)
-    gallery = Gallery(folder, vectors, ExactStore(dim, scorer_at_hand()))
+    gallery = Gallery(folder, vectors, ExactStore(dim, scorer))
     return Searched(gallery, model, terms, settings, telemetry)
 
 

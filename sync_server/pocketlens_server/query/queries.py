@@ -4,9 +4,9 @@
     found = await queries.search("main", Photo(data), k=5)
     await queries.close()
 
-photo -> a process that decodes -> a batch that is embedded -> a batch that is searched. Each of the
-three has a queue with a limit; whoever gives up leaves it. A photo is in memory only, and in no
-log.
+photo -> a process that decodes -> a batch that is embedded -> a batch that is searched. Whoever
+would not be answered in time is refused before that; whoever gives up leaves the queue that it is
+in. A photo is in memory only, and in no log.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -16,10 +16,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from contextlib import suppress
+from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,92 +28,33 @@ from pocketlens.errors import NotFound, PocketLensError, QueryError, ServerUnava
 from pocketlens.fallback.messages import embedding_of
 from pocketlens.formats.bundle import Spec
 from pocketlens.query.filters import Filter
-from pocketlens.results import Pipeline, SearchResult, Timings
+from pocketlens.results import SearchResult, Timings
 from pocketlens_server.catalogue.decoders import Decoders
-from pocketlens_server.folders import ServerFolder
+from pocketlens_server.folders import CatalogueFolder, ServerFolder
+from pocketlens_server.models.photo_models import PhotoModel
 from pocketlens_server.query.micro_batches import MicroBatches
 from pocketlens_server.query.open_catalogues import OpenCatalogue, Searched
+from pocketlens_server.query.places import Places
+from pocketlens_server.query.questions import (
+    MATCHES,
+    MOST_MATCHES,
+    CatalogueFacts,
+    Embedded,
+    Photo,
+    Vector,
+)
 from pocketlens_server.query.settings import QuerySettings
 from pocketlens_server.query.thumbnails import Thumbnails
 from pocketlens_server.telemetry import Telemetry
 
-if TYPE_CHECKING:
-    from pocketlens.query.pictures import Box  # which loads Pillow
+__all__ = ["MATCHES", "MOST_MATCHES", "CatalogueFacts", "Embedded", "Photo", "Queries", "Vector"]
 
 logger = logging.getLogger(__name__)
 
-MOST_MATCHES, MATCHES = 100, 10
 FOLLOW_SECONDS = 1.0  # between looks for versions that were published
 _LEAVE_SECONDS = 5.0  # from one stage of an answer to the next, at most
 
 Value = TypeVar("Value")
-
-
-@dataclass(frozen=True, slots=True)
-class Photo:
-    """A photo as it comes.
-
-    Attributes:
-        data: Encoded.
-        box: The part to search, in pixels of the upright photo; None for all.
-    """
-
-    data: bytes
-    box: Box | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Vector:
-    """An embedding that a device has made.
-
-    Attributes:
-        generation: Whose bundle made it, 32 bytes; empty for the newest.
-        values: Little-endian float32.
-    """
-
-    generation: bytes
-    values: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Embedded:
-    """A photo's embedding.
-
-    Attributes:
-        embedding: float32 (dim,), unit length.
-        pipeline: "photo" of the float model, "embedding" of the bundle's.
-        generation: Hex id of the bundle's.
-        accelerator: What embedded it.
-        timings: Of the stages.
-    """
-
-    embedding: npt.NDArray[np.float32]
-    pipeline: Pipeline
-    generation: str
-    accelerator: str
-    timings: Timings
-
-
-@dataclass(frozen=True, slots=True)
-class CatalogueFacts:
-    """What a catalogue has.
-
-    Attributes:
-        name: Of the catalogue.
-        version: The newest that is published.
-        generation: Hex id of its newest generation.
-        as_of: When the version was published.
-        products, images: Counts.
-        categories: Most products first, at most 200.
-    """
-
-    name: str
-    version: int
-    generation: str
-    as_of: datetime
-    products: int
-    images: int
-    categories: tuple[str, ...]
 
 
 class Queries:
@@ -142,11 +83,16 @@ class Queries:
             waiting=self._settings.waiting,
             name="decode",
             workers=self._decoders.workers,
+            worked=self._telemetry.query_batches.labels(stage="decode").observe,
         )
-        self._thumbnails = Thumbnails(self._decoders)
+        most, size_bytes = self._settings.waiting, self._settings.waiting_bytes
+        self._photos = Places(most, size_bytes=size_bytes, name="photos")
+        self._vectors = Places(most, size_bytes=size_bytes, name="questions")
+        self._thumbnails = Thumbnails(self._decoders, waiting=self._settings.waiting)
         self._open: dict[str, asyncio.Task[OpenCatalogue]] = {}
+        self._coming: dict[str, asyncio.Task[OpenCatalogue]] = {}  # to take their places
         self._leaving = set[asyncio.Task[None]]()
-        self._is_closed = False
+        self._ending = asyncio.Event()
 
     async def search(
         self,
@@ -155,6 +101,7 @@ class Queries:
         *,
         k: int = MATCHES,
         wanted: Filter | None = None,
+        within: float | None = None,
     ) -> SearchResult:
         """Finds the products that a photo may show, or those nearest a vector.
 
@@ -163,24 +110,30 @@ class Queries:
             query: What is looked for.
             k: Matches wanted, 1 to 100.
             wanted: Only products that satisfy it; the verdict is that of the unfiltered search.
+            within: Seconds that the caller waits, who is refused at once where the answer would
+                come later; None for as long as it takes.
 
         Raises:
             PictureError: The photo cannot be used as one.
             QueryError: `k`, the box or the vector cannot be.
             NotFound: There is no such catalogue, or no such generation.
-            QuotaExceeded: As many wait as may.
+            QuotaExceeded: As many wait as may, or too many to be answered in time.
             ServerUnavailable: The server is about to end.
         """
         _check_k(k)
         opened = await self._catalogue(catalogue)
         if isinstance(query, Vector):
             searched = opened.by_bundle(query.generation)
-            vector, spent, accelerator = embedding_of(query.values, searched.dim), Timings(), ""
-        else:
-            searched = opened.best
-            vector, spent, accelerator = await self._embedded(searched, query)
-        found, queued, searching = await searched.matches(vector, k, wanted)
-        return self._told(found, spent, queued, searching, accelerator)
+            vector = embedding_of(query.values, searched.dim)
+            with self._vectors.taken(within=within):
+                found, queued, searching = await searched.matches(vector, k, wanted)
+            return self._told(found, Timings(), queued, searching, "")
+        searched = opened.best
+        model = await self._model(searched, query)
+        with self._photos.taken(size_bytes=len(query.data), within=within):
+            vector, spent = await self._embedded(searched, model, query)
+            found, queued, searching = await searched.matches(vector, k, wanted)
+        return self._told(found, spent, queued, searching, model.accelerator)
 
     async def similar(
         self,
@@ -190,6 +143,7 @@ class Queries:
         image: str | None = None,
         k: int = MATCHES,
         wanted: Filter | None = None,
+        within: float | None = None,
     ) -> SearchResult:
         """Finds the products that look like one of the catalogue, without itself.
 
@@ -199,25 +153,37 @@ class Queries:
             image: ... an image's id; no product that it shows is an answer.
             k: As for `search`.
             wanted: As for `search`.
+            within: As for `search`.
 
         Raises:
             QueryError: Neither or both are given, or `k` cannot be.
             NotFound: There is no such catalogue, product or image, or the product has no image.
+            QuotaExceeded, ServerUnavailable: As for `search`.
         """
         _check_k(k)
         if (product is None) == (image is None):
             raise QueryError("Expected a product or an image.")
         searched = (await self._catalogue(catalogue)).best
-        vector, without = await searched.known(product=product, image=image)
-        found, queued, searching = await searched.matches(vector, k, wanted, without)
+        with self._vectors.taken(within=within):
+            vector, without = await searched.known(product=product, image=image)
+            found, queued, searching = await searched.matches(vector, k, wanted, without)
         return self._told(found, Timings(), queued, searching, "")
 
-    async def embed(self, catalogue: str, photo: Photo, *, by_bundle: bool = False) -> Embedded:
+    async def embed(
+        self,
+        catalogue: str,
+        photo: Photo,
+        *,
+        by_bundle: bool = False,
+        within: float | None = None,
+    ) -> Embedded:
         """Embeds a photo by the best model there is, or by that of phones; errors as `search`."""
         opened = await self._catalogue(catalogue)
         searched = opened.by_bundle(b"") if by_bundle else opened.best
-        vector, spent, accelerator = await self._embedded(searched, photo)
-        return Embedded(vector, searched.pipeline, searched.generation, accelerator, spent)
+        model = await self._model(searched, photo)
+        with self._photos.taken(size_bytes=len(photo.data), within=within):
+            vector, spent = await self._embedded(searched, model, photo)
+        return Embedded(vector, searched.pipeline, searched.generation, model.accelerator, spent)
 
     async def facts(self, catalogue: str) -> CatalogueFacts:
         """What a catalogue has.
@@ -225,8 +191,7 @@ class Queries:
         Raises:
             NotFound: There is none of that name.
         """
-        found = await (await self._catalogue(catalogue)).best.facts()
-        return CatalogueFacts(name=catalogue, **found)
+        return await (await self._catalogue(catalogue)).best.facts()
 
     async def thumbnail(self, catalogue: str, image: str) -> bytes:
         """A JPEG of at most 320 pixels a side of a picture that the catalogue keeps.
@@ -238,17 +203,20 @@ class Queries:
         path = await searched.picture(image)
         return await self._thumbnails.of(path)
 
+    @property
+    def waiting(self) -> int:
+        """Photos that no decoder has begun with."""
+        return self._decoding.waiting
+
     async def follow(self) -> None:
         """Lets catalogues that were asked about follow their versions, for ever."""
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             for name, task in list(self._open.items()):
-                if not task.done() or task.cancelled() or task.exception() is not None:
+                if not _has_opened(task):
                     continue
                 try:
-                    if not await task.result().follow():  # it has another generation
-                        del self._open[name]
-                        self._leaving.add(asyncio.create_task(self._leave(task.result())))
+                    await self._follow(name, task.result())
                 except PocketLensError as exc:
                     logger.warning("query.follow.failed catalogue=%s error=%s", name, exc)
                 except Exception:  # a bug, or a system out of files: later it may do better
@@ -256,32 +224,59 @@ class Queries:
 
     async def close(self) -> None:
         """Ends; what is worked on is finished."""
-        self._is_closed = True
+        self._ending.set()
         await self._decoding.close()
-        for task in self._open.values():
+        await self._thumbnails.close()
+        for task in (*self._open.values(), *self._coming.values()):
             task.cancel()
-            if task.done() and not task.cancelled() and task.exception() is None:
+            if _has_opened(task):
                 await task.result().close()
-        self._open = {}
+        self._open, self._coming = {}, {}
         await asyncio.gather(*self._leaving, return_exceptions=True)
         await asyncio.to_thread(self._decoders.close)
 
-    async def _leave(self, opened: OpenCatalogue) -> None:
-        """Closes a catalogue in whose place another was opened, once who came before is done."""
-        await asyncio.sleep(_LEAVE_SECONDS)
-        await opened.close()
+    async def _follow(self, name: str, opened: OpenCatalogue) -> None:
+        """Lets a catalogue be what is published; meanwhile it answers as it is."""
+        if not opened.folder.folder.is_dir():  # nobody has it any more
+            del self._open[name]
+            self._leave(opened)
+            if (coming := self._coming.pop(name, None)) is not None:
+                coming.cancel()
+        elif (coming := self._coming.get(name)) is not None:
+            if coming.done():
+                del self._coming[name]
+                coming.result()
+                self._open[name] = coming
+                self._leave(opened)
+        elif not await opened.follow():  # of a model that is new, all vectors are read
+            self._coming[name] = asyncio.create_task(self._opened(opened.folder))
+
+    def _leave(self, opened: OpenCatalogue) -> None:
+        """Closes a catalogue that nobody finds any more, once who came before is done."""
+
+        async def leave() -> None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_LEAVE_SECONDS):
+                    await self._ending.wait()
+            await opened.close()
+
+        task = asyncio.create_task(leave())
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _opened(self, folder: CatalogueFolder) -> OpenCatalogue:
+        return await OpenCatalogue.open(folder, self._settings, self._telemetry)
 
     async def _catalogue(self, name: str) -> OpenCatalogue:
         """A catalogue, opened once; whoever gives up does not stop what others wait for."""
-        if self._is_closed:
+        if self._ending.is_set():
             raise ServerUnavailable("The server is about to end. Try again.")
         if name not in self._open:
             try:
                 folder = self._server.catalogue(name)
             except NotFound as exc:  # whose text names the others
                 raise NotFound(f"There is no catalogue {name[:64]!r}.") from exc
-            opening = OpenCatalogue.open(folder, self._settings, self._telemetry)
-            self._open[name] = asyncio.create_task(opening)
+            self._open[name] = asyncio.create_task(self._opened(folder))
         task = self._open[name]
         try:
             return await asyncio.shield(task)
@@ -290,15 +285,18 @@ class Queries:
                 del self._open[name]
             raise
 
-    async def _embedded(
-        self, searched: Searched, photo: Photo
-    ) -> tuple[npt.NDArray[np.float32], Timings, str]:
+    async def _model(self, searched: Searched, photo: Photo) -> PhotoModel:
+        """What embeds a photo, if that is not too large; to load it is no part of a pace."""
         most = self._settings.photo_bytes
         if not 0 < len(photo.data) <= most:
             raise QueryError(
                 f"Expected a photo of at most {most:,} bytes. Received {len(photo.data):,}."
             )
-        model = await searched.model()
+        return await searched.model()
+
+    async def _embedded(
+        self, searched: Searched, model: PhotoModel, photo: Photo
+    ) -> tuple[npt.NDArray[np.float32], Timings]:
         decoding = self._decoding.done((photo, model.spec))
         tensor, decode_queue, decode_seconds = await _timed(decoding)
         embedding, embed_queue, embed_seconds = await _timed(searched.embedded(tensor))
@@ -307,7 +305,7 @@ class Queries:
             embed_ms=embed_seconds * 1e3,
             queue_ms=(decode_queue + embed_queue) * 1e3,
         )
-        return embedding, spent, model.accelerator
+        return embedding, spent
 
     def _decoded(
         self, asked: Sequence[tuple[Photo, Spec]]
@@ -339,6 +337,10 @@ async def _timed(
     began = perf_counter()
     value, waited = await work
     return value, waited, perf_counter() - began - waited
+
+
+def _has_opened(task: asyncio.Task[OpenCatalogue]) -> bool:
+    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _check_k(k: int) -> None:

@@ -19,7 +19,9 @@ class QuerySettings:
         photo_bytes: Of a photo, at most; over gRPC a message's limit holds as well.
         batch: Photos embedded, or questions searched, together at most: more make the last one
             wait without making all faster (benchmarks/query.py).
-        waiting: Photos at most that wait to be decoded, to be embedded, or to be searched.
+        waiting: Photos at most that are being answered or wait for it, and as many vectors: more
+            than one client may send at once. Fewer where callers would not be answered in time.
+        waiting_bytes: Of those photos together.
         decoders: Processes that decode photos; 0 for one a core.
     """
 
@@ -27,6 +29,7 @@ class QuerySettings:
     photo_bytes: int = 16 << 20
     batch: int = 16
     waiting: int = 128
+    waiting_bytes: int = 256 << 20
     decoders: int = 0
 
     def __post_init__(self) -> None:

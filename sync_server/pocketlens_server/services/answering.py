@@ -1,7 +1,8 @@
 """Errors of a call to the status that its caller gets: by the table, and nothing of ours besides.
 
 async with answered(context):
-    ...                                    # raises NotFound: the caller gets NOT_FOUND
+...                                    # raises NotFound: the caller gets NOT_FOUND
+told(NotFound("..."))                      # the same, however it is answered
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -12,6 +13,7 @@ import logging
 import math
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 import grpc.aio
 
@@ -24,24 +26,44 @@ logger = logging.getLogger(__name__)
 _OURS = frozenset({"INTERNAL", "DATA_LOSS"})
 
 
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What a caller is told of an error.
+
+    Attributes:
+        code: Of gRPC.
+        text: What was wrong.
+        retry_seconds: Before which not to come again; 0 where that is not said.
+    """
+
+    code: str
+    text: str
+    retry_seconds: float = 0
+
+
+def told(error: Exception) -> Told:
+    """What a caller is told; what only the operator can mend is logged."""
+    if not isinstance(error, PocketLensError):  # whatever else arrives here is a bug
+        logger.error("service.failed", exc_info=error)
+        return Told("INTERNAL", "The server failed.")
+    code, text = status_of(error), str(error)
+    if isinstance(error, StoreError) or code in _OURS:
+        logger.warning("service.failed error=%s", error)
+        text = "The server failed."
+        if isinstance(error, StoreFull):
+            text = "The server's disk is full."
+    return Told(code, text, getattr(error, "retry_seconds", 0))
+
+
 @asynccontextmanager
 async def answered(context: grpc.aio.ServicerContext) -> AsyncIterator[None]:
     """Ends a call whose body raises, with the code and the text of the error."""
     try:
         yield
-    except PocketLensError as exc:
-        status, text = status_of(exc), str(exc)
-        if isinstance(exc, StoreError) or status in _OURS:
-            logger.warning("service.failed error=%s", exc)
-            text = (
-                "The server's disk is full." if isinstance(exc, StoreFull) else "The server failed."
-            )
-        seconds = getattr(exc, "retry_seconds", 0)
-        after = (PUSHBACK_METADATA, str(math.ceil(seconds * 1000)))
-        trailing = (*context.trailing_metadata(), after) if seconds else ()
-        await context.abort(grpc.StatusCode[status], text, trailing)
     except grpc.aio.AbortError:  # answered already, as by what checks the requests of a stream
         raise
-    except Exception:  # the outermost place of a call: whatever arrives here is a bug
-        logger.exception("service.failed")
-        await context.abort(grpc.StatusCode.INTERNAL, "The server failed.")
+    except Exception as exc:  # the outermost place of a call
+        found = told(exc)
+        after = (PUSHBACK_METADATA, str(math.ceil(found.retry_seconds * 1000)))
+        trailing = (*context.trailing_metadata(), after) if found.retry_seconds else ()
+        await context.abort(grpc.StatusCode[found.code], found.text, trailing)

@@ -12,34 +12,25 @@ after its token was revoked, by whichever process, or has expired.
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from time import monotonic
+from functools import partial
 from typing import Any
 
 import grpc.aio
 
-from pocketlens.errors import NotAuthenticated
 from pocketlens_server import auth, callers
-from pocketlens_server.admission import Buckets
-from pocketlens_server.auth import Rule, Shown, State
+from pocketlens_server.auth import Rule
 from pocketlens_server.callers import Caller
 from pocketlens_server.services.answering import answered
+from pocketlens_server.services.recognising import ANYBODY, Recognises
 from pocketlens_server.services.wrapping import Continuation, kind_of
 from pocketlens_server.tokens import Tokens
 
-logger = logging.getLogger(__name__)
-
 # A look takes 30 us: of 1,000 calls that last, 1.5 % of a core.
 RECHECK_SECONDS = 2.0
-
-# Where a method is open to everybody nobody looks who it is.
-ANYBODY = Caller("anybody", frozenset(), frozenset())
-
-_LINES = 1  # a second, of a token that is refused again and again
 
 _END = object()  # of a stream
 
@@ -63,9 +54,8 @@ class Guards(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no t
             methods: What each method needs.
             recheck_seconds: From one look at the token of a call that lasts to the next.
         """
-        self._tokens, self._clock, self._methods = tokens, clock, methods
+        self._recognises, self._methods = Recognises(tokens, clock=clock), methods
         self._recheck_seconds = recheck_seconds
-        self._told = Buckets(rate=_LINES, burst=10 * _LINES)
 
     async def intercept_service(
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
@@ -75,8 +65,9 @@ class Guards(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no t
         if rule is None:
             return None  # gRPC answers what it does where there is no such method
         shown = auth.shown(handler_call_details.invocation_metadata or ())
+        look = partial(self._recognises.caller, rule, shown)
         try:
-            caller = self._caller(rule, shown)
+            caller = look()
             callers.enter(caller)
             auth.check(rule, caller)
         except Exception as exc:  # whatever fails opens nothing
@@ -84,29 +75,12 @@ class Guards(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no t
         handler: Any = await continuation(handler_call_details)
         if handler is None or caller is callers.INSECURE or caller is ANYBODY:
             return handler
-        call = _Call(rule, caller, lambda: self._caller(rule, shown), self._recheck_seconds)
+        call = _Call(rule, caller, look, self._recheck_seconds)
         kind = kind_of(handler)
         answering = _answering_many if handler.response_streaming else _answering
         guarded = answering(getattr(handler, kind), call)
         found: grpc.RpcMethodHandler = handler._replace(**{kind: guarded})
         return found
-
-    def _caller(self, rule: Rule, shown: Shown | None) -> Caller:
-        if self._tokens is None:
-            return callers.INSECURE
-        if rule.scope is None:
-            return ANYBODY
-        token = None if shown is None else self._tokens.find(shown.id)
-        now = self._clock()
-        try:
-            return auth.caller_of(shown, token, now=now)
-        except NotAuthenticated:
-            if token is not None:  # the operator may want to know what the caller is not told
-                state = token.state(now)
-                reason = "another secret" if state is State.HOLDS else state
-                level = logging.DEBUG if self._told.take(token.id, monotonic()) else logging.INFO
-                logger.log(level, "guard.refused token=%s reason=%s", token.id, reason)
-            raise
 
 
 def _refusing(error: Exception) -> grpc.RpcMethodHandler:

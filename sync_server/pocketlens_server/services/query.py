@@ -27,7 +27,11 @@ class QueryService(stubs.QueryServiceServicer):
         """See query_service.proto."""
         async with answered(context):
             found = await self._queries.search(
-                request.catalogue, _query(request), k=request.k or MATCHES, wanted=_wanted(request)
+                request.catalogue,
+                _query(request),
+                k=request.k or MATCHES,
+                wanted=_wanted(request),
+                within=context.time_remaining(),
             )
         return codec.result_message(found)
 
@@ -43,6 +47,7 @@ class QueryService(stubs.QueryServiceServicer):
                 image=request.image if to == "image" else None,
                 k=request.k or MATCHES,
                 wanted=_wanted(request),
+                within=context.time_remaining(),
             )
         return codec.result_message(found)
 
@@ -53,7 +58,9 @@ class QueryService(stubs.QueryServiceServicer):
         async with answered(context):
             by_bundle = request.model == messages.EmbedRequest.BUNDLE
             photo = Photo(request.photo, _box(request))
-            found = await self._queries.embed(request.catalogue, photo, by_bundle=by_bundle)
+            found = await self._queries.embed(
+                request.catalogue, photo, by_bundle=by_bundle, within=context.time_remaining()
+            )
         return messages.EmbedResponse(
             values=codec.embedding_bytes(found.embedding),
             pipeline=found.pipeline,

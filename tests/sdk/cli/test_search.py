@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tests.making.colour_bundle import colour_bundle
+from tests.making.query_servers import StoreService, answering, dead
 
 from pocketlens import index
 from pocketlens.cli import main
@@ -116,9 +117,9 @@ def test_json_has_every_documented_key() -> None:
         "version": 4,
         "as_of": "2026-11-20T12:00:00+00:00",
         "accelerator": "cpu",
-        "timings": {"decode_ms": 1.0, "embed_ms": 2.0, "search_ms": 0.5, "queue_ms": 0.0},
         "answered_by": "device",
-        "refinement": None,
+        "timings": {"decode_ms": 1.0, "queue_ms": 0.0, "embed_ms": 2.0, "search_ms": 0.5},
+        "fallback": None,
     }
 
 
@@ -213,6 +214,73 @@ def test_accelerator_that_is_absent_is_refused(
     printed = capsys.readouterr()
     assert (code, printed.out) == (1, "")
     assert "nnapi" in printed.err
+
+
+@pytest.mark.parametrize("options", [[], ["--send-photo"]], ids=["embedding", "photo"])
+def test_a_server_that_is_named_may_answer(
+    options: list[str], shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = shutil.copytree(shop / "store", tmp_path / "store")
+    (tmp_path / "token").write_text("a-token\n")
+    command = ["search", str(store), str(shop / "5.png"), "-k", "2", "--when", "always", *options]
+    with answering(service := StoreService(shop / "store")) as address:
+        server = ["--server-fallback", address, "--token-file", str(tmp_path / "token")]
+        assert main([*command, *server]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert main([*command, *server, "--catalog", "shop", "--json"]) == 0
+        (found,) = json.loads(capsys.readouterr().out)
+
+    what = "photo" if options else "embedding"
+    assert lines[1].startswith(f"answered by the server ({what}, ")
+    assert "sku-5" in lines[3]
+    assert [each.WhichOneof("query") for each in service.asked] == [what, what]
+    assert [each.catalogue for each in service.asked] == ["main", "shop"]
+    assert service.tokens == ["Bearer a-token"] * 2
+    assert found["answered_by"] == what
+    assert found["fallback"]["outcome"] == "answered"
+    assert found["fallback"]["sent_bytes"] == service.asked[1].ByteSize()
+    assert main(["info", str(store), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["sent"]["questions"] == {what: 2}
+
+
+def test_a_server_that_is_dead_leaves_the_devices_answer(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ledger = ["--ledger", str(tmp_path / "sent.sqlite")]
+    with dead() as address:
+        named = ["--server-fallback", address, *ledger, "--when", "always"]
+        code = main(["search", str(shop / "store"), str(shop / "5.png"), *named])
+
+    lines = capsys.readouterr().out.splitlines()
+    assert code == 0
+    assert "Thing 5 (sku-5)" in lines[0]
+    assert lines[1].startswith("answered by the device (server unavailable, ")
+    assert main(["info", str(shop / "store"), *ledger]) == 0
+    said = capsys.readouterr().out
+    assert "sent         1 embeddings (" in said
+    assert f"to {address} (main): unavailable" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "told"),
+    [
+        (["--server-fallback", "nowhere"], 1, "HOST:PORT"),
+        (["--server-fallback", "a.example:1", "--when", "seldom"], 2, "unsure or always"),
+        (["--server-fallback", "a.example:1", "--deadline", "0"], 1, "deadline"),
+        (["--server-fallback", "a.example:1", "--ca", "/nowhere"], 1, "cannot be read"),
+        (["--server-fallback", "store", "--when", "always"], 0, "follows no server"),
+    ],
+    ids=["address", "when", "deadline", "ca", "store"],
+)
+def test_a_server_that_cannot_be_asked_is_told(
+    options: list[str], code: int, told: str, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = main(["search", str(shop / "store"), str(shop / "5.png"), *options])
+
+    printed = capsys.readouterr()
+    assert found == code
+    assert told in printed.out + printed.err
+    assert not (shop / "store" / "ledger.sqlite").exists()
 
 
 def test_box_of_the_photo_is_searched(

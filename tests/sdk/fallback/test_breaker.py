@@ -1,4 +1,4 @@
-"""A server that fails is left alone, ever longer, and tried by one question at a time."""
+"""The circuit breaker: who may ask, and when again, on a clock of its own."""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -6,79 +6,114 @@ from __future__ import annotations
 
 import random
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from pocketlens.fallback.breaker import FAILURES, LONGEST_SECONDS, Breaker
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+from pocketlens.fallback.breaker import (
+    FAILURES_IN_A_ROW,
+    FIRST_SECONDS,
+    LONGEST_SECONDS,
+    Breaker,
+)
 
 
-def broken(clock: Clock, failures: int = FAILURES) -> Breaker:
-    breaker = Breaker(clock=clock, rng=random.Random(1))
-    for _ in range(failures):
-        breaker.failed()
-    return breaker
+class Story:
+    """A breaker, and a clock that is set."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.now = 0.0
+        self.breaker = Breaker(clock=lambda: self.now, rng=random.Random(seed))
+
+    def fail(self, times: int = FAILURES_IN_A_ROW) -> None:
+        for _ in range(times):
+            assert self.breaker.begin() == 0
+            self.breaker.failed()
+
+    def rest(self) -> float:
+        """Waits until it may be asked again; returns for how long."""
+        seconds = self.breaker.begin()
+        self.now += seconds
+        return seconds
 
 
-def test_a_few_failures_stop_nobody() -> None:
-    breaker = broken(Clock(), FAILURES - 1)
-
-    assert breaker.why_not() is None
-
-
-def test_after_more_it_is_left_alone_and_then_tried_once() -> None:
-    clock = Clock()
-    breaker = broken(clock)
-    assert "left alone" in (breaker.why_not() or "")
-
-    clock.now += 5
-    assert breaker.why_not() is None
-    assert "tries it" in (breaker.why_not() or "")
-    breaker.answered()
-    assert breaker.why_not() is None
-    assert breaker.why_not() is None
+@pytest.fixture
+def story() -> Story:
+    return Story()
 
 
-def test_one_who_did_not_ask_after_all_lets_the_next_try() -> None:
-    clock = Clock()
-    breaker = broken(clock)
-    clock.now += 5
-    assert breaker.why_not() is None
+def test_a_few_failures_do_not_open_it(story: Story) -> None:
+    story.fail(FAILURES_IN_A_ROW - 1)
 
-    breaker.let_go()
-
-    assert breaker.why_not() is None
+    assert story.breaker.begin() == 0
 
 
-def test_a_server_that_asks_to_be_spared_is() -> None:
-    clock = Clock()
-    breaker = Breaker(clock=clock, rng=random.Random(1))
+def test_an_answer_in_between_begins_the_count_anew(story: Story) -> None:
+    for _ in range(5):
+        story.fail(FAILURES_IN_A_ROW - 1)
+        assert story.breaker.begin() == 0
+        story.breaker.answered()
 
-    breaker.failed(retry_seconds=2.5)
-
-    assert breaker.why_not() is not None
-    clock.now += 2.5
-    assert breaker.why_not() is None
+    assert story.breaker.begin() == 0
 
 
-@given(st.lists(st.sampled_from(["fail", "answer", "wait"]), max_size=60), st.integers())
-def test_it_never_waits_for_ever_and_one_answer_mends_it(steps: list[str], seed: int) -> None:
-    clock = Clock()
-    breaker = Breaker(clock=clock, rng=random.Random(seed))
-    for step in steps:
-        if step == "wait":
-            clock.now += LONGEST_SECONDS
-        elif breaker.why_not() is None:
-            breaker.failed() if step == "fail" else breaker.answered()
-    clock.now += LONGEST_SECONDS
+def test_failures_in_a_row_open_it_for_a_time(story: Story) -> None:
+    story.fail()
 
-    assert breaker.why_not() is None
-    breaker.answered()
-    assert breaker.why_not() is None
+    assert FIRST_SECONDS / 2 <= story.rest() <= FIRST_SECONDS * 1.5
+    assert story.breaker.begin() == 0
+
+
+def test_one_tries_while_others_are_told_to_wait(story: Story) -> None:
+    story.fail()
+    story.rest()
+
+    assert story.breaker.begin() == 0
+    assert story.breaker.begin() > 0
+    story.breaker.answered()
+    assert story.breaker.begin() == 0
+    assert story.breaker.begin() == 0
+
+
+def test_it_opens_for_ever_longer_up_to_a_limit(story: Story) -> None:
+    story.fail()
+    rests = [story.rest()]
+    for _ in range(12):
+        story.fail(1)
+        rests.append(story.rest())
+
+    expected = [min(FIRST_SECONDS * 2**n, LONGEST_SECONDS) for n in range(13)]
+    assert all(mean / 2 <= rest <= mean * 1.5 for rest, mean in zip(rests, expected, strict=True))
+
+
+def test_devices_that_lost_a_server_at_once_come_back_at_different_times() -> None:
+    stories = [Story(seed) for seed in range(20)]
+    for each in stories:
+        each.fail()
+
+    assert len({round(each.rest(), 3) for each in stories}) == 20
+
+
+@pytest.mark.parametrize("asked", [1.0, 60.0, float("inf")])
+def test_a_server_that_asks_to_be_spared_is(story: Story, asked: float) -> None:
+    assert story.breaker.begin() == 0
+    assert story.breaker.failed(asked)
+
+    rest = story.rest()
+    assert min(asked, LONGEST_SECONDS) < rest <= min(asked, LONGEST_SECONDS) + 1.5 * FIRST_SECONDS
+
+
+def test_one_who_asks_nothing_in_the_end_leaves_the_trial_to_the_next(story: Story) -> None:
+    story.fail()
+    story.rest()
+    assert story.breaker.begin() == 0
+    story.breaker.withdrawn()
+
+    assert story.breaker.begin() == 0
+
+
+def test_failures_of_those_who_asked_before_it_opened_do_not_count(story: Story) -> None:
+    for _ in range(6):
+        assert story.breaker.begin() == 0
+    opened = [story.breaker.failed() for _ in range(6)]
+
+    assert opened == [False, False, True, False, False, False]
+    assert story.rest() <= FIRST_SECONDS * 1.5

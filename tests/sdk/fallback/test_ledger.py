@@ -1,105 +1,175 @@
-"""What leaves is listed before it does, for good, by any number of processes."""
+"""The ledger of what left: there before anything leaves, bounded, and shared by processes."""
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
-import multiprocessing
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from pocketlens.errors import StoreCorrupt, StoreReadOnly
-from pocketlens.fallback.ledger import Ledger
+from pocketlens.errors import StoreError
+from pocketlens.fallback import ledger as ledgers
+from pocketlens.fallback.ledger import LEFT, NAME, Entry, Ledger, Summary, summary
 
-NOW = datetime(2026, 11, 26, 12, 0, tzinfo=UTC)
-
-
-def note(ledger: Ledger, *, kind: str = "embedding", size: int = 600, now: datetime = NOW) -> int:
-    return ledger.note(now, kind=kind, address="shop:8443", catalogue="main", size=size)
+NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
+ENTRY = Entry(NOON, "shop.example:8443", "main", "embedding", 560)
+ENTERING = """
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from pocketlens.fallback.ledger import Entry, Ledger
+ledger = Ledger(Path(sys.argv[1]))
+for _ in range(50):
+    entry = Entry(datetime.now(UTC), "shop.example:8443", "main", "embedding", 560)
+    number = ledger.enter(entry, daily_bytes=None, timeout=20)
+    ledger.settle(number, "answered")
+"""
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(tmp_path / "ledger.sqlite")
+def path(tmp_path: Path) -> Path:
+    return tmp_path / NAME
 
 
-def test_there_is_none_before_anything_left(ledger: Ledger, tmp_path: Path) -> None:
-    assert ledger.totals() is None
-    assert list(tmp_path.iterdir()) == []
+def entered(path: Path, entry: Entry = ENTRY, daily_bytes: int | None = None) -> int | None:
+    return Ledger(path).enter(entry, daily_bytes=daily_bytes, timeout=1)
 
 
-def test_it_lists_what_left_when_where_to_and_what_came_of_it(ledger: Ledger) -> None:
-    first = note(ledger)
-    note(ledger, kind="photo", size=9000, now=NOW + timedelta(seconds=1))
-    ledger.settle(first, "answered")
+def test_a_folder_without_a_ledger_tells_of_nothing(path: Path) -> None:
+    assert summary(path) is None
+    assert not path.exists()
 
-    found = ledger.totals()
 
-    assert found is not None
-    assert (found.counts, found.bytes) == (
-        {"embedding": 1, "photo": 1},
-        {"embedding": 600, "photo": 9000},
+def test_what_leaves_is_listed_before_and_settled_after(path: Path) -> None:
+    number = entered(path)
+
+    assert summary(path) == Summary({"embedding": 1}, {"embedding": 560}, ENTRY)
+    assert ENTRY.outcome == LEFT
+    assert number is not None
+    Ledger(path).settle(number, "answered")
+    told = summary(path)
+    assert told is not None
+    assert told.last == replace(ENTRY, outcome="answered")
+
+
+def test_its_owner_alone_may_read_it(path: Path) -> None:
+    entered(path)
+
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert [each.name for each in path.parent.iterdir()] == [NAME]  # nothing stays beside it
+
+
+def test_sums_are_kept_of_what_left(path: Path) -> None:
+    for _ in range(3):
+        entered(path)
+    photo = Entry(NOON, "shop.example:8443", "main", "photo", 40_000)
+    entered(path, photo)
+
+    assert summary(path) == Summary(
+        {"embedding": 3, "photo": 1}, {"embedding": 1680, "photo": 40_000}, photo
     )
-    assert [(each.kind, each.outcome) for each in found.newest] == [
-        ("photo", "sent"),
-        ("embedding", "answered"),
-    ]
-    assert found.newest[1].sent_at == NOW
-    assert found.newest[1].address == "shop:8443"
 
 
-def test_old_rows_leave_their_sums(tmp_path: Path) -> None:
-    ledger = Ledger(tmp_path / "ledger.sqlite", most_rows=5)
-    for _ in range(12):
-        note(ledger)
+def test_old_rows_go_and_their_sums_stay(path: Path) -> None:
+    entered(path)
+    with closing(sqlite3.connect(path)) as connection:
+        row = (0, "old.example:1", "main", "photo", 10, "answered")
+        with connection:
+            connection.executemany(
+                "INSERT INTO questions VALUES (NULL, ?, ?, ?, ?, ?, ?)",
+                [row] * (ledgers.MOST_ROWS + 50),
+            )
 
-    found = ledger.totals(newest=100)
+    for _ in range(2):
+        entered(path)
 
-    assert found is not None
-    assert len(found.newest) == 5
-    assert (found.counts, found.bytes) == ({"embedding": 12}, {"embedding": 7200})
-
-
-def test_bytes_of_a_day_are_counted(ledger: Ledger) -> None:
-    note(ledger, size=100, now=NOW - timedelta(hours=25))
-    note(ledger, size=20, now=NOW - timedelta(hours=23))
-    note(ledger, size=3)
-
-    assert ledger.bytes_since(NOW - timedelta(days=1)) == 23
-
-
-def test_processes_write_one_together(ledger: Ledger) -> None:
-    context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_note_many, args=(ledger,)) for _ in range(3)]
-    for each in processes:
-        each.start()
-    for each in processes:
-        each.join(60)
-        assert each.exitcode == 0
-
-    found = ledger.totals()
-
-    assert found is not None
-    assert found.counts == {"embedding": 60}
+    with closing(sqlite3.connect(path)) as connection:
+        (rows,) = connection.execute("SELECT count(*) FROM questions").fetchone()
+    told = summary(path)
+    assert told is not None
+    assert rows == ledgers.MOST_ROWS
+    assert told.questions == {"embedding": 3, "photo": ledgers.MOST_ROWS + 50}
+    assert told.sent_bytes == {"embedding": 1680, "photo": 10 * (ledgers.MOST_ROWS + 50)}
 
 
-def _note_many(ledger: Ledger) -> None:
-    for _ in range(20):
-        note(ledger)
+def test_a_day_has_so_many_bytes(path: Path) -> None:
+    assert entered(path, daily_bytes=1200) is not None
+    assert entered(path, daily_bytes=1200) is not None
+
+    assert entered(path, daily_bytes=1200) is None
+    told = summary(path)
+    assert told is not None
+    assert told.questions == {"embedding": 2}
+    tomorrow = replace(ENTRY, at=NOON + timedelta(days=1, seconds=1))
+    assert entered(path, tomorrow, daily_bytes=1200) is not None
 
 
-def test_one_that_is_damaged_says_so(tmp_path: Path) -> None:
-    (tmp_path / "ledger.sqlite").write_bytes(b"no database" * 100)
-    ledger = Ledger(tmp_path / "ledger.sqlite")
+def test_a_clock_set_back_brings_no_new_day(path: Path) -> None:
+    entered(path)
+    yesterday = replace(ENTRY, at=NOON - timedelta(days=3))
 
-    with pytest.raises(StoreCorrupt, match="damaged"):
-        note(ledger)
-    with pytest.raises(StoreCorrupt, match="damaged"):
-        ledger.totals()
+    assert entered(path, yesterday, daily_bytes=1000) is None
 
 
-def test_one_without_a_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreReadOnly, match="Fallback"):
-        note(Ledger(tmp_path / "nowhere" / "ledger.sqlite"))
+def test_what_did_not_leave_is_struck(path: Path) -> None:
+    number = entered(path)
+    assert number is not None
+
+    Ledger(path).strike(number)
+
+    assert summary(path) == Summary({}, {}, None)
+
+
+def test_two_processes_write_one(path: Path) -> None:
+    command = [sys.executable, "-c", ENTERING, str(path)]
+    processes = [subprocess.Popen(command) for _ in range(2)]
+
+    assert [each.wait() for each in processes] == [0, 0]
+    told = summary(path)
+    assert told is not None
+    assert told.questions == {"embedding": 100}
+    assert told.last is not None
+    assert told.last.outcome == "answered"
+
+
+def test_who_waits_for_another_gives_up_in_time(path: Path) -> None:
+    entered(path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreError, match="locked"):
+            Ledger(path).enter(ENTRY, daily_bytes=None, timeout=0.05)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda path: path.write_bytes(b"no database at all, but some text " * 40),
+        lambda path: path.write_bytes(path.read_bytes()[:5000]),
+        lambda path: (path.unlink(), path.mkdir()),
+        lambda path: _execute(path, "PRAGMA user_version = 9"),
+    ],
+    ids=["other", "cut", "folder", "newer"],
+)
+def test_one_that_cannot_be_written_is_told(path: Path, damage: object) -> None:
+    entered(path)
+    damage(path)  # type: ignore[operator]
+
+    with pytest.raises(StoreError, match=r"ledger"):
+        entered(path)
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="nowhere"):
+        entered(tmp_path / "nowhere" / NAME)
+
+
+def _execute(path: Path, statement: str) -> None:
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute(statement)

@@ -109,6 +109,14 @@ def test_columns_say_what_the_products_say(opened: Opened) -> None:
     assert columns.link_product_keys.tolist() == [n // EACH + 1 for n in range(PRODUCTS * EACH)]
 
 
+def test_products_are_found_by_their_ids(opened: Opened) -> None:
+    ids = [f"sku-{number}" for number in range(699, -1, -1)]  # more than one query takes
+
+    assert opened.reader.product_keys(ids) == {f"sku-{n}": n + 1 for n in range(PRODUCTS)}
+    assert opened.reader.product_keys(["sku-700", "sku-3", ""]) == {"sku-3": 4}
+    assert opened.reader.product_keys([]) == {}
+
+
 def test_attributes_lead_to_their_products(opened: Opened) -> None:
     red = opened.reader.products_with("colour", "red")
 

@@ -15,8 +15,9 @@ from time import monotonic
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from pocketlens_server.http.connections import listening_on
 from pocketlens_server.http.metrics import LIMITS, Pages
-from pocketlens_server.http.server import HttpServer, listening_on
+from pocketlens_server.http.server import HttpServer
 from pocketlens_server.services.health import Health
 from pocketlens_server.telemetry import Telemetry
 

@@ -20,8 +20,9 @@ import pytest
 from tests.making.certificates import Certificates, make_certificates
 
 from pocketlens.errors import ServerError
+from pocketlens_server.http.connections import HttpLimits, listening_on
 from pocketlens_server.http.files import PublicFiles
-from pocketlens_server.http.server import HttpLimits, HttpServer, listening_on
+from pocketlens_server.http.server import HttpServer
 
 BLOB = bytes(range(256)) * 800  # three chunks and a bit
 NAME = hashlib.sha256(BLOB).hexdigest()

@@ -1,11 +1,10 @@
-"""The store in this process: the suite, blocks that fill and empty, and what multiplies them."""
+"""The store in this process: the suite, and what only many rows, or few left of them, bring out."""
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
 import gc
-import logging
 import weakref
 
 import numpy as np
@@ -13,9 +12,9 @@ import pytest
 from tests.sync_server.query.vector_store_suite import DIM, VectorStoreSuite, change, units
 
 from pocketlens.query.filters import Filter
-from pocketlens_server.query import exact_store
+from pocketlens_server.query import exact_blocks
+from pocketlens_server.query.exact_blocks import Floats
 from pocketlens_server.query.exact_store import ExactStore
-from pocketlens_server.query.scorers import CpuScorer, Floats, Scorer, TensorFlowScorer, error_bound
 from pocketlens_server.query.vector_store import ProductRow, VectorStore
 
 PRODUCTS = {key: ProductRow(key, category="mugs" if key % 3 else "hats") for key in range(1, 100)}
@@ -24,11 +23,6 @@ PRODUCTS = {key: ProductRow(key, category="mugs" if key % 3 else "hats") for key
 class TestExactStore(VectorStoreSuite):
     def made(self, dim: int) -> VectorStore:
         return ExactStore(dim)
-
-
-class TestTensorFlow(VectorStoreSuite):
-    def made(self, dim: int) -> VectorStore:
-        return ExactStore(dim, TensorFlowScorer("/CPU:0"))
 
 
 def rows(rng: np.random.Generator, keys: range) -> dict[int, tuple[Floats, tuple[int, ...]]]:
@@ -44,7 +38,7 @@ def nearest(
 
 def test_the_nearest_are_those_of_double_precision() -> None:
     rng = np.random.default_rng(1)
-    count = 3 * exact_store.BLOCK_ROWS // 2
+    count = 3 * exact_blocks.BLOCK_ROWS // 2
     vectors = units(rng.standard_normal((count, DIM)))
     store = ExactStore(DIM)
     images = {key: (vectors[key - 1], (1 + key % 99,)) for key in range(1, count + 1)}
@@ -119,47 +113,3 @@ def test_a_hundred_thousand_equals_are_not_quadratic() -> None:
     store.apply(change(0, images, PRODUCTS))
 
     assert nearest(store, units(np.ones(DIM)), 5) == [1, 2, 3, 4, 5]
-
-
-@pytest.mark.parametrize("scorer", [CpuScorer(), TensorFlowScorer("/CPU:0")], ids=["numpy", "tf"])
-def test_scores_are_within_the_bound_on_their_error(scorer: Scorer) -> None:
-    rng = np.random.default_rng(5)
-    dim = 512
-    vectors = rng.standard_normal((500, dim))
-    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
-    store = exact_store._Block(dim, 500)
-    store.append(np.arange(500, dtype=np.uint32), vectors)
-    exact = vectors[:20].astype(np.float64) @ vectors.T.astype(np.float64)
-
-    for queries in (vectors[:20], vectors[:1]):
-        found = scorer.scores(store, 500, queries)
-        assert np.abs(found - exact[: len(queries)]).max() < error_bound(dim)
-
-
-def test_a_gpu_without_room_leaves_blocks_to_the_cpu(caplog: pytest.LogCaptureFixture) -> None:
-    import tensorflow as tf
-
-    calls = []
-
-    def product(queries: object, vectors: object) -> object:
-        calls.append(1)
-        if len(calls) == 3:
-            raise tf.errors.ResourceExhaustedError(None, None, "no room")
-        return tf.matmul(queries, vectors, transpose_b=True)
-
-    rng = np.random.default_rng(6)
-    scorer = TensorFlowScorer("/CPU:0", product=product)
-    store, plain = ExactStore(DIM, scorer), ExactStore(DIM)
-    for each in (store, plain):
-        rng = np.random.default_rng(6)
-        each.apply(change(0, rows(rng, range(1, 301)), PRODUCTS))
-    query = units(rng.standard_normal(DIM))
-
-    found = []
-    with caplog.at_level(logging.WARNING):
-        found = [nearest(store, query, 9) for _ in range(5)]
-
-    assert found == [nearest(plain, query, 9)] * 5
-    assert store.accelerator == "gpu and cpu"
-    assert len(calls) == 3
-    assert "query.gpu.full" in caplog.text

@@ -89,6 +89,33 @@ def test_who_is_gone_is_not_worked_on() -> None:
     asyncio.run(run())
 
 
+def test_whose_time_ends_with_a_batch_is_not_in_the_next() -> None:
+    """However long the loop was busy: who is late hears of it before work is given out."""
+
+    async def run() -> None:
+        work = Work()
+        batches, loop = batches_of(work), asyncio.get_running_loop()
+        first = asyncio.ensure_future(batches.done(0))
+        until = loop.time() + 0.05
+
+        async def in_time() -> None:
+            async with asyncio.timeout_at(until):
+                await batches.done(1)
+
+        late = asyncio.ensure_future(in_time())
+        await settled()
+        work.may_go.set()
+        while not work.batches or loop.time() < until + 0.05:
+            pass  # the loop sees the end of the batch and that of the time at once
+        found = await asyncio.gather(first, late, return_exceptions=True)
+        assert isinstance(found[1], TimeoutError)
+        assert (await batches.done(2))[0] == 4
+        assert work.batches == [[0], [2]]
+        await batches.close()
+
+    asyncio.run(run())
+
+
 def test_no_more_wait_than_may_and_the_next_is_told_when_to_come() -> None:
     async def run() -> None:
         work = Work()

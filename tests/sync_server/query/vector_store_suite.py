@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pocketlens.query.filters import Filter
 from pocketlens_server.query.memory_store import MemoryStore
@@ -35,13 +39,30 @@ FILTERS = [
     Filter(category="mugs", attributes={"colour": "blue"}),
     Filter(category="of nothing"),
 ]
-NO_KEYS = np.zeros(0, np.uint32)
+IMAGE_KEYS, PRODUCT_KEYS = st.integers(1, 40), st.integers(1, 12)
+PRODUCT_ROWS = st.builds(
+    ProductRow,
+    key=st.just(0),
+    category=st.sampled_from(["mugs", "hats", ""]),
+    price=st.none() | st.integers(0, 1000),
+    currency=st.sampled_from(["EUR", "JPY"]),
+    stock=st.none() | st.integers(0, 2),
+    attributes=st.dictionaries(st.just("colour"), st.sampled_from(["red", "blue"])),
+)
 
 
 def units(rows: npt.ArrayLike) -> npt.NDArray[np.float32]:
     """Rows at unit length, float32 (n, DIM)."""
     found = np.asarray(rows, np.float64).reshape(-1, DIM)
     return (found / np.linalg.norm(found, axis=1, keepdims=True)).astype(np.float32)
+
+
+# Few, so that many are equal.
+VECTORS = units(np.random.default_rng(1).integers(-2, 3, (9, DIM)) + 0.25)
+QUERIES = units(np.random.default_rng(2).integers(-2, 3, (5, DIM)) + 0.25)
+PICTURES = st.tuples(
+    st.integers(0, len(VECTORS) - 1), st.sets(PRODUCT_KEYS, min_size=1, max_size=2)
+)
 
 
 def change(
@@ -68,37 +89,39 @@ def change(
     )
 
 
-def random_change(
-    rng: np.random.Generator, base: int, known: set[int], size: int
-) -> VersionChanges:
-    """Some images and products more, others, fewer; of few vectors, so that many are equal."""
-    products = rng.choice(np.arange(1, 40), size=min(size, 20), replace=False).tolist()
-    rows = {
-        key: ProductRow(
-            key,
-            category=str(rng.choice(["mugs", "hats", ""])),
-            price=None if rng.random() < 0.2 else int(rng.integers(0, 1000)),
-            currency=str(rng.choice(["EUR", "JPY"])),
-            stock=None if rng.random() < 0.2 else int(rng.integers(0, 3)),
-            attributes={"colour": str(rng.choice(["red", "blue"]))} if rng.random() < 0.7 else {},
+@st.composite
+def histories(draw: st.DrawFn) -> list[VersionChanges]:
+    """Versions one after the other, now and then one that replaces all."""
+    shown, known, found = dict[int, tuple[int, ...]](), set[int](), list[VersionChanges]()
+    for version in range(1, draw(st.integers(1, 7)) + 1):
+        is_anew = version == 1 or draw(st.integers(0, 5)) == 5
+        if is_anew:
+            shown, known = {}, set()
+        products = draw(st.dictionaries(PRODUCT_KEYS, PRODUCT_ROWS, min_size=1, max_size=8))
+        known |= set(products)
+        images = {
+            key: (VECTORS[place], tuple(sorted(of & known)))
+            for key, (place, of) in draw(st.dictionaries(IMAGE_KEYS, PICTURES, max_size=15)).items()
+            if of & known
+        }
+        gone_images = draw(st.sets(IMAGE_KEYS, max_size=15)) - set(images)
+        shown = {key: of for key, of in shown.items() if key not in gone_images}
+        shown |= {key: of for key, (_, of) in images.items()}
+        still_shown = {product for of in shown.values() for product in of}
+        gone_products = draw(st.sets(PRODUCT_KEYS, max_size=4)) - still_shown - set(products)
+        known -= gone_products
+        changes = change(
+            version - 1,
+            images,
+            {key: replace(row, key=key) for key, row in products.items()},
+            gone_images=tuple(gone_images),
+            gone_products=tuple(gone_products),
         )
-        for key in products
-    }
-    known |= set(products)
-    shown = sorted(known)
-    images = {
-        int(key): (
-            rng.integers(-2, 3, DIM) + np.eye(DIM)[0] * 0.5,
-            tuple(sorted(rng.choice(shown, size=int(rng.integers(1, 3))).tolist())),
-        )
-        for key in rng.choice(np.arange(1, 60), size=size, replace=False)
-    }
-    images = {key: (vector, tuple(sorted(set(of)))) for key, (vector, of) in images.items()}
-    gone = rng.choice(np.arange(1, 60), size=size // 2, replace=False).tolist()
-    return change(base, images, rows, gone_images=tuple(key for key in gone if key not in images))
+        found.append(replace(changes, base=0) if is_anew else changes)
+    return found
 
 
-def assert_same(found: View, expected: View, queries: npt.NDArray[np.float32], count: int) -> None:
+def assert_same(found: View, expected: View, count: int) -> None:
     """That two views answer alike, to the last bit."""
     assert (found.version, found.images, found.products) == (
         expected.version,
@@ -107,8 +130,8 @@ def assert_same(found: View, expected: View, queries: npt.NDArray[np.float32], c
     )
     for wanted in (None, *FILTERS):
         pairs = zip(
-            found.search(queries, count, wanted=wanted),
-            expected.search(queries, count, wanted=wanted),
+            found.search(QUERIES, count, wanted=wanted),
+            expected.search(QUERIES, count, wanted=wanted),
             strict=True,
         )
         for one, other in pairs:
@@ -118,9 +141,9 @@ def assert_same(found: View, expected: View, queries: npt.NDArray[np.float32], c
         if wanted is not None:
             assert found.satisfying(wanted).tolist() == expected.satisfying(wanted).tolist()
     assert found.categories() == expected.categories()
-    keys = list(range(62))
+    keys = list(range(42))
     assert found.product_keys(keys) == expected.product_keys(keys)
-    for product in range(41):
+    for product in range(14):
         assert found.images_of(product).tolist() == expected.images_of(product).tolist()
 
 
@@ -143,41 +166,26 @@ class VectorStoreSuite:
             with pytest.raises(KeyError):
                 view.vectors([1])
 
-    @pytest.mark.parametrize("seed", range(30))
-    def test_any_history_is_that_of_a_dictionary(self, seed: int) -> None:
-        rng = np.random.default_rng(seed)
-        store, model = self.made(DIM), MemoryStore(DIM)
-        known: set[int] = set()
-        for version in range(1 + seed % 8):
-            if rng.random() < 0.15:  # from nothing
-                changes = random_change(rng, 0, known := set(), int(rng.integers(1, 30)))
-                changes = VersionChanges(
-                    0, version + 1, NO_KEYS, NO_KEYS, changes.images, changes.products
-                )
-            else:
-                changes = random_change(rng, version, known, int(rng.integers(1, 30)))
-            store.apply(changes)
-            model.apply(changes)
+    def test_every_view_is_and_stays_that_of_a_dictionary(self) -> None:
+        @settings(max_examples=30, deadline=None)
+        @given(histories())
+        def check(versions: list[VersionChanges]) -> None:
+            store, model = self.made(DIM), MemoryStore(DIM)
+            with ExitStack() as views:
+                pairs = []
+                for changes in versions:
+                    store.apply(changes)
+                    model.apply(changes)
+                    pairs.append(
+                        (views.enter_context(store.view()), views.enter_context(model.view()))
+                    )
+                    assert_same(*pairs[-1], count=7)
 
-        queries = units(rng.integers(-2, 3, (5, DIM)) + 0.25)
-        with store.view() as found, model.view() as expected:
-            for count in (1, 7, 100):
-                assert_same(found, expected, queries, count)
+                for found, expected in pairs:
+                    for count in (1, 100):
+                        assert_same(found, expected, count)
 
-    def test_a_view_stays_what_it_was(self) -> None:
-        rng = np.random.default_rng(3)
-        store, model = self.made(DIM), MemoryStore(DIM)
-        known: set[int] = set()
-        queries = units(rng.standard_normal((4, DIM)))
-        changes = random_change(rng, 0, known, 30)
-        store.apply(changes)
-        model.apply(changes)
-
-        with store.view() as before, model.view() as expected:
-            for version in range(1, 12):
-                store.apply(random_change(rng, version, known, 30))
-                assert_same(before, expected, queries, 10)
-        assert store.version == 12
+        check()
 
     def test_an_answer_is_the_same_alone_and_among_others(self) -> None:
         rng = np.random.default_rng(4)

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import logging
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -17,9 +18,12 @@ import grpc
 import numpy as np
 import numpy.typing as npt
 import pytest
+from google.protobuf.message import Message
 from PIL import Image as Pillow
 from tests.making import pictures as making
 from tests.making.colour_bundle import colour_bundle
+from tests.making.hostile_messages import ANSWERS, mutants
+from tests.making.hostile_requests import extremes
 from tests.making.serving import ONE_CLIENT, Address, serving
 from tests.making.tiles import TileShop, tile
 
@@ -283,6 +287,56 @@ def test_what_is_similar_to_nothing_is_told(
     request = messages.SimilarRequest(catalogue="main", **to)
 
     assert refusal(stub.Similar, request)[0] in ("NOT_FOUND", "INVALID_ARGUMENT")
+
+
+def requests_that_are_right(embedder: Embedder) -> dict[str, list[Message]]:
+    """By the method."""
+    box = messages.Box(left=1, top=2, right=90, bottom=80)
+    wanted = messages.Filter(
+        category="c", min_price="1.50", max_price="9", currency="EUR", attributes={"size": "9"}
+    )
+    main, photo = {"catalogue": "main"}, photo_of(1)
+    embedding = vector(embedder.embed(photo))
+    return {
+        "Search": [
+            messages.SearchRequest(**main, photo=photo, k=3, filter=wanted, box=box),
+            messages.SearchRequest(**main, embedding=embedding, k=3, filter=wanted),
+        ],
+        "Similar": [
+            messages.SimilarRequest(**main, product="sku-1", k=3, filter=wanted),
+            messages.SimilarRequest(**main, image="1.png", k=3),
+        ],
+        "Embed": [messages.EmbedRequest(**main, photo=photo, box=box, model=1)],
+    }
+
+
+@pytest.mark.parametrize("method", ["Search", "Similar", "Embed"])
+def test_requests_that_lie_are_refused_by_their_fault(
+    address: Address, stub: stubs.QueryServiceStub, embedder: Embedder, method: str
+) -> None:
+    seeds = requests_that_are_right(embedder)[method]
+    right = [each.SerializeToString() for each in seeds]
+    lying = [*mutants(right, 120, random.Random(37)), *extremes(seeds)]
+    with grpc.insecure_channel(address.grpc) as channel:
+        ask = channel.unary_unary(f"/pocketlens.v1.QueryService/{method}")
+        for data in right:
+            ask(data, timeout=30)
+        for data in lying:
+            call = ask.future(data, timeout=30)
+            assert call.code().name in ANSWERS, (data, call.details())
+
+    assert ids(searched(stub, photo=photo_of(1), k=1)) == ["sku-1"]
+
+
+def test_a_photo_that_no_message_holds_is_told_how_large_it_may_be(
+    stub: stubs.QueryServiceStub,
+) -> None:
+    request = messages.SearchRequest(catalogue="main", photo=bytes(1 << 20))
+
+    code, told = refusal(stub.Search, request)
+
+    assert code == "RESOURCE_EXHAUSTED"
+    assert "1048576" in told
 
 
 def test_a_bomb_harms_nobody_else(stub: stubs.QueryServiceStub) -> None:

@@ -1,0 +1,1 @@
+"""Questions as JSON over HTTP, and a page to ask them on."""

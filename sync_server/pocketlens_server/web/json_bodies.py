@@ -1,0 +1,143 @@
+"""A question in JSON to what is asked (PURE).
+
+    question = read(b'{"embedding": {"values": [...]}, "k": 5}')
+
+Numbers are texts until it is known what they are for: none is too large to be read, and a price
+stays what it says.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+
+from pocketlens.errors import QueryError
+from pocketlens.fallback.messages import embedding_bytes
+from pocketlens.query.filters import Filter
+from pocketlens_server.query.questions import Vector
+from pocketlens_server.web import fields
+from pocketlens_server.web.routes import ATTRIBUTE
+
+_GENERATION_BYTES = 32
+_MOST_VALUES = 65_536  # no bundle has so many; a text of a body holds no more
+_TEXTS = ("category", "currency")
+_PRICES = ("min_price", "max_price")
+
+
+class _Number(str):
+    """A number as it was written."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked.
+
+    Attributes:
+        vector: What is looked for.
+        k: Matches wanted.
+        wanted: Which products; None for all.
+    """
+
+    vector: Vector
+    k: int
+    wanted: Filter | None
+
+
+def read(body: bytes) -> Question:
+    """Reads a body.
+
+    Raises:
+        QueryError: It is no JSON, or no question.
+    """
+    try:
+        found = json.loads(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
+    except (ValueError, RecursionError) as exc:  # of JSON, of UTF-8
+        raise QueryError("Expected a body in JSON. Received what cannot be read as such.") from exc
+    question = _object(found, "the body", ("embedding", "k", "filter"))
+    if "embedding" not in question:
+        raise QueryError("Expected an embedding: a photo comes as a body of its own, or in a form.")
+    k = question.get("k", _Number(fields.k_of({})))
+    return Question(
+        _vector(question["embedding"]),
+        fields.k_of({"k": _number(k, "k")}),
+        _filter(question.get("filter", {})),
+    )
+
+
+def _vector(found: object) -> Vector:
+    embedding = _object(found, "embedding", ("generation", "values"))
+    text = _text(embedding.get("generation", ""), "generation")
+    try:
+        generation = bytes.fromhex(text)
+    except ValueError:
+        generation = b"?"
+    if len(generation) not in (0, _GENERATION_BYTES):
+        raise QueryError(f"Expected a generation of 64 hex digits. Received {text[:40]!r}.")
+    values = embedding.get("values")
+    if not isinstance(values, list) or len(values) > _MOST_VALUES:
+        raise QueryError("Expected values as an array of numbers, as many as the bundle gives.")
+    numbers = [float(_number(each, "each of values")) for each in values]
+    with np.errstate(over="ignore"):  # what is infinite then is of no unit length
+        return Vector(generation, embedding_bytes(np.array(numbers).astype(np.float32)))
+
+
+def _filter(found: object) -> Filter | None:
+    conditions = _object(found, "filter", (*_TEXTS, *_PRICES, "in_stock", "attributes"))
+    texts = {name: _text(conditions[name], name) for name in _TEXTS if name in conditions}
+    for name in _PRICES:
+        if name in conditions:
+            value = conditions[name]
+            if not isinstance(value, str):
+                _refuse(value, name, "a number or a text")
+            texts[name] = value
+    is_in_stock = conditions.get("in_stock", False)
+    if not isinstance(is_in_stock, bool):
+        _refuse(is_in_stock, "in_stock", "true or false")
+    if is_in_stock:
+        texts["in_stock"] = "true"
+    attributes = _object(conditions.get("attributes", {}), "attributes")
+    for name, value in attributes.items():
+        texts[ATTRIBUTE + name] = _text(value, f"the attribute {name[:40]!r}")
+    return fields.filter_of(texts)
+
+
+def _object(found: object, name: str, known: Collection[str] | None = None) -> dict[str, object]:
+    if not isinstance(found, dict):
+        _refuse(found, name, "an object")
+    for each in found:
+        if known is not None and each not in known:
+            raise QueryError(f"Expected {', '.join(known)} in {name}. Received {each[:40]!r}.")
+    return found
+
+
+def _text(found: object, name: str) -> str:
+    if not isinstance(found, str) or isinstance(found, _Number):
+        _refuse(found, name, "a text")
+    return found
+
+
+def _number(found: object, name: str) -> str:
+    if not isinstance(found, _Number):
+        _refuse(found, name, "a number")
+    return found
+
+
+def _refuse(found: object, name: str, expected: str) -> NoReturn:
+    kind = "a number" if isinstance(found, _Number) else _KINDS.get(type(found), "nothing")
+    raise QueryError(f"Expected {name} to be {expected}. Received {kind}.")
+
+
+_KINDS = {dict: "an object", list: "an array", str: "a text", bool: "true or false"}
+
+
+def _no_number(text: str) -> NoReturn:
+    """NaN and Infinity are no JSON, though Python's reader takes them."""
+    raise ValueError(text)

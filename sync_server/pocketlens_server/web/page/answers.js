@@ -1,0 +1,129 @@
+// What is shown of an answer: a verdict in words, cards, or what went wrong; and said to who cannot see it.
+// SPDX-License-Identifier: Apache-2.0
+
+import { blanks, card } from "/cards.js";
+import { byId } from "/elements.js";
+import { SAID, TROUBLES, verdictIn, waiting } from "/texts.js";
+
+const BLANKS = 6;
+const LONG_MS = 4000; // a wait that is worth another word
+const CUT_OFF = ["offline", "unreachable"];
+
+export class Answers {
+  #trouble = null;
+  #timer = 0;
+
+  /**
+   * @param {{again: () => void, unfilter: () => void, more: (product: object) => void}} wishes
+   *     Called when somebody asks again, without filters, or for what looks like a product.
+   */
+  constructor(wishes) {
+    this.wishes = wishes;
+    this.section = byId("found");
+    this.list = byId("matches");
+    byId("again").addEventListener("click", wishes.again);
+    byId("unfilter").addEventListener("click", wishes.unfilter);
+  }
+
+  /** Whether the shop could not be reached the last time. */
+  get isCutOff() {
+    return this.#trouble !== null && CUT_OFF.includes(this.#trouble.kind);
+  }
+
+  /** Says something to who listens rather than looks. */
+  tell(text) {
+    byId("status").textContent = text;
+  }
+
+  /** Shows that an answer is on its way; cards stay where they are, so that nothing jumps. */
+  wait() {
+    this.#begin();
+    this.section.setAttribute("aria-busy", "true");
+    if (!this.list.childElementCount) {
+      this.#head("waiting", SAID.looking, "");
+      this.list.replaceChildren(...blanks(BLANKS));
+    }
+    this.tell(SAID.looking);
+    this.#timer = setTimeout(() => this.tell(SAID.stillLooking), LONG_MS);
+  }
+
+  /** Shows nothing. */
+  clear() {
+    this.#begin();
+    this.section.hidden = true;
+  }
+
+  /**
+   * @param {object} found As the server says it.
+   * @param {{like: object | null, isFiltered: boolean, picture: (image: object) => string}} showing
+   *     The product that was asked about rather than the photo, whether only some of the
+   *     catalogue was asked for, and where pictures are.
+   */
+  show(found, { like, isFiltered, picture }) {
+    this.#begin();
+    const isHidden = !like && isFiltered && found.verdict === "match" && !found.best_is_in_filter;
+    const isBest = !like && found.verdict === "match" && found.best_is_in_filter;
+    const [heading, text] = words(found, like, isFiltered, isHidden);
+    this.#head(like ? "like" : isHidden ? "unsure" : found.verdict, heading, text);
+    byId("back").hidden = !like;
+    byId("unfilter").hidden = !isFiltered || !(isHidden || !found.matches.length);
+    byId("unfilter").textContent = SAID.clearAll;
+    const cards = found.matches.map((match, place) =>
+      card(match, picture(match.image), isBest && place === 0, () => this.wishes.more(match.product)),
+    );
+    this.list.replaceChildren(...cards);
+    const best = isBest ? `${found.matches[0].product.title}.` : "";
+    this.tell([`${heading}.`, best, text, SAID.shown(cards.length)].filter(Boolean).join(" "));
+  }
+
+  /** @param {import("/asking.js").Trouble} trouble */
+  fail(trouble) {
+    this.#begin();
+    this.#trouble = trouble;
+    const [heading, text] = TROUBLES[trouble.kind];
+    this.section.hidden = false;
+    this.list.replaceChildren();
+    this.#head("trouble", heading, text);
+    byId("again").hidden = false;
+    this.tell(`${heading}. ${text}`);
+    this.#countDown(Math.ceil(trouble.seconds), text);
+  }
+
+  /** Goes to the heading, or to the card of a product. */
+  focus(product) {
+    const buttons = [...this.list.querySelectorAll(".more")];
+    const button = buttons.find((each) => each.dataset.product === product);
+    (button ?? byId("verdict")).focus();
+  }
+
+  #begin() {
+    clearTimeout(this.#timer);
+    this.#trouble = null;
+    this.section.setAttribute("aria-busy", "false");
+    byId("again").hidden = byId("unfilter").hidden = true;
+  }
+
+  #head(kind, heading, text) {
+    this.section.dataset.kind = kind;
+    byId("verdict").textContent = heading;
+    byId("sure").textContent = text;
+  }
+
+  #countDown(seconds, text) {
+    byId("again").disabled = seconds > 0;
+    byId("sure").textContent = seconds > 0 ? waiting(seconds) : text;
+    if (seconds > 0) this.#timer = setTimeout(() => this.#countDown(seconds - 1, text), 1000);
+  }
+}
+
+/** Heading and sentence for an answer. */
+function words(found, like, isFiltered, isHidden) {
+  const count = found.matches.length;
+  if (like) return [SAID.like(like.title), count ? "" : SAID.likeNone];
+  if (isHidden) {
+    const title = found.best.product.title || found.best.product.id;
+    return [SAID.hidden, count ? SAID.hiddenMore(title) : SAID.hiddenAlone(title)];
+  }
+  if (!count) return [isFiltered ? SAID.nothingInFilter : SAID.nothingHere, ""];
+  return verdictIn(found);
+}
