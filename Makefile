@@ -1,7 +1,7 @@
 # Two commands set everything up from a fresh clone: `make demo` and `make test`.
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: env check test demo docs stubs lint types base tflite-runtime mediapipe benchmarks faults dist clean
+.PHONY: env check test demo docs stubs lint types base tflite-runtime mediapipe page benchmarks faults dist clean
 
 # The first Python that runs and is 3.11 to 3.13 (TensorFlow has no wheels beyond); or PYTHON=...
 PYTHON ?= $(shell for each in python3.11 python3.12 python3.13 python3; do \
@@ -78,12 +78,16 @@ tflite-runtime:
 mediapipe: env .venv-mediapipe/ready
 	$(BIN)/python -m pytest tests/mediapipe
 
+# The page in a real Chromium, which wants both cores: not part of `make test`.
+page: env
+	POCKETLENS_BROWSER=1 $(BIN)/python -m pytest tests/web_page
+
 demo: env
 	$(BIN)/python examples/demo.py
 
 # Short forms of those that need no model; CONTRIBUTING.md names the long ones.
 benchmarks: .venv-bench/ready
-	for each in search photo training import_cost sync ingest; do .venv-bench/bin/python benchmarks/$$each.py --quick || exit 1; done
+	for each in search photo training import_cost sync ingest exact_search; do .venv-bench/bin/python benchmarks/$$each.py --quick || exit 1; done
 
 # What docs/reliability.md tells of, in its long forms, which takes hours. One that misses a goal ends no other.
 FAULTS ?= $(shell grep -oh 'benchmarks/faults/[a-z_]*\.py' docs/reliability.md | sort -u)

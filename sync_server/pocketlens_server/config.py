@@ -8,8 +8,9 @@
     POCKETLENS_SERVER_LISTEN_PORT=9443
 
 A name that is none is refused, in the file as in the environment, so that a misspelt limit does not
-leave a server without one. Nothing that is set is a secret, and nothing of it opens a server to
-everybody: that is an option of `serve` alone.
+leave a server without one. Nothing that is set is a secret. Nothing of it opens a server to
+everybody, which is an option of `serve` alone; the page, where it is set, opens one catalogue's
+search.
 """
 
 # SPDX-License-Identifier: Apache-2.0

@@ -190,7 +190,7 @@ def test_a_stream_that_is_gone_is_no_error() -> None:
 def _logging_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
-    levels = {name: logging.getLogger(name).level for name in logs.OURS}
+    levels = {name: logging.getLogger(name).level for name in (*logs.OURS, "uvicorn")}
     root.handlers = []  # what is there is pytest's, and would be closed
     yield
     for each in root.handlers:
@@ -210,6 +210,7 @@ def test_a_server_logs_what_it_is_set_to_and_others_from_warnings_on() -> None:
     logging.getLogger("pocketlens.sync").debug("x.debug")
     logging.getLogger("tuf.ngclient").info("theirs")
     logging.getLogger("tuf.ngclient").warning("theirs, urgent")
+    logging.getLogger("uvicorn.error").warning("of each request that is none")
 
     flush()
     told = [json.loads(line)["message"] for line in stream.getvalue().splitlines()]

@@ -23,10 +23,11 @@ export function flaws() {
 
   const ids = [...document.querySelectorAll("[id]")].map((each) => each.id);
   for (const id of new Set(ids)) if (ids.filter((each) => each === id).length > 1) found.push(`two of #${id}`);
-  for (const name of ["aria-labelledby", "aria-describedby"]) {
-    for (const each of document.querySelectorAll(`[${name}]`)) {
-      if (!document.getElementById(each.getAttribute(name))?.textContent) found.push(`${name} of nothing: ${named(each)}`);
-    }
+  for (const each of shown("[aria-labelledby]")) {
+    if (!document.getElementById(each.getAttribute("aria-labelledby"))?.textContent) found.push(`no name: ${named(each)}`);
+  }
+  for (const each of document.querySelectorAll("[aria-describedby]")) {
+    if (!ids.includes(each.getAttribute("aria-describedby"))) found.push(`described by nothing: ${named(each)}`);
   }
   for (const each of document.querySelectorAll("img:not([alt])")) found.push(`no alt: ${named(each)}`);
   for (const each of shown("section, fieldset, dialog, [role=group]")) {
@@ -36,11 +37,11 @@ export function flaws() {
     const label = each.labels?.[0]?.textContent ?? "";
     const name = each.getAttribute("aria-label") ?? (each.textContent.trim() || label.trim());
     if (!name) found.push(`no name: ${named(each)}`);
-    const text = each.matches("button") ? each.textContent.trim() : "";
-    if (text && !name.includes(text) && !name.startsWith("More like")) found.push(`another name than is read: ${named(each)}`);
+    const start = each.textContent.trim().replace(/ this$/, ""); // "More like this", which is said with a name
+    if (each.matches("button") && !name.startsWith(start)) found.push(`another name than is read: ${named(each)}`);
     const { width, height } = each.getBoundingClientRect();
-    const isInText = each.matches("h3 a");
-    if (!isInText && Math.min(width, height) < Math.min(LEAST_TARGET, 18 + 6 * !each.matches("input[type=checkbox]"))) found.push(`${width} x ${height}: ${named(each)}`);
+    const isInText = each.matches("h3 a, label *");
+    if (!isInText && Math.min(width, height) < LEAST_TARGET) found.push(`${width} x ${height}: ${named(each)}`);
   }
   let level = 0;
   for (const each of shown("h1, h2, h3")) {

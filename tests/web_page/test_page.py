@@ -48,6 +48,8 @@ SECRET = "the garden gate"  # noqa: S105 # of no server
 
 @pytest.fixture(scope="module")
 def chromium() -> str:
+    if os.environ.get("POCKETLENS_BROWSER") != "1":
+        pytest.skip("a browser needs the cores to itself, some minutes: make page")
     for name in NAMES:
         if (found := shutil.which(name)) is not None:
             return found

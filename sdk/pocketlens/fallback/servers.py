@@ -82,6 +82,7 @@ class Answer:
 
 
 CLOSED = Answer(FallbackOutcome.NOT_ASKED, "The Lens was closed.")
+_NO_TIME = Answer(FallbackOutcome.LATE, "There was no time left to ask.")
 
 
 class Server(Closing):
@@ -144,6 +145,8 @@ class Server(Closing):
                 entry, daily_bytes=call.daily_bytes, timeout=call.seconds_left
             )
         except StoreError as exc:
+            if call.seconds_left == 0:  # others were writing all the time
+                return _NO_TIME
             return Answer(FallbackOutcome.UNLISTED, str(exc))
         if number is None:
             reason = f"{call.daily_bytes:,} bytes a day are allowed, and were sent."
@@ -161,7 +164,7 @@ class Server(Closing):
         if server is None:
             return CLOSED
         if call.seconds_left == 0:
-            return Answer(FallbackOutcome.LATE, "There was no time left to ask.")
+            return _NO_TIME
         call.sent_bytes = size
         reply = server.search(call.request, token=call.token, timeout=call.seconds_left)
         answer = Answer(reply.outcome, reply.reason, None, reply.retry_seconds)

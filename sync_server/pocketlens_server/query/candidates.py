@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pocketlens_server.query.exact_blocks import Floats, Places
 
+_FIRST_ROWS = 1024  # that the first floors are taken from; of all rows it takes longer
 _FEWEST_HELD = 4096  # candidates, below which none are sorted out
 
 
@@ -63,8 +64,9 @@ class Candidates:
             scores: float32 (n, queries), -inf for rows that are not there.
         """
         if not self._held and len(places) > 4 * self._count:
-            last = len(places) - self._count
-            self._raise(np.partition(scores, last, axis=0)[last])
+            some = scores[: max(_FIRST_ROWS, 4 * self._count)]
+            last = len(some) - self._count
+            self._raise(np.partition(some, last, axis=0)[last])
         found = np.flatnonzero(scores >= self._floors)
         rows, whose = np.divmod(found, self._queries)
         self.add(places[rows], whose, scores.ravel()[found])
@@ -91,7 +93,8 @@ class Candidates:
 
     def of(self, query: int) -> Places:
         """Places of the candidates of one query."""
-        self._sort_out()
+        if len(self._places) > 1:
+            self._sort_out()
         found: Places = self._places[0][self._whose[0] == query]
         return found
 

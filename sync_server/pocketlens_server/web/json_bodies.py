@@ -58,7 +58,7 @@ def read(body: bytes) -> Question:
         QueryError: It is no JSON, or no question.
     """
     try:
-        found = json.loads(body, parse_int=_Number, parse_float=_Number, parse_constant=_no_number)
+        found = json.loads(body, parse_int=_Number, parse_float=_Number)
     except (ValueError, RecursionError) as exc:  # of JSON, of UTF-8
         raise QueryError("Expected a body in JSON. Received what cannot be read as such.") from exc
     question = _object(found, "the body", ("embedding", "k", "filter"))
@@ -135,9 +135,10 @@ def _refuse(found: object, name: str, expected: str) -> NoReturn:
     raise QueryError(f"Expected {name} to be {expected}. Received {kind}.")
 
 
-_KINDS = {dict: "an object", list: "an array", str: "a text", bool: "true or false"}
-
-
-def _no_number(text: str) -> NoReturn:
-    """NaN and Infinity are no JSON, though Python's reader takes them."""
-    raise ValueError(text)
+_KINDS = {
+    dict: "an object",
+    list: "an array",
+    str: "a text",
+    bool: "true or false",
+    float: "NaN or infinity",
+}

@@ -42,7 +42,7 @@ from pocketlens.options import PictureLimits
 from pocketlens.store.reader import Reader
 from pocketlens_protos.v1 import query_service_pb2 as messages
 
-LONG, SHORT = 20.0, 0.2  # seconds; the long one never passes
+LONG, SHORT = 30.0, 0.5  # seconds; the long one never passes
 
 
 def always(address: str = "", **given: object) -> Fallback:
@@ -144,13 +144,14 @@ def making_larger(picture: bytes) -> bytes:
 def test_the_ledger_lists_a_question_before_it_leaves(
     stores: Stores, service: StoreService, address: str
 ) -> None:
-    seen: list[Summary] = []
-    service.looks = lambda: seen.append(sent(stores.first))
+    seen: list[Summary | None] = []
+    service.looks = lambda: seen.append(summary(stores.first / NAME))
 
     asked(stores.first, always(address))
 
     (before,) = seen
     after = sent(stores.first)
+    assert before is not None
     assert before.questions == after.questions == {"embedding": 1}
     assert before.sent_bytes == {"embedding": service.asked[0].ByteSize()}
     assert before.last is not None
@@ -356,9 +357,9 @@ def test_the_devices_answer_stands_where_none_comes(
     assert (found.answered_by, ids(found)) == ("device", ids(here))
     told = report(found)
     assert told.outcome is outcome
-    assert address in told.reason
-    assert sent(stores.first).last is not None
-    assert told.sent_bytes == sent(stores.first).sent_bytes["embedding"]
+    if outcome is not FallbackOutcome.LATE:  # which may be before a busy disk has flushed a row
+        assert address in told.reason
+        assert told.sent_bytes == sent(stores.first).sent_bytes["embedding"]
 
 
 def test_a_slow_server_is_left_at_the_deadline(
@@ -370,10 +371,8 @@ def test_a_slow_server_is_left_at_the_deadline(
 
     told = report(found)
     assert (found.answered_by, told.outcome) == ("device", FallbackOutcome.LATE)
-    assert told.waited_ms >= SHORT * 1e3
-    last = sent(stores.first).last
-    assert last is not None
-    assert last.outcome in ("left", "late", "unavailable")  # closing cuts what is under way
+    assert SHORT * 1e3 <= told.waited_ms < LONG * 1e3 / 2
+    assert len(service.asked) <= 1
 
 
 @pytest.mark.parametrize(
@@ -432,18 +431,28 @@ def test_a_server_that_refuses_is_heard(
     assert "The token has  expired." in report(found).reason
 
 
-def test_a_dead_server_is_left_alone_and_asked_again_later(stores: Stores) -> None:
-    with silent() as address, Lens.open(stores.first) as lens:
-        fallback = always(address, deadline=0.05)
-        told = [report(lens.search(tile(7), fallback=fallback)) for _ in range(8)]
+def test_a_dead_server_is_left_alone(stores: Stores) -> None:
+    with dead() as address, Lens.open(stores.first) as lens:
+        told = [report(lens.search(tile(7), fallback=always(address))) for _ in range(8)]
 
-    # The deadline may pass a moment before the thread that waits has told the breaker.
-    late = [each for each in told if each.outcome is FallbackOutcome.LATE]
-    resting = [each for each in told if each.outcome is FallbackOutcome.RESTING]
-    assert FAILURES_IN_A_ROW <= len(late) <= FAILURES_IN_A_ROW + 1
-    assert told == [*late, *resting]
-    assert all(each.sent_bytes == 0 and each.waited_ms < 40 for each in resting)
-    assert sent(stores.first).questions["embedding"] <= FAILURES_IN_A_ROW + 1
+    outcomes = [each.outcome.value for each in told]
+    rests = len(told) - FAILURES_IN_A_ROW
+    assert outcomes == ["unavailable"] * FAILURES_IN_A_ROW + ["resting"] * rests
+    assert {each.sent_bytes for each in told[FAILURES_IN_A_ROW:]} == {0}
+    assert sent(stores.first).questions == {"embedding": FAILURES_IN_A_ROW}
+
+
+def test_a_silent_server_costs_a_few_searches_their_deadline(stores: Stores) -> None:
+    with silent() as address, Lens.open(stores.first) as lens:
+        fallback = always(address, deadline=SHORT)
+        late = 0
+        while report(found := lens.search(tile(7), fallback=fallback)).outcome.value == "late":
+            late += 1
+            assert late < 20  # one that was late before it was sent does not count
+
+    assert late >= FAILURES_IN_A_ROW
+    assert report(found).outcome is FallbackOutcome.RESTING
+    assert report(found).waited_ms < SHORT * 1e3
 
 
 def test_a_server_that_asks_to_be_spared_is_not_asked_by_the_next_search(

@@ -71,6 +71,14 @@ def test_a_boundary_that_cannot_be_is_refused(content_type: str) -> None:
         read(form(b"", {}), content_type)
 
 
+def test_the_head_of_a_part_ends_in_it() -> None:
+    edge = f"--{BOUNDARY}\r\n"
+    bare = f'{edge}Content-Disposition: form-data; name="k"\r\n'.encode()
+
+    with pytest.raises(QueryError, match="have a head and an end"):
+        read(bare + form(b"p", {}), FORM)
+
+
 def test_a_name_may_be_quoted() -> None:
     body = form(b"p", {r"a\"b\\c": "1"})
 

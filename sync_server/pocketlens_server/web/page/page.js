@@ -141,4 +141,4 @@ for (const each of document.querySelectorAll("[data-text]")) each.textContent = 
 byId("filters-part").open = matchMedia("(min-width: 60rem)").matches;
 const page = new Page();
 await listen((file) => page.take(file), (text) => page.refuse(text));
-byId("main").hidden = false;
+byId("main").hidden = byId("footer").hidden = false;
