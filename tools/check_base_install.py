@@ -17,6 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 EXTRAS = {"tensorflow", "tensorflow-cpu", "keras", "matplotlib", "grpcio", "tuf", "pillow-heif"}
 # Modules that need an extra, and the library that they miss without it.
 OF_EXTRAS = {
+    "pocketlens.fallback.grpc_server": "grpc",
+    "pocketlens.sync.channels": "grpc",
     "pocketlens.sync.grpc_transport": "grpc",
     "pocketlens.sync.http_transport": "urllib3",
     "pocketlens.sync.offers": "tuf",
@@ -25,6 +27,7 @@ OF_EXTRAS = {
     "pocketlens.testing.memory_server": "securesystemslib",
     "pocketlens.testing.signed_files": "securesystemslib",
     "pocketlens_protos.v1.catalog_service_pb2_grpc": "grpc",
+    "pocketlens_protos.v1.query_service_pb2_grpc": "grpc",
     "pocketlens_protos.v1.sync_service_pb2_grpc": "grpc",
 }
 HEAVY = {"ai_edge_litert", "tflite_runtime", "tensorflow", "grpc", "PIL", "annoy", "typer"}
