@@ -1,11 +1,10 @@
-"""Files of a catalogue from a PocketLens server, over gRPC. The only module that imports grpc."""
+"""Files of a catalogue from a PocketLens server, over gRPC."""
 
 # SPDX-License-Identifier: Apache-2.0
 
 from __future__ import annotations
 
 import hashlib
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from time import monotonic
@@ -15,14 +14,14 @@ import grpc
 from pocketlens.errors import ServerUnavailable, TransportError
 from pocketlens.formats.manifest import Blob
 from pocketlens.options import Deadlines
-from pocketlens.sync.credentials import Credentials, is_loopback
+from pocketlens.sync.channels import channel_to, is_encrypted, retry_seconds
+from pocketlens.sync.credentials import Credentials
 from pocketlens.sync.deadlines import Cutter
-from pocketlens.sync.statuses import PUSHBACK, PUSHBACK_METADATA, error_of
+from pocketlens.sync.statuses import PUSHBACK, error_of
 from pocketlens.sync.transports import AtHand
 from pocketlens_protos.v1 import sync_service_pb2 as messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as stubs
 
-MAX_MESSAGE_BYTES = 4 << 20
 _TIMESTAMP = "metadata/timestamp.json"
 
 
@@ -48,22 +47,9 @@ class GrpcTransport:
         self._address, self._catalogue = address, catalogue
         self._deadlines = deadlines or Deadlines()
         credentials = credentials or Credentials()
-        connect_ms = int(self._deadlines.connect_seconds * 1000)
-        options = [
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.use_local_subchannel_pool", 1),  # what failed for another is tried anew
-            ("grpc.enable_retries", 0),  # `RetryingTransport` has a budget for them
-            ("grpc.enable_http_proxy", 0),  # only who is named is asked, as over HTTP
-            ("grpc.min_reconnect_backoff_ms", connect_ms),  # what one attempt may take, too
-        ]
-        self._is_encrypted = credentials.ca is not None or not is_loopback(
-            address.rpartition(":")[0]
-        )
-        if self._is_encrypted:
-            trusted = grpc.ssl_channel_credentials(credentials.ca)
-            self._channel = grpc.secure_channel(address, trusted, options)
-        else:
-            self._channel = grpc.insecure_channel(address, options)
+        self._is_encrypted = is_encrypted(address, credentials.ca)
+        connect_seconds = self._deadlines.connect_seconds
+        self._channel = channel_to(address, credentials.ca, connect_seconds=connect_seconds)
         token = credentials.token
         self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._stub = stubs.SyncServiceStub(self._channel)
@@ -153,15 +139,7 @@ class GrpcTransport:
             is_plain = not self._is_encrypted and "Socket closed" in (details or "")
             hint = " If the server has TLS, name its authority: --ca." if is_plain else ""
             text = f"{self._address} cannot be reached: {details}.{hint}"
-            return ServerUnavailable(text, retry_seconds=_retry_seconds(exc))
+            return ServerUnavailable(text, retry_seconds=retry_seconds(exc))
         return TransportError(
             f"{self._address} does not send {self._catalogue!r}: {details} ({status.lower()})."
         )
-
-
-def _retry_seconds(exc: grpc.RpcError) -> float:
-    """How long the server asks to be left alone; for good where that is no number of gRPC's."""
-    for name, value in exc.trailing_metadata() or ():
-        if name == PUSHBACK_METADATA:
-            return int(value) / 1000 if value.isdecimal() and len(value) < 10 else math.inf
-    return 0.0

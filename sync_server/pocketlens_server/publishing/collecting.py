@@ -18,13 +18,14 @@ it is set right before the next, and a server that was off for a week collects o
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pocketlens.durable_files import write_file
-from pocketlens.errors import ServerError
+from pocketlens.errors import ServerError, StoreFull
 from pocketlens.formats import bundle as bundle_format
 from pocketlens.formats import manifest as manifests
 from pocketlens_server.catalogue import float_siblings
@@ -33,6 +34,8 @@ from pocketlens_server.publishing import holdings
 from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.storage.float_embeddings import FloatEmbeddings
 from pocketlens_server.storage.history import IMAGE
+
+logger = logging.getLogger(__name__)
 
 _NOTES = "unnamed.json"
 _LOOKED_AT = "pictures-collected"  # holds when every image was looked at last
@@ -224,6 +227,9 @@ def _collect_pictures(
         gone.append(picture)
     tables.vectors.forget_pictures(gone)
     for path in folder.floats.glob("*.sqlite") if gone else ():
-        with FloatEmbeddings.opened(path) as floats:
-            floats.forget(gone)
+        try:
+            with FloatEmbeddings.opened(path) as floats:
+                floats.forget(gone)
+        except (ServerError, StoreFull) as exc:  # what can be made again holds up no publish
+            logger.warning("collect.floats.failed error=%s", exc)
     return len(gone)

@@ -215,3 +215,17 @@ def test_notes_that_are_damaged_are_named(shop: TileShop, name: str, text: str) 
         shop.publish()
 
     assert public_files(shop) == before
+
+
+def test_a_damaged_file_of_float_embeddings_holds_nothing_up(folder: CatalogueFolder) -> None:
+    folder.floats.mkdir()
+    damaged = folder.floats / f"{'a' * 64}.sqlite"
+    damaged.write_bytes(b"no database" * 100)
+    os.utime(damaged, ((BEGAN + 9 * DAY).timestamp(),) * 2)  # it has just come
+    picture = kept(folder, "old", BEGAN - 9 * DAY)
+
+    collected(folder, BEGAN)
+    collected(folder, BEGAN + 3 * DAY)
+
+    assert not folder.picture(picture).exists()
+    assert damaged.exists()
