@@ -3,7 +3,18 @@
 
 const MATCHES = 12;
 const WAIT_MS = 30_000;
-const KINDS = { 400: "photo", 401: "refused", 403: "refused", 404: "missing", 409: "missing", 413: "tooLarge", 415: "photo", 429: "busy", 503: "busy", 504: "late" };
+const KINDS = {
+  400: "photo",
+  401: "refused",
+  403: "refused",
+  404: "missing",
+  409: "missing",
+  413: "tooLarge",
+  415: "photo",
+  429: "busy",
+  503: "busy",
+  504: "late",
+};
 
 /** Why there is no answer: `kind` is a key of `TROUBLES`, `seconds` how long to wait at least. */
 export class Trouble extends Error {

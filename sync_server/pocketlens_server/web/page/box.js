@@ -93,26 +93,24 @@ export class Box {
     const pulled = Object.keys(OPPOSITE).filter((each) => event.target.classList.contains(each));
     const isInside = !this.#isWhole && event.target === this.frame;
     const isFinger = event.pointerType === "touch";
-    if (isFinger && !pulled.length && !isInside) return this.#awaitTap(event, start);
+    const tapped = () => this.#around(start);
+    // A finger may scroll the page from here; only where it stays, it means the thing under it.
+    if (isFinger && !pulled.length && !isInside) return this.#follow(event, null, tapped);
     if (isInside) this.frame.classList.add("moving");
     event.preventDefault();
     if (event.target.tabIndex === 0) event.target.focus({ focusVisible: false });
     const before = this.#at;
     const drag = (now) => {
       const [x, y] = [now.x - start.x, now.y - start.y];
-      if (pulled.length) return pulled.reduce((box, each) => withEdge(box, each, before[each] + (isUpright(each) ? x : y)), before);
+      const pull = (box, each) => withEdge(box, each, before[each] + (isUpright(each) ? x : y));
+      if (pulled.length) return pulled.reduce(pull, before);
       return isInside ? moved(before, x, y) : drawn(start, now);
     };
-    this.#follow(event, start, drag, isInside || pulled.length ? null : () => this.#around(start));
-  }
-
-  /** A finger may scroll the page from here; only where it stays, it means the thing under it. */
-  #awaitTap(event, start) {
-    this.#follow(event, start, null, () => this.#around(start));
+    this.#follow(event, drag, isInside || pulled.length ? null : tapped);
   }
 
   /** Puts the box where the pointer drags it, or where it was pressed without a drag. */
-  #follow(event, start, drag, tapped) {
+  #follow(event, drag, tapped) {
     const ended = new AbortController();
     const listen = (name, does) => this.stage.addEventListener(name, does, { signal: ended.signal });
     let isDragged = false;

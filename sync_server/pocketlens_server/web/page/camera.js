@@ -35,7 +35,8 @@ export async function photograph() {
 }
 
 function shown(video) {
-  const canvas = Object.assign(document.createElement("canvas"), { width: video.videoWidth, height: video.videoHeight });
+  const size = { width: video.videoWidth, height: video.videoHeight };
+  const canvas = Object.assign(document.createElement("canvas"), size);
   canvas.getContext("2d").drawImage(video, 0, 0);
   return new Promise((done) => canvas.toBlob(done, "image/png"));
 }

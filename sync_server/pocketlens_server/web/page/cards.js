@@ -9,7 +9,12 @@ const SIDE = 320; // of the server's pictures, at most
 /** Where cards will be: as many, as large. */
 export function blanks(count) {
   return Array.from({ length: count }, () =>
-    element("li", { className: "card blank", "aria-hidden": "true" }, element("div", { className: "picture" }), element("div", { className: "about" })),
+    element(
+      "li",
+      { className: "card blank", "aria-hidden": "true" },
+      element("div", { className: "picture" }),
+      element("div", { className: "about" }),
+    ),
   );
 }
 
@@ -44,7 +49,7 @@ export function card({ product, image, similarity, alternatives }, address, isBe
 }
 
 function picture(address, title) {
-  const shown = element("img", { src: address, alt: "", width: SIDE, height: SIDE, decoding: "async" });
+  const shown = element("img", { src: address, alt: "", width: SIDE, height: SIDE, loading: "lazy" });
   const place = element("div", { className: "picture" }, shown);
   shown.addEventListener("error", () => place.replaceChildren(element("span", {}, SAID.noPicture)));
   return place;

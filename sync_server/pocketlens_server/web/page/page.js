@@ -26,8 +26,8 @@ class Page {
   #timer = 0;
 
   constructor() {
-    this.box = new Box(() => this.#change(PAUSE_MS));
-    this.filters = new Filters(() => this.#change(0));
+    this.box = new Box(() => this.#changeBox());
+    this.filters = new Filters(() => this.#changeFilters());
     this.answers = new Answers({
       again: () => this.#ask(),
       unfilter: () => this.filters.clear(),
@@ -71,17 +71,20 @@ class Page {
     document.body.classList.add("has-photo");
     for (const id of ["shown", "filters-part", "found"]) byId(id).hidden = false;
     if (this.#like) history.replaceState(null, "");
-    this.#like = null;
-    this.#change(0);
+    this.#like = this.#found = null;
+    this.#ask();
   }
 
-  /** Asks again, for another photo, box or filter. */
-  #change(pause) {
-    if (!this.#photo) return;
-    if (this.#like && pause) return history.back(); // another box: the photo is meant again
+  #changeBox() {
     this.#found = null;
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#ask(), pause);
+    if (this.#like) history.back(); // the photo is meant again
+    else this.#timer = setTimeout(() => this.#ask(), PAUSE_MS);
+  }
+
+  #changeFilters() {
+    this.#found = null;
+    this.#ask();
   }
 
   #goTo(like) {
@@ -96,7 +99,7 @@ class Page {
       this.#question.abort();
       this.answers.show(this.#found, this.#showing);
     } else await this.#ask();
-    this.answers.focus(like ? null : left?.id);
+    if (!byId("stage").contains(document.activeElement)) this.answers.focus(like ? null : left?.id);
   }
 
   /** Asks for what is to be seen, and shows what comes of it. */

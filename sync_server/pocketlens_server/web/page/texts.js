@@ -26,7 +26,7 @@ export const FIXED = {
   price: "Price",
   from: "from",
   to: "to",
-  inStock: "Only what is in stock",
+  inStock: "In stock only",
   clear: "Clear filters",
   back: "Back to your photo",
   again: "Try again",
@@ -62,8 +62,7 @@ export const SAID = {
   same: (titles) => `Looks the same: ${titles.join(", ")}`,
   alike: (similarity) => `${SHARE.format(clamped(similarity))} alike`,
   shown: (count) => (count === 1 ? "1 product is shown." : `${COUNT.format(count)} products are shown.`),
-  facts: (products, asOf) =>
-    `${products === 1 ? "1 product" : `${COUNT.format(products)} products`} · ${DAY.format(new Date(asOf))}`,
+  facts: (count, asOf) => `${count === 1 ? "1 product" : `${COUNT.format(count)} products`} · ${DAY.format(new Date(asOf))}`,
   noPicture: "No picture",
   notPrice: "Write a price as a number, such as 12.50.",
   wrongWay: "The lowest price is above the highest.",
@@ -74,14 +73,14 @@ export const SAID = {
 
 /** What went wrong, by the kind of `Trouble`: a heading, and what to do. */
 export const TROUBLES = {
-  offline: ["You are offline", "We go on by ourselves when you are connected again."],
+  offline: ["You are offline", "The page goes on by itself when you are connected again."],
   unreachable: ["The shop cannot be reached", "Look at your connection, and try again."],
   busy: ["Many are asking right now", "You can try again in a moment."],
   late: ["That took too long", "The shop is slow just now. Try again."],
-  photo: ["This photo was not taken", "Try another one, or another part of it."],
+  photo: ["The shop cannot use this photo", "Try another one, or another part of it."],
   tooLarge: ["This photo is too large", "Try another one."],
-  missing: ["There is nothing to look through yet", "The shop has no catalogue here."],
-  refused: ["The page has been open for long", "Load it again to go on."],
+  missing: ["There is nothing to see here", "The shop may have changed. Load the page again."],
+  refused: ["The shop did not let this page in", "Allow its cookies, and load it again."],
   broken: ["Something went wrong in the shop", "It is not your photo. Try again in a while."],
 };
 
