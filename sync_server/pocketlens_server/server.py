@@ -27,6 +27,7 @@ from pocketlens_protos.v1 import sync_service_pb2 as sync_messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as sync_stubs
 from pocketlens_server import measuring, settings
 from pocketlens_server.auth import State
+from pocketlens_server.callers import Scope
 from pocketlens_server.catalogue.live_catalogue import LiveCatalogue
 from pocketlens_server.catalogue.live_catalogues import LiveCatalogues
 from pocketlens_server.certificates import ServedCertificates
@@ -161,6 +162,7 @@ async def serve(
                 _begun(publish_when_due(lives, clock=clock.now)),
                 _begun(queries.follow()),
             ]
+            queries.open_ahead(_asked_about(folder, config, tokens))
             await server.start()
             started.grpc(port)
             await (until or asyncio.Event()).wait()
@@ -247,6 +249,17 @@ def _web_settings(folder: ServerFolder, config: ServerConfig) -> WebSettings | N
         limits=config.limits,
         web_limits=WebLimits(),
     )
+
+
+def _asked_about(folder: ServerFolder, config: ServerConfig, tokens: Tokens | None) -> set[str]:
+    """Names of the catalogues that somebody may ask about: by a token for that, or on the page."""
+    if not config.query.enabled:
+        return set()
+    asked = {config.listen.page_catalogue} if config.listen.page else set[str]()
+    for token in () if tokens is None else tokens.all():
+        if Scope.QUERY in token.scopes and token.state(_now()) is State.HOLDS:
+            asked |= set(folder.catalogues()) if token.catalogues is None else token.catalogues
+    return asked & set(folder.catalogues())
 
 
 def _add_services(

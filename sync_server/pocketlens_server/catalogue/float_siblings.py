@@ -1,7 +1,7 @@
 """The float models of a catalogue's bundles, and what they make of its pictures.
 
     sibling = add_sibling(folder, Path("shop.keras"), bundle)
-    sibling = sibling_of(folder, bundle)         # None where the bundle has none
+    siblings_of(folder, bundle)                  # none, one, or a .keras and a .tflite
     embed_all(sibling, folder, pictures)         # cut off, the same call goes on
 
 A model is kept by its hash beside the file of its embeddings. It serves photos that are asked about
@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,26 +72,22 @@ def add_sibling(folder: CatalogueFolder, path: Path, bundle: Bundle) -> Sibling:
     is_bundle = data[4:8] == b"TFL3"
     place = folder.floats / (hashlib.sha256(data).hexdigest() + SUFFIXES[is_bundle])
     place.parent.mkdir(exist_ok=True)
-    if not place.exists():
-        write_file(place, data)
+    write_file(place, data)  # what is there may be damaged
     return Sibling.of(place)
 
 
-def sibling_of(folder: CatalogueFolder, bundle: Bundle) -> Sibling | None:
-    """The float model that is kept for a bundle; None where none is."""
+def siblings_of(folder: CatalogueFolder, bundle: Bundle) -> list[Sibling]:
+    """The files that are kept of a bundle's float model; the first that runs here is the best."""
     origin = bundle.float_model_sha256
     if not origin or not folder.floats.is_dir():
-        return None
+        return []
     keras = folder.floats / f"{origin.hex()}.keras"
-    if keras.exists():
-        return Sibling.of(keras)
+    found = [Sibling.of(keras)] if keras.exists() else []
     for path in sorted(folder.floats.glob("*.tflite")):
-        try:
+        with suppress(OSError, BundleError):  # damaged: fsck tells of it
             if bundles.decode(path.read_bytes()).float_model_sha256 == origin:
-                return Sibling.of(path)
-        except (OSError, BundleError):  # damaged: fsck tells of it
-            continue
-    return None
+                found.append(Sibling.of(path))
+    return found
 
 
 def embed_all(
@@ -160,7 +156,7 @@ def embed_all(
 def needed(folder: CatalogueFolder, kept: Iterable[Bundle]) -> Iterator[Path]:
     """Yields the files of float models that some bundles need."""
     for bundle in kept:
-        if (sibling := sibling_of(folder, bundle)) is not None:
+        for sibling in siblings_of(folder, bundle):
             yield sibling.model
             for suffix in ("", "-wal", "-shm"):
                 yield Path(f"{sibling.embeddings}{suffix}")

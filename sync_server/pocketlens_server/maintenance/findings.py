@@ -23,6 +23,7 @@ class Check(StrEnum):
     CODES = "codes"
     STATE = "state"
     BLOBS = "blobs"
+    FLOATS = "float models"
     METADATA = "metadata"
     KEYS = "keys"
     BEHIND = "behind"

@@ -48,6 +48,8 @@ _MEND = {
     "model again: pocketlens-server model add",
     Check.BLOBS: "Copy them from a backup or a copy of the public files, such as a CDN's; devices "
     "that need them fail until then",
+    Check.FLOATS: "Add the model again: pocketlens-server model add --float; or remove the file of "
+    "embeddings, which is made again. Until then bundles answer photos",
     Check.METADATA: "Copy public/NAME from a backup or a CDN if that is as new; or restore the "
     "server. Devices search on and refuse to sync",
     Check.KEYS: "Bring the keys back from a backup (chmod 600), or let new ones take their place: "
@@ -135,6 +137,7 @@ class _Examination:
             yield Check.DATABASE, f"{self.folder.database} cannot be read: {exc}"
         if self.visible and (texts := list(file_checks.unusable_keys(self.folder))):
             yield Check.KEYS, "; ".join(texts)
+        yield from self._float_models()
         yield from self._notes()
 
     def _signed(self) -> Iterator[tuple[Check, str]]:
@@ -206,6 +209,24 @@ class _Examination:
                 texts.append(counted([path.name[:12] for path in paths], f"files {what}"))
         if texts:
             yield check, "; ".join(texts)
+
+    def _float_models(self) -> Iterator[tuple[Check, str]]:
+        """Yields what answers photos at full precision, and cannot."""
+        floats, progress = self.folder.floats, partial(self.progress, Check.FLOATS.value)
+        models = {*floats.glob("*.keras"), *floats.glob("*.tflite")}
+        if not models:
+            return
+        _, others = file_checks.unlike_their_names(models, progress)
+        if others:
+            yield Check.FLOATS, counted([path.name[:12] for path in others], "with other bytes")
+        for path in sorted(floats.glob("*.sqlite")):
+            try:
+                with closing(_read_only(path)) as connection:
+                    wrong = _integrity(connection)
+            except sqlite3.DatabaseError as exc:
+                wrong = [str(exc)]
+            if wrong:
+                yield Check.FLOATS, counted(wrong, f"errors in the embeddings {path}")
 
     def _notes(self) -> Iterator[tuple[Check, str]]:
         """Yields what is no damage."""

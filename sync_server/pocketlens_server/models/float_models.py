@@ -41,7 +41,16 @@ BATCH = 32  # at once; halved where a GPU has no room
 # Of float and int8 embeddings of one picture. A model whose input is scaled otherwise is far below.
 _LEAST_COSINE = 0.8
 # What Keras and TensorFlow raise for a file that is no model, or one of unknown layers.
-_LOADING = (ValueError, TypeError, KeyError, AttributeError, OSError, RuntimeError, ImportError)
+_LOADING = (
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    OSError,
+    RuntimeError,
+    ImportError,
+    zipfile.BadZipFile,
+)
 
 
 def open_sibling(path: Path, bundle: Bundle) -> KerasModel | BundleModel:
@@ -130,7 +139,7 @@ class KerasModel(Closing):
         )
         try:
             given = traced(tf.zeros((1, *shape[1:]))).shape
-        except _LOADING as exc:
+        except (*_LOADING, tf.errors.OpError) as exc:
             first = str(exc).partition("\n")[0]
             raise ModelUnsupported(f"{path} does not take pictures of {shape}: {first}") from exc
         if tuple(given) != (1, spec.dim):

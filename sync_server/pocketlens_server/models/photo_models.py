@@ -28,7 +28,7 @@ Found = npt.NDArray[np.float32] | PictureError
 
 
 class PhotoModel(Protocol):
-    """Called from one thread at a time."""
+    """Threads: any number, such as those that ask and the one that fills a gallery."""
 
     @property
     def spec(self) -> Spec:

@@ -25,7 +25,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pocketlens.durable_files import write_file
-from pocketlens.errors import ServerError, StoreFull
+from pocketlens.errors import BundleError, ServerError, StoreFull
 from pocketlens.formats import bundle as bundle_format
 from pocketlens.formats import manifest as manifests
 from pocketlens_server.catalogue import float_siblings
@@ -207,12 +207,7 @@ def _collect_pictures(
     for path in (folder.folder / "bundles").iterdir():
         if path not in bundles and path.stat().st_mtime <= before.timestamp():
             path.unlink()
-    if folder.floats.is_dir():
-        kept = (bundle_format.decode(path.read_bytes()) for path in bundles if path.exists())
-        named = set(float_siblings.needed(folder, kept))
-        for path in folder.floats.iterdir():
-            if path not in named and path.stat().st_mtime <= before.timestamp():
-                path.unlink()
+    _collect_float_models(folder, bundles, before)
     for path in found.halves:  # of who was killed
         if path.exists() and path.stat().st_mtime <= before.timestamp():
             path.unlink(missing_ok=True)
@@ -226,10 +221,28 @@ def _collect_pictures(
         path.unlink(missing_ok=True)
         gone.append(picture)
     tables.vectors.forget_pictures(gone)
+    _forget_float_embeddings(folder, gone)
+    return len(gone)
+
+
+def _collect_float_models(folder: CatalogueFolder, bundles: Set[Path], before: datetime) -> None:
+    if not folder.floats.is_dir():
+        return
+    try:
+        kept = [bundle_format.decode(path.read_bytes()) for path in bundles if path.exists()]
+    except BundleError:  # fsck tells of it; which float models it needs cannot be told
+        return
+    named = set(float_siblings.needed(folder, kept))
+    for path in folder.floats.iterdir():
+        if path not in named and path.stat().st_mtime <= before.timestamp():
+            path.unlink()
+
+
+def _forget_float_embeddings(folder: CatalogueFolder, gone: Sequence[bytes]) -> None:
+    """Nothing that is published depends on them, so neither does a publish."""
     for path in folder.floats.glob("*.sqlite") if gone else ():
         try:
             with FloatEmbeddings.opened(path) as floats:
                 floats.forget(gone)
-        except (ServerError, StoreFull) as exc:  # what can be made again holds up no publish
+        except (ServerError, StoreFull) as exc:
             logger.warning("collect.floats.failed error=%s", exc)
-    return len(gone)

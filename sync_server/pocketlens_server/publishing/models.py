@@ -16,9 +16,10 @@ from pathlib import Path
 
 from pocketlens.durable_files import write_file
 from pocketlens.errors import BundleError, ServerError
+from pocketlens.formats.bundle import Bundle
 from pocketlens.progress import Progress
 from pocketlens.query.embedder import Embedder
-from pocketlens_server.catalogue.float_siblings import add_sibling, embed_all
+from pocketlens_server.catalogue.float_siblings import Sibling, add_sibling, embed_all
 from pocketlens_server.catalogue.missing import embed_missing, unreadable_pictures
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.models.float_models import open_sibling
@@ -44,7 +45,8 @@ def add_model(
         folder: Of the catalogue.
         path: The bundle.
         float_model: That it was made of, for photos at full precision: `.keras` or a float32
-            bundle; None leaves what there is. For a bundle that was added before, too.
+            bundle; None leaves what there is. For a bundle that devices trust already nothing is
+            signed, and no offline key is needed.
         offline: Folders of the offline keys that are at hand; where `init` put them if empty.
         now: When it is signed.
         progress: Called with "embedding" or "embedding at full precision", done and total.
@@ -63,8 +65,11 @@ def add_model(
         raise BundleError(f"The bundle {path} cannot be read: {exc.strerror}.") from exc
     with Embedder.open(data) as embedder:  # what does not run here would end every push
         bundle = embedder.bundle
-    sibling = None if float_model is None else add_sibling(folder, float_model, bundle)
     sha256 = hashlib.sha256(data).digest()
+    sibling = None if float_model is None else add_sibling(folder, float_model, bundle)
+    if sibling is not None and sha256 in signing.models(folder.public):
+        _embed_precisely(folder, sibling, bundle, progress)
+        return sha256.hex()
     keys.load(offline or [folder.offline_keys], [keys.MODELS])  # before minutes of embedding
     with folder.changing() as tables:
         known = tables.vectors.bundles()
@@ -97,9 +102,20 @@ def add_model(
         signers |= keys.load([folder.online_keys], keys.ONLINE)
         signing.add_model(folder.public, blob, signers, now=now)
     if sibling is not None:
-        with open_sibling(sibling.model, bundle) as model:
-            embed_all(sibling, folder, pictures, model, progress=progress)
+        _embed_precisely(folder, sibling, bundle, progress)
     return sha256.hex()
+
+
+def _embed_precisely(
+    folder: CatalogueFolder, sibling: Sibling, bundle: Bundle, progress: Progress
+) -> None:
+    """Embeds by the float model what the newest version shows."""
+    with folder.reading() as tables:
+        pictures = {picture_of(value) for _, value in tables.history.values(IMAGE)}
+    with open_sibling(sibling.model, bundle) as model:
+        unreadable = embed_all(sibling, folder, pictures, model, progress=progress)
+    if unreadable:
+        raise unreadable_pictures(folder, unreadable)
 
 
 def _job(jobs: Jobs, sha256: str, *, pictures: int, now: datetime) -> Job:

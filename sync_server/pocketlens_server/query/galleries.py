@@ -23,6 +23,7 @@ import numpy.typing as npt
 from pocketlens.formats import parts
 from pocketlens.formats.parts import OfferPart, ProductPart
 from pocketlens.products import Image, Price, Product
+from pocketlens.progress import Progress
 from pocketlens_server.catalogue import float_siblings
 from pocketlens_server.catalogue.float_siblings import Sibling
 from pocketlens_server.catalogue.missing import unreadable_pictures
@@ -77,15 +78,19 @@ class FloatVectors:
         folder: Of the catalogue.
         sibling: The model's files.
         model: Opens it once, and then gives it again.
+        progress: Called as pictures are embedded; what it raises ends that.
     """
 
     folder: CatalogueFolder
     sibling: Sibling
     model: Callable[[], PhotoModel]
+    progress: Progress
 
     def prepare(self, pictures: Iterable[bytes]) -> None:
         """See `VectorSource.prepare`."""
-        unreadable = float_siblings.embed_all(self.sibling, self.folder, pictures, self.model())
+        unreadable = float_siblings.embed_all(
+            self.sibling, self.folder, pictures, self.model(), progress=self.progress
+        )
         if unreadable:
             raise unreadable_pictures(self.folder, unreadable)
 

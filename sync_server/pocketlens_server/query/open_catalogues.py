@@ -12,11 +12,10 @@ that is served; a photo by the newest one.
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import perf_counter
@@ -26,12 +25,13 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
-from pocketlens.errors import NotFound, PocketLensError, ServerError
+from pocketlens.errors import NotFound, ServerError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
+from pocketlens.progress import Progress
 from pocketlens.query.filters import Filter
 from pocketlens.results import Pipeline, SearchResult
-from pocketlens_server.catalogue.float_siblings import sibling_of
+from pocketlens_server.catalogue.float_siblings import Sibling
 from pocketlens_server.folders import CatalogueFolder
 from pocketlens_server.models.float_models import open_sibling
 from pocketlens_server.models.photo_models import BundleModel, Found, PhotoModel, Tensor
@@ -41,14 +41,13 @@ from pocketlens_server.query.exact_store import ExactStore
 from pocketlens_server.query.galleries import BundleVectors, FloatVectors, Gallery
 from pocketlens_server.query.matching import Asked, Terms
 from pocketlens_server.query.micro_batches import MicroBatches
+from pocketlens_server.query.precise import Precise
 from pocketlens_server.query.questions import CatalogueFacts
 from pocketlens_server.query.scorers import Scorer, scorer_at_hand
 from pocketlens_server.query.settings import QuerySettings
 from pocketlens_server.storage.history import IMAGE, PRODUCT
 from pocketlens_server.storage.vectors import Generation
 from pocketlens_server.telemetry import Telemetry
-
-logger = logging.getLogger(__name__)
 
 _CATEGORIES = 200
 
@@ -232,31 +231,6 @@ class Searched:
             )
 
 
-class Filling:
-    """A gallery that follows beside everything else, since it may have to embed much first."""
-
-    def __init__(self) -> None:
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self, gallery: Gallery) -> None:
-        """Lets it follow, if it does not already."""
-        if self._task is None or self._task.done():
-            self._task = asyncio.create_task(self._follow(gallery))
-
-    async def end(self) -> None:
-        """Waits for what has begun: what was embedded is kept."""
-        if self._task is not None:
-            await self._task
-
-    async def _follow(self, gallery: Gallery) -> None:
-        try:
-            await asyncio.to_thread(gallery.follow)
-        except PocketLensError as exc:
-            logger.warning("query.precise.failed catalogue=%s error=%s", gallery.folder.name, exc)
-        except Exception:  # a bug, or a system out of files: later it may do better
-            logger.exception("query.precise.failed catalogue=%s", gallery.folder.name)
-
-
 @dataclass(frozen=True, slots=True)
 class OpenCatalogue:
     """Everything of one catalogue that is asked about.
@@ -265,15 +239,13 @@ class OpenCatalogue:
         folder: Of the catalogue.
         served: Ids of the generations that are served, newest first, with the number of the bundle.
         searched: By the number of the bundle.
-        precise: The float model of the newest bundle, with a gallery of its own; None where there
-            is none, or it does not run here.
+        precise: The float model of the newest bundle, with a gallery of its own, if there is one.
     """
 
     folder: CatalogueFolder
     served: dict[bytes, int]
     searched: dict[int, Searched]
-    precise: Searched | None
-    filling: Filling = field(default_factory=lambda: Filling())
+    precise: Precise
 
     @classmethod
     async def open(
@@ -306,20 +278,16 @@ class OpenCatalogue:
         served = {each.id: each.bundle for each in reversed(generations)}
         last = generations[-1]
         _, bundle = found[last.bundle]
-        precise = await asyncio.to_thread(
-            _precise, folder, last, bundle, scorer, settings, telemetry
-        )
-        made = cls(folder, served, searched, precise)
-        if precise is not None:
-            made.filling.start(precise.gallery)
+        make = partial(_precise, folder, last, bundle, scorer, settings, telemetry)
+        made = cls(folder, served, searched, Precise(folder, bundle, make))
+        made.precise.follow()
         return made
 
     @property
     def best(self) -> Searched:
-        """What answers photos: the newest generation's float model, once its gallery is whole."""
-        if self.precise is not None and self.precise.gallery.store.version > 0:
-            return self.precise
-        return self.searched[next(iter(self.served.values()))]
+        """What answers photos: the newest generation's float model, once it has the version."""
+        bundles = self.searched[next(iter(self.served.values()))]
+        return self.precise.at(bundles.gallery.store.version) or bundles
 
     def by_bundle(self, generation: bytes) -> Searched:
         """What answers the vectors of a generation's bundle; of the newest if empty.
@@ -342,15 +310,13 @@ class OpenCatalogue:
             return False
         for searched in self.searched.values():
             await asyncio.to_thread(searched.gallery.follow)
-        if self.precise is not None:
-            self.filling.start(self.precise.gallery)
+        self.precise.follow()
         return True
 
     async def close(self) -> None:
         """Ends all."""
-        await self.filling.end()
-        every = [*self.searched.values(), *([self.precise] if self.precise else [])]
-        await asyncio.gather(*(each.close() for each in every))
+        bundles = (each.close() for each in self.searched.values())
+        await asyncio.gather(self.precise.close(), *bundles)
 
 
 def _precise(
@@ -360,21 +326,21 @@ def _precise(
     scorer: Scorer,
     settings: QuerySettings,
     telemetry: Telemetry,
-) -> Searched | None:
-    """The float model of the newest bundle, if it has one that runs here."""
-    sibling = sibling_of(folder, bundle)
-    if sibling is None:
-        return None
+    sibling: Sibling,
+    progress: Progress,
+) -> Searched:
+    """A float model of the newest bundle, which is opened, and its gallery.
+
+    Raises:
+        BundleError: It cannot be used.
+        MissingExtraError: TensorFlow is not installed.
+    """
     model = SharedModel(partial(open_sibling, sibling.model, bundle))
-    try:
-        dim = model.get().spec.dim
-    except PocketLensError as exc:
-        logger.warning("query.precise.unusable catalogue=%s error=%s", folder.name, exc)
-        return None
+    dim = model.get().spec.dim
     terms = Terms(
         newest.id.hex(), "photo", bundle.calibration("photo"), bundle.spec.duplicate_cosine
     )
-    vectors = FloatVectors(folder, sibling, model.get)
+    vectors = FloatVectors(folder, sibling, model.get, progress)
     gallery = Gallery(folder, vectors, ExactStore(dim, scorer))
     return Searched(gallery, model, terms, settings, telemetry)
 

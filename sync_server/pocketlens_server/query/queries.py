@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
@@ -92,7 +92,12 @@ class Queries:
         self._open: dict[str, asyncio.Task[OpenCatalogue]] = {}
         self._coming: dict[str, asyncio.Task[OpenCatalogue]] = {}  # to take their places
         self._leaving = set[asyncio.Task[None]]()
+        self._ahead: list[asyncio.Task[None]] = []
         self._ending = asyncio.Event()
+
+    def open_ahead(self, catalogues: Iterable[str]) -> None:
+        """Begins to read the vectors of catalogues, so that no question waits for that."""
+        self._ahead += [asyncio.create_task(self._open_ahead(name)) for name in catalogues]
 
     async def search(
         self,
@@ -225,6 +230,8 @@ class Queries:
     async def close(self) -> None:
         """Ends; what is worked on is finished."""
         self._ending.set()
+        for ahead in self._ahead:
+            ahead.cancel()
         await self._decoding.close()
         await self._thumbnails.close()
         for task in (*self._open.values(), *self._coming.values()):
@@ -284,6 +291,14 @@ class Queries:
             if self._open.get(name) is task:  # the next one tries again
                 del self._open[name]
             raise
+
+    async def _open_ahead(self, name: str) -> None:
+        try:
+            await (await self._catalogue(name)).best.model()
+        except NotFound as exc:  # nothing was published yet
+            logger.debug("query.ahead.absent catalogue=%s error=%s", name, exc)
+        except PocketLensError as exc:  # whoever asks is told
+            logger.warning("query.ahead.failed catalogue=%s error=%s", name, exc)
 
     async def _model(self, searched: Searched, photo: Photo) -> PhotoModel:
         """What embeds a photo, if that is not too large; to load it is no part of a pace."""

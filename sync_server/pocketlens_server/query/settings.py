@@ -15,7 +15,8 @@ class QuerySettings:
 
     Attributes:
         enabled: Whether QueryService answers; each catalogue that is asked about takes 4 bytes a
-            dimension and image of memory, from the first question on.
+            dimension and image of memory, from the first question on, or from the start of a server
+            that has a token for that or a page.
         photo_bytes: Of a photo, at most; over gRPC a message's limit holds as well.
         batch: Photos embedded, or questions searched, together at most: more make the last one
             wait without making all faster (benchmarks/query.py).

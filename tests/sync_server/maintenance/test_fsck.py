@@ -149,6 +149,11 @@ def gone(pattern: str) -> Plant:
     return lambda shop, rng: rng.choice(files(shop, pattern)).unlink()
 
 
+def rotten_float_model(shop: TileShop, rng: random.Random) -> None:
+    shop.catalogue.floats.mkdir()
+    (shop.catalogue.floats / f"{rng.randbytes(32).hex()}.keras").write_bytes(b"another model")
+
+
 def rotten(pattern: str) -> Plant:
     def plant(shop: TileShop, rng: random.Random) -> None:
         path = rng.choice(files(shop, pattern))
@@ -291,6 +296,7 @@ DAMAGES: Mapping[str, tuple[Check, Plant]] = {
     "a missing blob": (Check.BLOBS, gone("blobs")),
     "a rotten blob": (Check.BLOBS, rotten("blobs")),
     "a longer blob": (Check.BLOBS, longer("blobs")),
+    "a rotten float model": (Check.FLOATS, rotten_float_model),
     "a rotten timestamp": (Check.METADATA, unsigned_change),
     "a missing timestamp": (Check.METADATA, gone("public/main/metadata/timestamp.json")),
     "a missing root": (Check.METADATA, gone("public/main/metadata/1.root.json")),

@@ -7,64 +7,50 @@ from __future__ import annotations
 import asyncio
 import io
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
 import numpy as np
 import pytest
 from PIL import Image as Pillow
-from tests.making.models import draw_shop, keras_file, tiny_model
+from tests.making.float_shops import TILES, add_float, converted, float_shop
+from tests.making.models import DIM, draw_shop, keras_file, tiny_model
 from tests.making.serving import serving
 from tests.making.tiles import TileShop, tile
 
 from pocketlens.errors import BundleHashMismatch
 from pocketlens.fallback import messages as codec
 from pocketlens.formats import bundle as bundles
-from pocketlens.formats.bundle import Calibration
 from pocketlens.results import SearchResult, Verdict
 from pocketlens_converter import float_models as converters
 from pocketlens_converter.conversion import convert
+from pocketlens_converter.convert_options import ConvertOptions
 from pocketlens_protos.v1 import query_service_pb2 as messages
 from pocketlens_protos.v1 import query_service_pb2_grpc as stubs
 from pocketlens_server.catalogue import float_siblings
 from pocketlens_server.cli import main as pocketlens_server
 from pocketlens_server.folders import ServerFolder
-from pocketlens_server.publishing import models
+from pocketlens_server.publishing import models, releasing
+from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.query.queries import Photo, Queries
 from pocketlens_server.storage.float_embeddings import FloatEmbeddings
-
-from tests.making.colour_bundle import described_as  # isort: skip
-
-TILES = range(8)
-PHOTO = Calibration("photo", -20, 30, 5, 0, match_threshold=0.8, no_match_threshold=0.3)
+from pocketlens_server.storage.history import IMAGE
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A model, and the bundle of it, which knows what photos' thresholds are."""
-    folder = tmp_path_factory.mktemp("made")
-    keras_file(folder)
-    drawn = draw_shop(folder, products=24)
-    data = convert(folder / "shop.keras", catalogue=drawn.catalogue, queries=drawn.photos).data
-    found = bundles.decode(data)
-    calibrations = (*(each for each in found.calibrations if each.name != "photo"), PHOTO)
-    data = described_as(data, replace(found, calibrations=calibrations))
-    (folder / "shop.tflite").write_bytes(data)
-    return folder
+    return converted(tmp_path_factory.mktemp("made"))
 
 
 @pytest.fixture
 def shop(tmp_path: Path, made: Path) -> TileShop:
-    """Tiles, embedded by the model and not by the one of colours."""
-    shop = TileShop(tmp_path / "shop", dict.fromkeys(TILES, 1), now=datetime.now(UTC))
-    models.add_model(shop.catalogue, made / "shop.tflite", now=shop.now)
-    shop.publish()
-    return shop
+    return float_shop(tmp_path / "shop", made)
 
 
 @contextmanager
@@ -100,9 +86,7 @@ def precisely(stub: stubs.QueryServiceStub, number: int, version: int = 1) -> Se
 
 
 def test_a_photo_is_answered_by_the_float_model(shop: TileShop, made: Path) -> None:
-    models.add_model(
-        shop.catalogue, made / "shop.tflite", float_model=made / "shop.keras", now=shop.now
-    )
+    add_float(shop, made)
     loaded = converters.load(made / "shop.keras")
 
     with asking(shop) as stub:
@@ -124,9 +108,7 @@ def test_a_photo_is_answered_by_the_float_model(shop: TileShop, made: Path) -> N
 
 
 def test_its_gallery_follows_what_is_published(shop: TileShop, made: Path) -> None:
-    models.add_model(
-        shop.catalogue, made / "shop.tflite", float_model=made / "shop.keras", now=shop.now
-    )
+    add_float(shop, made)
     with asking(shop) as stub:
         before = precisely(stub, 0)
         shop.stock[50] = 1
@@ -178,8 +160,7 @@ def test_a_job_that_was_cut_off_goes_on(shop: TileShop, made: Path) -> None:
             progress=cut,
         )
     found = bundles.decode((made / "shop.tflite").read_bytes())
-    sibling = float_siblings.sibling_of(shop.catalogue, found)
-    assert sibling is not None
+    assert float_siblings.siblings_of(shop.catalogue, found)
     told: list[tuple[str, int, int]] = []
     models.add_model(
         shop.catalogue,
@@ -205,9 +186,7 @@ def test_another_model_is_refused_and_not_kept(shop: TileShop, made: Path, tmp_p
 def test_a_backup_keeps_the_float_model(
     shop: TileShop, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    models.add_model(
-        shop.catalogue, made / "shop.tflite", float_model=made / "shop.keras", now=shop.now
-    )
+    add_float(shop, made)
     data, backup, again = shop.folder / "server", tmp_path / "backup", tmp_path / "again"
 
     assert pocketlens_server(["backup", "--out", str(backup), "--data", str(data)]) == 0
@@ -220,9 +199,7 @@ def test_a_backup_keeps_the_float_model(
 
 
 def test_a_lost_file_of_embeddings_is_made_again(shop: TileShop, made: Path) -> None:
-    models.add_model(
-        shop.catalogue, made / "shop.tflite", float_model=made / "shop.keras", now=shop.now
-    )
+    add_float(shop, made)
     for path in shop.catalogue.floats.glob("*.sqlite*"):
         path.unlink()
 
@@ -254,3 +231,101 @@ def test_the_command_adds_one_to_a_bundle_that_is_there(
     assert pocketlens_server([*command, "--float", str(made / "shop.keras")]) == 0
     assert pocketlens_server([*command, "--float", str(shop.folder / "nothing.keras")]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_version_that_it_cannot_have_is_answered_by_the_bundle(
+    shop: TileShop, made: Path
+) -> None:
+    """Here a picture was lost; prices and stock that were are no answer."""
+    add_float(shop, made)
+    with asking(shop) as stub:
+        before = precisely(stub, 1)
+        shop.stock[1] = 0
+        shop.stock[50] = 1
+        shop.push()
+        for path in shop.catalogue.folder.glob("pictures/*/*"):
+            if path.read_bytes() == tile(50):
+                path.unlink()
+        shop.now += timedelta(minutes=5)
+        releasing.publish(shop.catalogue, now=shop.now, rng=np.random.default_rng(1))
+        until = time.monotonic() + 30
+        while (found := searched(stub, 1)).version == before.version:
+            assert time.monotonic() < until, found
+            time.sleep(0.05)
+
+    assert (found.version, found.answered_by) == (before.version + 1, "embedding")
+    assert found.matches[0].product.stock == 0
+
+
+def test_one_that_is_added_while_a_server_runs_answers(shop: TileShop, made: Path) -> None:
+    with asking(shop) as stub:
+        assert searched(stub, 2).answered_by == "embedding"
+        add_float(shop, made)
+        assert precisely(stub, 2).matches[0].product.id == "sku-2"
+
+
+def test_a_float32_bundle_answers_where_a_keras_file_cannot(
+    shop: TileShop, made: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As where TensorFlow is not installed; here the file is rotten."""
+    drawn = draw_shop(tmp_path, products=24)
+    options = ConvertOptions(precision="float32")
+    again = convert(
+        made / "shop.keras", catalogue=drawn.catalogue, queries=drawn.photos, options=options
+    )
+    (tmp_path / "float.tflite").write_bytes(again.data)
+    add_float(shop, made)
+    add_float(shop, made, str(tmp_path / "float.tflite"))
+    [keras] = shop.catalogue.floats.glob("*.keras")
+    keras.write_bytes(keras.read_bytes() + b"rotten")
+
+    with asking(shop) as stub:
+        assert precisely(stub, 4).matches[0].product.id == "sku-4"
+
+
+def test_a_server_does_not_stay_to_fill_a_gallery(shop: TileShop, made: Path) -> None:
+    shop.stock = dict.fromkeys(range(200), 1)
+    shop.publish()
+    found = bundles.decode((made / "shop.tflite").read_bytes())
+    sibling = float_siblings.add_sibling(shop.catalogue, made / "shop.keras", found)
+
+    async def run() -> None:
+        queries = Queries(ServerFolder(shop.folder / "server"))
+        await queries.search("main", Photo(photo_of(1)))
+        while not sibling.embeddings.exists():
+            await asyncio.sleep(0.001)
+        await queries.close()
+
+    asyncio.run(asyncio.wait_for(run(), 60))
+    with shop.catalogue.reading() as tables:
+        pictures = [picture_of(value) for _, value in tables.history.values(IMAGE)]
+    with FloatEmbeddings.opened(sibling.embeddings) as floats:
+        assert floats.missing(pictures)
+
+
+def test_a_vector_of_a_device_does_not_wait_for_tensorflow(shop: TileShop, made: Path) -> None:
+    """Which this process may have loaded long ago: so another is asked."""
+    add_float(shop, made)
+    script = """
+import asyncio, sys
+from pathlib import Path
+import numpy as np
+from pocketlens_server.folders import ServerFolder
+from pocketlens_server.query.queries import Queries, Vector
+
+async def run():
+    queries = Queries(ServerFolder(Path(sys.argv[1])))
+    vector = Vector(b"", np.eye(int(sys.argv[2]), dtype="<f4")[0].tobytes())
+    await queries.search("main", vector)
+    print("keras" in sys.modules)
+    await queries.close()
+
+asyncio.run(run())
+"""
+    arguments = [str(shop.folder / "server"), str(DIM)]
+
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=True
+    )
+
+    assert done.stdout == "False\n"

@@ -8,10 +8,12 @@ import asyncio
 import hashlib
 import io
 import shutil
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import grpc.aio
 import numpy as np
@@ -19,21 +21,25 @@ import pytest
 from PIL import Image
 from tests.making.colour_bundle import DIM
 from tests.making.held_pictures import HeldPicture
+from tests.making.serving import serving
 from tests.making.tiles import TileShop, tile
 
 from pocketlens.errors import NotFound, QueryError, ServerUnavailable
 from pocketlens_protos.v1 import query_service_pb2 as messages
 from pocketlens_protos.v1 import query_service_pb2_grpc as stubs
+from pocketlens_server.callers import Scope
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.query import matching
 from pocketlens_server.query.exact_store import ExactStore
 from pocketlens_server.query.galleries import BundleVectors, Gallery
 from pocketlens_server.query.matching import Asked, Terms
+from pocketlens_server.query.open_catalogues import OpenCatalogue
 from pocketlens_server.query.queries import Photo, Queries
 from pocketlens_server.query.settings import QuerySettings
 from pocketlens_server.services.query import QueryService
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
 from pocketlens_server.telemetry import Telemetry
+from pocketlens_server.tokens import Tokens
 
 
 @pytest.fixture
@@ -77,6 +83,26 @@ def test_what_a_catalogue_has_is_told(shop: TileShop) -> None:
         assert facts.as_of == shop.now
 
     asyncio.run(run())
+
+
+def test_what_a_query_token_opens_is_read_before_anybody_asks(
+    shop: TileShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, opened = OpenCatalogue.open, threading.Event()
+
+    async def watched(*given: Any) -> OpenCatalogue:
+        found = await read(*given)
+        opened.set()
+        return found
+
+    monkeypatch.setattr(OpenCatalogue, "open", watched)
+    server = ServerFolder(shop.folder / "server")
+    with serving(server.path, asks_tokens=True):
+        assert not opened.wait(1)
+    with Tokens(server) as tokens:
+        tokens.make([Scope.QUERY], now=datetime.now(UTC))
+    with serving(server.path, asks_tokens=True):
+        assert opened.wait(20)
 
 
 def test_a_thumbnail_is_a_small_jpeg_and_made_once(shop: TileShop) -> None:
