@@ -33,9 +33,11 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
 _HEALTH = "grpc.health."  # asked for every few seconds
-# Lines a second of calls that their callers gave up, and of those of callers who are not known:
-# whoever makes such, thousands a second, is to fill no disk. All are counted.
+# Lines a second of calls that their callers gave up, of those for which there was no room, and of
+# those of callers who are not known: whoever makes such, thousands a second, is to fill no disk,
+# and to write of it is not to take what others lack. All are counted.
 _FEW_LINES = 10
+_OFTEN = frozenset({grpc.StatusCode.CANCELLED, grpc.StatusCode.RESOURCE_EXHAUSTED})
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,40}")  # a UUID, and no token
 
 
@@ -118,8 +120,8 @@ class Observes(grpc.aio.ServerInterceptor):  # type: ignore[misc]  # grpc has no
         """Of the line of a call."""
         if method.startswith(_HEALTH):
             return logging.DEBUG
-        is_given_up = code is grpc.StatusCode.CANCELLED
-        if (is_given_up or caller_id() == NOBODY) and self._few.take(is_given_up, self._clock()):
+        often = code.name if code in _OFTEN else NOBODY if caller_id() == NOBODY else None
+        if often and self._few.take(often, self._clock()):
             return logging.DEBUG
         return logging.INFO
 

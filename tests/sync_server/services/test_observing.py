@@ -18,7 +18,7 @@ from tests.making.four_kinds import KINDS, SERVICE, Kinds, finished, served, unt
 from pocketlens_server import callers, logs
 from pocketlens_server.callers import Caller
 from pocketlens_server.limits import Limits
-from pocketlens_server.services.limiting import Admitting
+from pocketlens_server.services.limiting import Admitting, Limiting
 from pocketlens_server.services.observing import REQUEST_ID, Observes
 from pocketlens_server.telemetry import Telemetry
 
@@ -259,6 +259,29 @@ def test_of_calls_of_nobody_known_all_are_counted_and_few_told_of(
     asyncio.run(run())
 
     assert counted(telemetry, "one_one", "INVALID_ARGUMENT") == 150
+    lines = [each.getMessage() for each in caplog.records if each.name == LOGGER]
+    assert len(lines) == 101
+    assert "caller=4be1" in lines[-1]
+
+
+def test_of_calls_that_are_refused_all_are_counted_and_few_told_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, LOGGER)
+    limits = Limits(client_burst=1, client_rate=0.001)
+
+    async def run() -> None:
+        limiting = Limiting(limits, lambda: 0.0)
+        async with served([Observes(telemetry, clock=lambda: 0.0), Notes(), limiting]) as kinds:
+            await kinds.call("one_one", timeout=10)
+            for _ in range(150):
+                with pytest.raises(grpc.aio.AioRpcError):
+                    await kinds.call("one_one", timeout=10)
+
+    telemetry = Telemetry()
+    asyncio.run(run())
+
+    assert counted(telemetry, "one_one", "RESOURCE_EXHAUSTED") == 150
     lines = [each.getMessage() for each in caplog.records if each.name == LOGGER]
     assert len(lines) == 101
     assert "caller=4be1" in lines[-1]
