@@ -29,7 +29,8 @@ from pocketlens_server.query.scorers import CpuScorer, Scorer
 from pocketlens_server.query.vector_store import Nearest, VersionChanges
 
 _RESCORED_ROWS = 4096  # at once, in float64
-_FILTERS_HELD = 8  # remembered a version: a byte an image, and 4 a product that satisfies it
+# Filters that are remembered of a version: a byte an image each, and 4 a product that satisfies it.
+_FILTER_BYTES, _FEWEST_FILTERS, _MOST_FILTERS = 32 << 20, 8, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,9 @@ class _Version:
         self._scorer, self._dim = scorer, dim
         self._links = facets.links
         self._places = exact_blocks.place_of_each(parts)
-        self._narrowed: dict[object, _Narrowed] = {}
+        self._narrowed: dict[object, _Narrowed] = {}  # those used longest ago first
+        held = _FILTER_BYTES // max(1, self.images)
+        self._filters_held = min(max(held, _FEWEST_FILTERS), _MOST_FILTERS)
 
     def search(self, queries: Floats, count: int, *, wanted: Filter | None = None) -> list[Nearest]:
         """See `vector_store.View.search`."""
@@ -105,9 +108,12 @@ class _Version:
             is_left[images] = True
             parts = [part.without(~is_left[part.keys]) for part in self.parts]
             found = _Narrowed(parts, products)
-            if len(self._narrowed) >= _FILTERS_HELD:
-                self._narrowed = {}
-            self._narrowed[wanted.identity] = found
+            too_many = max(0, len(self._narrowed) + 1 - self._filters_held)
+            for identity in list(self._narrowed)[:too_many]:
+                self._narrowed.pop(identity, None)  # another thread may have done it
+        else:
+            self._narrowed.pop(wanted.identity, None)  # it comes last
+        self._narrowed[wanted.identity] = found
         return found
 
     def _rescored(self, places: Places, query: Floats, count: int) -> Nearest:

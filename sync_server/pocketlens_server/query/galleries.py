@@ -14,15 +14,12 @@ everything is read anew.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.formats import parts
-from pocketlens.formats.parts import OfferPart, ProductPart
-from pocketlens.products import Image, Price, Product
 from pocketlens.progress import Progress
 from pocketlens_server.catalogue import float_siblings
 from pocketlens_server.catalogue.float_siblings import Sibling
@@ -30,6 +27,7 @@ from pocketlens_server.catalogue.missing import unreadable_pictures
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.models.photo_models import PhotoModel
 from pocketlens_server.publishing.images import image_of
+from pocketlens_server.query.shown import Shown, price_and_stock, product_part
 from pocketlens_server.query.vector_store import (
     ImageRows,
     ProductRow,
@@ -107,11 +105,13 @@ class Gallery:
         folder: Of the catalogue.
         source: Where embeddings of pictures come from.
         store: Of the vectors.
+        shown: What answers show of products and images.
     """
 
     folder: CatalogueFolder
     source: VectorSource
     store: VectorStore
+    shown: Shown = field(default_factory=Shown)
 
     def follow(self) -> bool:
         """Moves the store to the newest version; says whether there was one.
@@ -177,38 +177,6 @@ class Gallery:
         return ImageRows(keys, vectors, [products for _, _, products in images])
 
 
-def image(tables: Tables, key: int, version: int) -> Image:
-    """An image as a version has it.
-
-    Raises:
-        KeyError: It has none of that key.
-    """
-    if (value := tables.history.value(IMAGE, key, version)) is None:
-        raise KeyError(key)
-    part = image_of(value)
-    return Image(part.id, part.url)
-
-
-def product(tables: Tables, key: int, version: int) -> Product:
-    """A product as a version has it, with its offer.
-
-    Raises:
-        KeyError: It has none of that key.
-    """
-    if (value := tables.history.value(PRODUCT, key, version)) is None:
-        raise KeyError(key)
-    part, offer = _product_part(value), _offer_part(tables.history.value(OFFER, key, version))
-    return Product(
-        id=part.id,
-        title=part.title,
-        category=part.category,
-        url=part.url,
-        price=_price(offer),
-        stock=None if offer is None or offer.stock < 0 else offer.stock,
-        attributes=part.attributes,
-    )
-
-
 def _changed(tables: Tables, kind: int, base: int, head: int) -> Iterator[_Changed]:
     if base == 0:
         return ((key, None, value) for key, value in tables.history.values(kind, head))
@@ -216,31 +184,12 @@ def _changed(tables: Tables, kind: int, base: int, head: int) -> Iterator[_Chang
 
 
 def _product_row(value: bytes, offer: bytes | None) -> ProductRow:
-    part, priced = _product_part(value), _offer_part(offer)
-    price = _price(priced)
+    part, (price, stock) = product_part(value), price_and_stock(offer)
     return ProductRow(
         key=part.key,
         category=part.category,
         price=None if price is None else price.minor_units,
         currency="" if price is None else price.currency,
-        stock=None if priced is None or priced.stock < 0 else priced.stock,
+        stock=stock,
         attributes=part.attributes,
     )
-
-
-def _price(offer: OfferPart | None) -> Price | None:
-    if offer is None or offer.price_minor_units < 0:
-        return None
-    return Price(offer.price_minor_units, offer.currency)
-
-
-def _product_part(value: bytes) -> ProductPart:
-    part = parts.decode(value)
-    if not isinstance(part, ProductPart):
-        raise TypeError(f"Expected a product. Received {part!r}.")
-    return part
-
-
-def _offer_part(value: bytes | None) -> OfferPart | None:
-    part = None if value is None else parts.decode(value)
-    return part if isinstance(part, OfferPart) else None

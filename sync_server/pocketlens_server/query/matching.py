@@ -18,14 +18,12 @@ import numpy.typing as npt
 
 from pocketlens.errors import ServerUnavailable
 from pocketlens.formats.bundle import Calibration
-from pocketlens.products import Product
 from pocketlens.query import search
 from pocketlens.query.filters import Filter
 from pocketlens.query.verdict import Judgement, judge
 from pocketlens.results import Match, Pipeline, SearchResult, Timings, Verdict
-from pocketlens_server.folders import Tables
-from pocketlens_server.query import galleries
 from pocketlens_server.query.galleries import Gallery
+from pocketlens_server.query.shown import Rows
 from pocketlens_server.query.vector_store import Nearest, View
 
 _IMAGES = 2  # asked for, for each match wanted, at first
@@ -92,14 +90,20 @@ def answered(gallery: Gallery, asked: Sequence[Asked], terms: Terms) -> list[Sea
     """
     with gallery.store.view() as view:
         found = _found(view, asked, terms)
-        with gallery.folder.reading() as tables:
-            try:
-                return [
-                    _result(tables, view, each, question, terms)
-                    for each, question in zip(found, asked, strict=True)
-                ]
-            except KeyError as exc:
-                raise ServerUnavailable("The catalogue has moved on. Try again.") from exc
+        groups = [group for each in found for group in (*each.best, *each.groups)]
+        try:
+            rows = gallery.shown.of(
+                gallery.folder,
+                view.version,
+                images={image for image, _, _ in groups},
+                products={key for _, products, _ in groups for key in products},
+            )
+        except KeyError as exc:
+            raise ServerUnavailable("The catalogue has moved on. Try again.") from exc
+        return [
+            _result(rows, view, each, question, terms)
+            for each, question in zip(found, asked, strict=True)
+        ]
 
 
 def _found(view: View, asked: Sequence[Asked], terms: Terms) -> list[_Found]:
@@ -181,17 +185,11 @@ def _members(ascending: npt.NDArray[np.uint32], keys: set[int]) -> set[int]:
     return set(wanted[found].tolist())
 
 
-def _result(tables: Tables, view: View, found: _Found, asked: Asked, terms: Terms) -> SearchResult:
-    products: dict[int, Product] = {}
-
+def _result(rows: Rows, view: View, found: _Found, asked: Asked, terms: Terms) -> SearchResult:
     def match(group: _Group) -> Match:
-        image_key, product_keys, similarity = group
-        for key in product_keys:
-            if key not in products:
-                products[key] = galleries.product(tables, key, view.version)
-        first, *others = (products[key] for key in product_keys)
-        image = galleries.image(tables, image_key, view.version)
-        return Match(first, image, similarity, tuple(others))
+        image, products, similarity = group
+        first, *others = (rows.products[key] for key in products)
+        return Match(first, rows.images[image], similarity, tuple(others))
 
     margin = found.best[0][2] - found.best[1][2] if len(found.best) > 1 else None
     judged = Judgement(Verdict.UNSURE, None, None)
@@ -212,7 +210,7 @@ def _result(tables: Tables, view: View, found: _Found, asked: Asked, terms: Term
         gallery_size=view.products,
         generation=terms.generation,
         version=view.version,
-        as_of=tables.history.as_of(view.version),
+        as_of=rows.as_of,
         timings=Timings(),
         answered_by=terms.pipeline,
     )

@@ -129,8 +129,8 @@ class Queries:
         opened = await self._catalogue(catalogue)
         if isinstance(query, Vector):
             searched = opened.by_bundle(query.generation)
-            vector = embedding_of(query.values, searched.dim)
             with self._vectors.taken(within=within):
+                vector = embedding_of(query.values, searched.dim)
                 found, queued, searching = await searched.matches(vector, k, wanted)
             return self._told(found, Timings(), queued, searching, "")
         searched = opened.best

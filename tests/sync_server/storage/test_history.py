@@ -36,7 +36,7 @@ class Versions(RuleBasedStateMachine):
         self.copies: list[dict[tuple[int, int], bytes]] = [{}]
         self.oldest = 0
 
-    @rule(kind=KINDS, key=KEYS, value=st.sampled_from([b"a", b"b", b"c"]))
+    @rule(kind=KINDS, key=KEYS, value=st.sampled_from([b"a", b"b", b""]))
     def put(self, kind: int, key: int, value: bytes) -> None:
         changes = self.now.get((kind, key)) != value
 
@@ -86,6 +86,9 @@ class Versions(RuleBasedStateMachine):
                 assert all(
                     self.history.value(kind, key, version) == mine.get(key) for key in range(1, 5)
                 )
+                if version is not None:
+                    assert self.history.values_of(kind, range(6), version) == mine
+                    assert self.history.values_of(kind, [], version) == {}
 
     @invariant()
     def changes_bring_every_version_to_now(self) -> None:
