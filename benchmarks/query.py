@@ -1,7 +1,7 @@
 """What a server makes of questions: answers a second, how long they take, and what bounds them.
 
-    python benchmarks/query.py [--quick] [--json FILE] [--model SHOP.tflite] [--work FOLDER]
-        [--parts vectors,photos,filters]
+    python benchmarks/query.py [--quick] [--json FILE] [--work FOLDER]
+        [--model SHOP.tflite [--float SHOP.keras]] [--parts vectors,photos,filters,precise]
 
 A catalogue of 100,000 images of 128 numbers, or what the model makes, in a server's process; who
 asks in another, over real gRPC on the loopback. Without --model photos are embedded by a small one
@@ -10,6 +10,7 @@ that costs nothing, among synthetic clusters. With --work the catalogue is kept 
 - vectors: embeddings made by a device; the pipeline "embedding".
 - photos: JPEGs of 448 pixels, decoded and embedded by the bundle.
 - filters: the same vectors, each with one of forty categories.
+- precise: the photos again, by the float model in TensorFlow; with --float alone.
 
 1, 4, 16 and 64 callers each ask again once they are answered: by turns of a server that works on
 what waits together, and of one that works on one after the other ([query] batch = 1), in the same
@@ -33,19 +34,22 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from time import perf_counter, sleep
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import grpc
 import query_catalogue
 import vectors
 from ingest_server import IngestServer
-from query_clients import Callers, Told
+from query_clients import SEARCH, Callers, Told
 
 from pocketlens.fallback.messages import embedding_bytes
 from pocketlens_protos.v1 import query_service_pb2 as messages
 
-PARTS = ("vectors", "photos", "filters")
+PARTS = ("vectors", "photos", "filters", "precise")
+READY_SECONDS = 120
 CALLERS = (1, 4, 16, 64)
 JUDGED = 16  # callers of the goal
 LEAST_RATIO, LEAST_GOODPUT = 2, 0.9
@@ -87,6 +91,7 @@ def main() -> int:
     parser.add_argument("--json", type=Path, help="write figures and goals there")
     parser.add_argument("--parts", default=",".join(PARTS), help="those above; all by default")
     parser.add_argument("--model", type=Path, help="the bundle that embeds")
+    parser.add_argument("--float", type=Path, help="the model that it was made of")
     parser.add_argument("--work", type=Path, help="keeps the catalogue for the next run")
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else Size()
@@ -98,7 +103,15 @@ def main() -> int:
         embeddings = _prepared(work, arguments.model, size)
         figures |= {"vectors_of": embeddings.source, "dim": embeddings.queries.shape[1]}
         for part in arguments.parts.split(","):
-            figures[part] = _measured(work / "server", _requests(part, embeddings), size)
+            if part == "precise":
+                if arguments.float is None:
+                    talk("precise: left out without --float")
+                    continue
+                rows = vectors.spread(embeddings.gallery, size.images)
+                query_catalogue.answers_precisely(
+                    work / "server", arguments.model, arguments.float, rows
+                )
+            figures[part] = _measured(work / "server", part, _requests(part, embeddings), size)
             if arguments.json:
                 arguments.json.write_text(_as_json(figures))
     for goal in goals_of(figures):
@@ -131,7 +144,7 @@ def _prepared(work: Path, model: Path | None, size: Size) -> vectors.Embeddings:
 
 
 def _requests(part: str, embeddings: vectors.Embeddings) -> list[bytes]:
-    if part == "photos":
+    if part in ("photos", "precise"):
         photos = query_catalogue.photos(PHOTOS)
         asked = [messages.SearchRequest(catalogue="main", photo=each) for each in photos]
         return [each.SerializeToString() for each in asked]
@@ -145,7 +158,7 @@ def _requests(part: str, embeddings: vectors.Embeddings) -> list[bytes]:
     return found
 
 
-def _measured(folder: Path, requests: Sequence[bytes], size: Size) -> Figures:
+def _measured(folder: Path, part: str, requests: Sequence[bytes], size: Size) -> Figures:
     """Both ways by turns, then more than can be done."""
     told: dict[tuple[str, int], list[Told]] = {}
     found: Figures = {}
@@ -158,8 +171,10 @@ def _measured(folder: Path, requests: Sequence[bytes], size: Size) -> Figures:
             way: stack.enter_context(Callers(server.address, requests))
             for way, server in servers.items()
         }
-        for each in asking.values():
-            each.run(callers=4, seconds=1)  # the vectors are read, the model is loaded
+        for way, each in asking.items():  # the vectors are read, the model is loaded
+            if part == "precise":
+                _await_precise(servers[way].address, requests[0])
+            each.run(callers=4, seconds=1)
         for _ in range(size.rounds):
             for callers in CALLERS:
                 for way in WAYS:
@@ -184,6 +199,18 @@ def _measured(folder: Path, requests: Sequence[bytes], size: Size) -> Figures:
         talk(f"  {callers} callers: {rates[0]:.0f}/s together, {rates[1]:.0f}/s one by one")
     talk(f"  asked for {OVERLOAD * peak:.0f}/s: {over['overload_per_s']:.0f}/s in time")
     return {**found, **over}
+
+
+def _await_precise(address: str, request: bytes) -> None:
+    with grpc.insecure_channel(address) as channel:
+        search = channel.unary_unary(
+            SEARCH, response_deserializer=messages.SearchResponse.FromString
+        )
+        until = perf_counter() + READY_SECONDS
+        while search(request, timeout=READY_SECONDS).answered_by != "photo":
+            if perf_counter() > until:
+                raise SystemExit("the server does not answer by the float model")
+            sleep(0.5)
 
 
 def _of_runs(runs: Sequence[Told]) -> Figures:

@@ -2,6 +2,7 @@
 
     rows = vectors.spread(vectors.embed(model).gallery, 100_000)
     made(path, model, rows)                     # a server's folder; version 1 is published
+    answers_precisely(path, model, float_model, rows)
     photos(40)                                  # JPEGs as a phone sends them
 
 A product an image. There are no pictures behind the vectors, so that nothing has to be embedded.
@@ -21,10 +22,13 @@ import vectors
 from PIL import Image as Pictured
 from vectors import Floats
 
+from pocketlens.formats import bundle as bundles
 from pocketlens.products import Image, Price, Product
+from pocketlens_server.catalogue import float_siblings
 from pocketlens_server.catalogue.operations import PutImage, PutProduct, apply
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
 from pocketlens_server.publishing import models, releasing
+from pocketlens_server.storage.float_embeddings import FloatEmbeddings
 
 CATEGORIES = 40
 SIDE = 448  # of a photo: twice the input of the models
@@ -40,6 +44,14 @@ def made(path: Path, model: Path, rows: Floats) -> None:
     for start in range(0, len(rows), _AT_ONCE):
         _put(folder, start, rows[start : start + _AT_ONCE])
     releasing.publish(folder, now=datetime.now(UTC), rng=np.random.default_rng(0))
+
+
+def answers_precisely(path: Path, model: Path, float_model: Path, rows: Floats) -> None:
+    """Adds the bundle's float model to the server's folder, with the same vectors."""
+    folder = ServerFolder(path).catalogue("main")
+    sibling = float_siblings.add_sibling(folder, float_model, bundles.decode(model.read_bytes()))
+    with FloatEmbeddings.opened(sibling.embeddings) as floats:
+        floats.put({hashlib.sha256(row.tobytes()).digest(): row for row in rows})
 
 
 def _put(folder: CatalogueFolder, start: int, rows: Floats) -> None:
