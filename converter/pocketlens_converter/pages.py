@@ -18,7 +18,8 @@ h1 { font-size: 1.6rem; } h2 { font-size: 1.2rem; margin-top: 2.2rem; }
 section { overflow-x: auto; }
 table { border-collapse: collapse; margin: .8rem 0; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
-th:first-child, td:first-child { text-align: left; }
+td { overflow-wrap: anywhere; min-width: 4.5rem; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: normal; min-width: 9rem; }
 tbody tr:hover { background: #8882; }
 p.note { opacity: .75; max-width: 46rem; } p.bad { color: #b3261e; font-weight: 600; }
 img { max-width: 100%; height: auto; background: #fff; }
