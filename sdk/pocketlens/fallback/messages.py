@@ -30,6 +30,9 @@ from pocketlens_protos.v1 import query_service_pb2 as messages
 UNIT_WITHIN = 1e-3
 """How far from 1 the length of an embedding may be."""
 
+MOST_PRODUCTS = 4096
+"""In an answer, alternatives among them: each is made, and may be looked for in the store."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 _DECIMAL = re.compile(r"[0-9]{1,16}(\.[0-9]{1,16})?")
@@ -134,6 +137,9 @@ def _result_of(message: messages.SearchResponse) -> SearchResult:
         raise ValueError(f"answered by {message.answered_by[:40]!r}")
     if len(message.generation) != 32:
         raise ValueError(f"a generation of {len(message.generation)} bytes")
+    products = sum(1 + len(each.alternatives) for each in (message.best, *message.matches))
+    if products > MOST_PRODUCTS:
+        raise ValueError(f"{products:,} products")
 
     def share(name: str, low: float, high: float) -> float | None:
         value: float | None = getattr(message, name) if message.HasField(name) else None

@@ -82,6 +82,12 @@ def answer(**changed: object) -> messages.SearchResponse:
     return messages.SearchResponse(**(sound | changed))
 
 
+def match(alternatives: int = 0) -> messages.Match:
+    product = {"id": "a"}
+    image, others = {"id": "b"}, [product] * alternatives
+    return messages.Match(product=product, image=image, alternatives=others)
+
+
 @given(RESULTS)
 def test_an_answer_comes_as_it_was_sent(found: SearchResult) -> None:
     sent = codec.result_message(found).SerializeToString()
@@ -149,8 +155,10 @@ def test_a_large_price_travels_without_an_exponent() -> None:
         {"best": messages.Match(product={"id": "a", "stock": -1}, image={"id": "b"})},
         {"best": {"product": {"id": "a", "price": {"minor_units": 1}}, "image": {"id": "b"}}},
         {"best": {"product": {"id": "x" * 201}, "image": {"id": "b"}}},
+        {"best": match(alternatives=codec.MOST_PRODUCTS)},
+        {"matches": [match() for _ in range(codec.MOST_PRODUCTS)]},
     ],
-    ids=str,
+    ids=lambda changed: str(changed)[:60],
 )
 def test_an_answer_that_cannot_be_is_refused(changed: dict[str, object]) -> None:
     assert codec.result_of(answer())
