@@ -100,8 +100,9 @@ class Ledger:
 
         Args:
             entry: The question.
-            daily_bytes: Of all rows of the 24 hours before it, with it, at most. A clock that was
-                set back counts what lies ahead, too.
+            daily_bytes: Of all rows of the 24 hours before it, with it, at most; a day of
+                `MOST_ROWS` is full as well, since no more are added up. A clock that was set back
+                counts what lies ahead, too.
             timeout: Seconds to wait for other processes that write.
 
         Returns:
@@ -113,11 +114,11 @@ class Ledger:
         with self._changing(timeout) as connection:
             at = (entry.at - _EPOCH) // _MICROSECOND
             if daily_bytes is not None:
-                spent = connection.execute(
-                    "SELECT coalesce(sum(bytes), 0) FROM questions WHERE at > ?",
+                spent, rows = connection.execute(
+                    "SELECT coalesce(sum(bytes), 0), count(*) FROM questions WHERE at > ?",
                     (at - _DAY // _MICROSECOND,),
-                ).fetchone()[0]
-                if spent + entry.sent_bytes > daily_bytes:
+                ).fetchone()
+                if spent + entry.sent_bytes > daily_bytes or rows >= MOST_ROWS:
                     return None
             row = (at, entry.address, entry.catalogue, entry.what, entry.sent_bytes, entry.outcome)
             connection.execute(

@@ -56,7 +56,8 @@ class Fallback:
         is_metered: Whether the network at hand is paid for by the byte.
         metered_bytes: Of one question on such a network, at most: any embedding, and no photo.
         daily_bytes: Of all questions in 24 hours, by the ledger; None for no limit. The default
-            are some 18,000 embeddings or 150 photos, more than anybody points a phone at.
+            are 10,000 embeddings, which is all that a ledger keeps of a day, or some 150 photos:
+            more than anybody points a phone at.
         ledger: File that lists what left; None for `ledger.sqlite` in the store, which may be
             read-only: then nothing is asked.
     """

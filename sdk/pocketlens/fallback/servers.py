@@ -149,7 +149,7 @@ class Server(Closing):
                 return _NO_TIME
             return Answer(FallbackOutcome.UNLISTED, str(exc))
         if number is None:
-            reason = f"{call.daily_bytes:,} bytes a day are allowed, and were sent."
+            reason = f"What a day may have was sent: {call.daily_bytes:,} bytes, or a full ledger."
             return Answer(FallbackOutcome.OVER_BUDGET, reason)
         answer = self._sent(call, entry.sent_bytes)
         with self._lock:

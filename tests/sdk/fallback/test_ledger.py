@@ -111,6 +111,20 @@ def test_a_day_has_so_many_bytes(path: Path) -> None:
     assert entered(path, tomorrow, daily_bytes=1200) is not None
 
 
+def test_a_day_of_more_rows_than_are_kept_is_full(path: Path) -> None:
+    """Or else what is forgotten would be spent again."""
+    entered(path)
+    _execute(
+        path,
+        "WITH RECURSIVE numbers(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers "
+        f"WHERE n < {ledgers.MOST_ROWS}) INSERT INTO questions SELECT n, at, address, catalogue, "
+        "what, bytes, outcome FROM numbers, questions WHERE number = 1",
+    )
+
+    assert entered(path, daily_bytes=10**9) is None
+    assert entered(path) is not None
+
+
 def test_a_clock_set_back_brings_no_new_day(path: Path) -> None:
     entered(path)
     yesterday = replace(ENTRY, at=NOON - timedelta(days=3))
@@ -171,5 +185,5 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def _execute(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as connection:
+    with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute(statement)
