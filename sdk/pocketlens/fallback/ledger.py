@@ -30,7 +30,9 @@ NAME = "ledger.sqlite"  # beside CURRENT
 MOST_ROWS = 10_000  # some 1 MB; of those before them the sums stay
 LEFT = "left"  # what came of a question whose process did not live to tell
 
-_SETTLE_SECONDS = 5.0  # to wait for others that write; where it is not enough, the row says `LEFT`
+# To wait for others that write, where nobody's search waits; where it is not enough to settle a
+# question, its row says `LEFT`.
+_PATIENT_SECONDS = 5.0
 _FORMAT = 1
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -136,7 +138,7 @@ class Ledger:
         Raises:
             StoreError: It cannot be written.
         """
-        with self._changing(_SETTLE_SECONDS) as connection:
+        with self._changing(_PATIENT_SECONDS) as connection:
             connection.execute(
                 "UPDATE questions SET outcome = ? WHERE number = ?", (outcome, number)
             )
@@ -147,7 +149,7 @@ class Ledger:
         Raises:
             StoreError: It cannot be written.
         """
-        with self._changing(_SETTLE_SECONDS) as connection:
+        with self._changing(_PATIENT_SECONDS) as connection:
             connection.execute("DELETE FROM questions WHERE number = ?", (number,))
 
     @contextmanager
@@ -159,7 +161,7 @@ class Ledger:
             os.close(descriptor)
             if is_new:
                 sync_folder(self._path.parent)
-            with closing(_connected(self._path, "rw", timeout)) as connection:
+            with closing(_connected(self._path, timeout)) as connection:
                 # FULL does not flush the name of the journal: a power cut could bring that back,
                 # and with it the ledger as it was before.
                 connection.execute("PRAGMA synchronous = EXTRA")
@@ -181,7 +183,7 @@ def summary(path: Path) -> Summary | None:
     """
     if not path.exists():
         return None
-    with _errors(path), closing(_connected(path, "ro", 5.0)) as connection:
+    with _errors(path), closing(_connected(path, _PATIENT_SECONDS)) as connection:
         if connection.execute("PRAGMA user_version").fetchone()[0] == 0:  # nothing was entered
             return Summary({}, {}, None)
         sums = connection.execute(
@@ -200,9 +202,10 @@ def summary(path: Path) -> Summary | None:
     )
 
 
-def _connected(path: Path, mode: str, timeout: float) -> sqlite3.Connection:
+def _connected(path: Path, timeout: float) -> sqlite3.Connection:
+    """To write, if that may be: who reads has to undo what a process that was killed began."""
     return sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode={mode}",
+        f"file:{quote(str(path.absolute()))}?mode=rw",
         uri=True,
         timeout=timeout,
         isolation_level=None,

@@ -4,6 +4,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -159,6 +161,31 @@ def test_who_waits_for_another_gives_up_in_time(path: Path) -> None:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreError, match="locked"):
             Ledger(path).enter(ENTRY, daily_bytes=None, timeout=0.05)
+
+
+def test_what_a_killed_process_began_is_undone_by_who_reads(path: Path, tmp_path: Path) -> None:
+    entered(path)
+    killed = tmp_path / "killed"
+    killed.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("PRAGMA cache_size = 1")  # what is begun is in the file before it is all
+        other.execute("BEGIN IMMEDIATE")
+        row = (0, "shop.example:8443", "main", "photo" * 100, 10, "left")
+        other.executemany("INSERT INTO questions VALUES (NULL, ?, ?, ?, ?, ?, ?)", [row] * 200)
+        for each in path.parent.glob(f"{NAME}*"):
+            shutil.copy(each, killed)
+    assert (killed / f"{NAME}-journal").exists()
+
+    assert summary(killed / NAME) == Summary({"embedding": 1}, {"embedding": 560}, ENTRY)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="all is writable for root")
+def test_one_that_may_only_be_read_is(path: Path) -> None:
+    entered(path)
+    path.chmod(0o400)
+    path.parent.chmod(0o500)
+
+    assert summary(path) == Summary({"embedding": 1}, {"embedding": 560}, ENTRY)
 
 
 @pytest.mark.parametrize(
