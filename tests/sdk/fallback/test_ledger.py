@@ -22,6 +22,8 @@ from pocketlens.fallback.ledger import LEFT, NAME, Entry, Ledger, Summary, summa
 
 NOON = datetime(2026, 11, 26, 12, tzinfo=UTC)
 ENTRY = Entry(NOON, "shop.example:8443", "main", "embedding", 560)
+ELSEWHERE = ("old.example:1", "main", "photo", 10, "answered")
+INSERT = "INSERT INTO questions VALUES (NULL, ?, ?, ?, ?, ?, ?)"
 ENTERING = """
 import sys
 from datetime import UTC, datetime
@@ -42,6 +44,12 @@ def path(tmp_path: Path) -> Path:
 
 def entered(path: Path, entry: Entry = ENTRY, daily_bytes: int | None = None) -> int | None:
     return Ledger(path).enter(entry, daily_bytes=daily_bytes, timeout=1)
+
+
+def filled(path: Path, row: tuple[object, ...], count: int) -> None:
+    """Puts so many equal rows into a ledger."""
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executemany(INSERT, [row] * count)
 
 
 def test_a_folder_without_a_ledger_tells_of_nothing(path: Path) -> None:
@@ -81,13 +89,7 @@ def test_sums_are_kept_of_what_left(path: Path) -> None:
 
 def test_old_rows_go_and_their_sums_stay(path: Path) -> None:
     entered(path)
-    with closing(sqlite3.connect(path)) as connection:
-        row = (0, "old.example:1", "main", "photo", 10, "answered")
-        with connection:
-            connection.executemany(
-                "INSERT INTO questions VALUES (NULL, ?, ?, ?, ?, ?, ?)",
-                [row] * (ledgers.MOST_ROWS + 50),
-            )
+    filled(path, (0, *ELSEWHERE), ledgers.MOST_ROWS + 50)
 
     for _ in range(2):
         entered(path)
@@ -116,12 +118,7 @@ def test_a_day_has_so_many_bytes(path: Path) -> None:
 def test_a_day_of_more_rows_than_are_kept_is_full(path: Path) -> None:
     """Or else what is forgotten would be spent again."""
     entered(path)
-    _execute(
-        path,
-        "WITH RECURSIVE numbers(n) AS (SELECT 2 UNION ALL SELECT n + 1 FROM numbers "
-        f"WHERE n < {ledgers.MOST_ROWS}) INSERT INTO questions SELECT n, at, address, catalogue, "
-        "what, bytes, outcome FROM numbers, questions WHERE number = 1",
-    )
+    filled(path, (int(NOON.timestamp() * 1e6), *ELSEWHERE), ledgers.MOST_ROWS - 1)
 
     assert entered(path, daily_bytes=10**9) is None
     assert entered(path) is not None
@@ -170,8 +167,7 @@ def test_what_a_killed_process_began_is_undone_by_who_reads(path: Path, tmp_path
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("PRAGMA cache_size = 1")  # what is begun is in the file before it is all
         other.execute("BEGIN IMMEDIATE")
-        row = (0, "shop.example:8443", "main", "photo" * 100, 10, "left")
-        other.executemany("INSERT INTO questions VALUES (NULL, ?, ?, ?, ?, ?, ?)", [row] * 200)
+        other.executemany(INSERT, [(0, *ELSEWHERE)] * 2000)
         for each in path.parent.glob(f"{NAME}*"):
             shutil.copy(each, killed)
     assert (killed / f"{NAME}-journal").exists()
@@ -212,5 +208,5 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
 
 
 def _execute(path: Path, statement: str) -> None:
-    with closing(sqlite3.connect(path)) as connection, connection:
+    with closing(sqlite3.connect(path)) as connection:
         connection.execute(statement)
