@@ -5,8 +5,8 @@
 
 Nobody waits for company: a worker that is free takes what there is. While it works others come, and
 they are its next batch, so that batches are as large as the load. Whoever is gone, or whose time is
-over, is left out before the work begins. No more wait than may; the next one is told when to come
-again.
+over, leaves the queue, and is let go with it. No more wait than may; the next one is told when to
+come again.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -17,6 +17,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Generic, TypeVar
@@ -29,7 +30,7 @@ Result = TypeVar("Result")
 _SLOWEST_FIRST_SECONDS = 0.1  # a batch is thought to take, before one was seen
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Waiting(Generic[Item, Result]):
     item: Item
     future: asyncio.Future[tuple[Result, float]]
@@ -82,8 +83,6 @@ class MicroBatches(Generic[Item, Result]):
         if self._is_closed:
             raise ServerUnavailable("The server is about to end. Try again.")
         if len(self._queue) >= self._waiting_most:
-            self._queue = deque(each for each in self._queue if not each.future.done())
-        if len(self._queue) >= self._waiting_most:
             batches = -(-len(self._queue) // self._most)
             seconds = max(0.1, batches * self._batch_seconds / self._workers)
             raise QuotaExceeded(
@@ -93,7 +92,12 @@ class MicroBatches(Generic[Item, Result]):
         waiting = _Waiting[Item, Result](item, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._begin()
-        return await waiting.future
+        try:
+            return await waiting.future
+        except asyncio.CancelledError:
+            with suppress(ValueError):  # it is worked on
+                self._queue.remove(waiting)
+            raise
 
     async def close(self) -> None:
         """Refuses more, and ends when nothing waits any more; closing again is no error."""

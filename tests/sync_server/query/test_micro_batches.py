@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import weakref
 from collections.abc import Sequence
 
 import pytest
@@ -84,6 +85,32 @@ def test_who_is_gone_is_not_worked_on() -> None:
         work.may_go.set()
         await asyncio.gather(*asked, return_exceptions=True)
         assert work.batches == [[0], [3, 5]]
+        await batches.close()
+
+    asyncio.run(run())
+
+
+def test_of_who_is_gone_nothing_is_kept() -> None:
+    """Their photos are counted no more, so they must not be there."""
+
+    class Photo:
+        pass
+
+    async def run() -> None:
+        may_go = threading.Event()
+        batches = MicroBatches[Photo, bool](
+            lambda photos: [may_go.wait(30) for _ in photos], most=1, waiting=9, name="test"
+        )
+        first, photo = asyncio.ensure_future(batches.done(Photo())), Photo()
+        kept, gone = weakref.ref(photo), asyncio.ensure_future(batches.done(photo))
+        del photo
+        await settled()
+        gone.cancel()
+        await settled()
+        del gone
+        assert kept() is None
+        may_go.set()
+        assert (await first)[0]
         await batches.close()
 
     asyncio.run(run())
