@@ -131,7 +131,7 @@ class Searched:
             BundleError: It cannot be.
         """
         opened = self._model.opened
-        return await asyncio.to_thread(self._model.get) if opened is None else opened
+        return await self._read(self._model.get) if opened is None else opened
 
     async def embedded(self, tensor: Tensor) -> tuple[npt.NDArray[np.float32], float]:
         """The unit embedding of a photo, and the seconds that it waited."""

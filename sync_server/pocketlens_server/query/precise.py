@@ -4,8 +4,8 @@
     precise.follow()                        # returns at once; again at each new version
     precise.at(version)                     # None until it has that version, or where it cannot run
 
-Loading TensorFlow takes seconds, and embedding a catalogue minutes: no answer waits for that, and
-no end of a server. Used from one loop.
+Loading TensorFlow takes seconds, and embedding a catalogue minutes or hours: no answer waits for
+that, nor a phone that syncs, nor the end of a server. Used from one loop.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -16,6 +16,8 @@ import asyncio
 import logging
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from pocketlens.errors import PocketLensError
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+RETRY_SECONDS = 30.0  # after it failed: all that it lacks is looked through and tried again
+
 Make = Callable[[Sibling, Progress], "Searched"]
 """Opens a float model; may raise PocketLensError. Its gallery calls the progress as it embeds."""
 
@@ -36,19 +40,35 @@ Make = Callable[[Sibling, Progress], "Searched"]
 class Precise:
     """What answers photos at full precision, once it can."""
 
-    def __init__(self, folder: CatalogueFolder, bundle: Bundle, make: Make) -> None:
+    def __init__(
+        self,
+        folder: CatalogueFolder,
+        bundle: Bundle,
+        make: Make,
+        *,
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         """Opens nothing yet.
 
         Args:
             folder: Of the catalogue.
             bundle: Whose float model is meant.
             make: Opens one.
+            clock: Seconds that only grow.
         """
-        self._folder, self._bundle, self._make = folder, bundle, make
+        self._folder, self._bundle, self._make, self._clock = folder, bundle, make, clock
+        # Not one of the loop's: they are few, and phones that sync are answered by them.
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-precise")
+        self._not_before = 0.0
         self._searched: Searched | None = None
         self._looked_at: dict[str, int] = {}  # files, with their times, of which none can be used
         self._task: asyncio.Task[None] | None = None
         self._ending = threading.Event()
+
+    @property
+    def is_following(self) -> bool:
+        """Whether it moves, or opens a model, now."""
+        return self._task is not None and not self._task.done()
 
     def at(self, version: int) -> Searched | None:
         """What answers photos of a version, if it has that one: stock that was is no answer."""
@@ -56,8 +76,8 @@ class Precise:
         return found if found is not None and found.gallery.store.version == version else None
 
     def follow(self) -> None:
-        """Begins to move to the newest version, if it does not already."""
-        if self._task is None or self._task.done():
+        """Begins to move to the newest version, unless it does already, or failed just now."""
+        if not self.is_following and self._clock() >= self._not_before:
             self._task = asyncio.create_task(self._follow())
 
     async def close(self) -> None:
@@ -65,18 +85,22 @@ class Precise:
         self._ending.set()
         if self._task is not None:
             await self._task
+        self._thread.shutdown()
         if self._searched is not None:
             await self._searched.close()
 
     async def _follow(self) -> None:
         try:
-            await asyncio.to_thread(self._work)
+            await asyncio.get_running_loop().run_in_executor(self._thread, self._work)
         except _Ending:
             logger.debug("query.precise.ending catalogue=%s", self._folder.name)
         except PocketLensError as exc:
             logger.warning("query.precise.failed catalogue=%s error=%s", self._folder.name, exc)
         except Exception:  # a bug, or a system out of files: later it may do better
             logger.exception("query.precise.failed catalogue=%s", self._folder.name)
+        else:
+            return
+        self._not_before = self._clock() + RETRY_SECONDS
 
     def _work(self) -> None:
         if self._searched is None:
@@ -91,7 +115,6 @@ class Precise:
         there = {path.name: path.stat().st_mtime_ns for path in models}
         if there == self._looked_at:
             return None
-        self._looked_at = there
         for sibling in siblings_of(self._folder, self._bundle):
             try:
                 return self._make(sibling, self._progress)
@@ -99,6 +122,7 @@ class Precise:
                 logger.warning(
                     "query.precise.unusable catalogue=%s error=%s", self._folder.name, exc
                 )
+        self._looked_at = there
         return None
 
     def _progress(self, stage: str, done: int, total: int) -> None:
