@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import threading
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -104,6 +105,7 @@ class KerasModel(Closing):
         self.spec = spec
         self._call: Callable[[Any], Any] | None = call
         self._devices, self._batch = list(devices), BATCH
+        self._giving_way = threading.Lock()
 
     @classmethod
     def open(cls, path: Path, spec: Spec) -> Self:
@@ -123,9 +125,8 @@ class KerasModel(Closing):
         try:
             model = keras.saving.load_model(path, compile=False, safe_mode=True)
         except _LOADING as exc:
-            first = str(exc).partition("\n")[0]
             raise ModelUnsupported(
-                f"{path} cannot be loaded as a Keras model of built-in layers: {first}"
+                f"{path} cannot be loaded as a Keras model of built-in layers: {_first_line(exc)}"
             ) from exc
         foreign = sorted({type(layer).__name__ for layer in _layers(model) if not _is_ours(layer)})
         if foreign:
@@ -140,8 +141,9 @@ class KerasModel(Closing):
         try:
             given = traced(tf.zeros((1, *shape[1:]))).shape
         except (*_LOADING, tf.errors.OpError) as exc:
-            first = str(exc).partition("\n")[0]
-            raise ModelUnsupported(f"{path} does not take pictures of {shape}: {first}") from exc
+            raise ModelUnsupported(
+                f"{path} does not take pictures of {shape}: {_first_line(exc)}"
+            ) from exc
         if tuple(given) != (1, spec.dim):
             raise ModelUnsupported(
                 f"Expected {spec.dim} numbers a picture. Received {tuple(given)[1:]} of {path}."
@@ -167,30 +169,38 @@ class KerasModel(Closing):
 
         if self._call is None:
             raise BundleError("This model is closed. Open another.")
+        # What a lack of memory looks like: in the model, and where pictures are brought to it.
+        no_room = tf.errors.ResourceExhaustedError, tf.errors.InternalError
         start = 0
         while start < len(tensors):
-            some = tensors[start : start + self._batch]
+            device, batch = self._devices[0], self._batch
+            some = tensors[start : start + batch]
             try:
-                with tf.device(self._devices[0]):
+                with tf.device(device):
                     rows = self._call(tf.constant(some.astype(np.float32))).numpy()
-            except tf.errors.ResourceExhaustedError as exc:
-                self._give_way(exc)
+            except no_room as exc:
+                self._give_way(device, batch, exc)
                 continue
+            except tf.errors.OpError as exc:
+                raise BundleError(f"The model failed: {_first_line(exc)}") from exc
             yield rows
             start += len(some)
 
-    def _give_way(self, exc: Exception) -> None:
-        """Takes fewer at once; with one alone, leaves the GPU."""
-        if self._batch > 1:
-            self._batch //= 2
-        elif len(self._devices) > 1:
-            self._devices.pop(0)
-            self._batch = BATCH
-        else:
-            raise BundleError("The model needs more memory than there is.") from exc
-        logger.warning(
-            "model.memory.short device=%s pictures_at_once=%d", self._devices[0], self._batch
-        )
+    def _give_way(self, device: str, batch: int, exc: Exception) -> None:
+        """Takes fewer at once; with one alone, leaves the GPU. Nothing if others have done so."""
+        with self._giving_way:
+            if (device, batch) != (self._devices[0], self._batch):
+                return
+            if batch > 1:
+                self._batch //= 2
+            elif len(self._devices) > 1:
+                self._devices.pop(0)
+                self._batch = BATCH
+            else:
+                raise BundleError(f"The model has no room: {_first_line(exc)}") from exc
+            logger.warning(
+                "model.memory.short device=%s pictures_at_once=%d", self._devices[0], self._batch
+            )
 
 
 def _tensorflow() -> Any:
@@ -210,6 +220,10 @@ def _tensorflow() -> Any:
         except RuntimeError:  # something has used it already, which chose before
             logger.debug("model.memory_growth.chosen")
     return tf
+
+
+def _first_line(exc: Exception) -> str:
+    return str(exc).partition("\n")[0]
 
 
 def _layers(model: Any) -> Iterator[Any]:

@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from pocketlens.formats.bundle import Bundle
 from pocketlens_converter import float_models as converters
 from pocketlens_converter.conversion import convert
 from pocketlens_converter.convert_options import ConvertOptions
-from pocketlens_server.models.float_models import KerasModel, open_sibling
+from pocketlens_server.models.float_models import BATCH, KerasModel, open_sibling
 
 
 @pytest.fixture(scope="module")
@@ -129,8 +131,9 @@ def test_what_is_no_model_of_built_in_layers_is_refused(
         KerasModel.open(path, bundle.spec)
 
 
+@pytest.mark.parametrize("error", ["ResourceExhaustedError", "InternalError"])
 def test_a_device_without_room_takes_fewer_and_says_so(
-    model: KerasModel, bundle: Bundle, caplog: pytest.LogCaptureFixture
+    bundle: Bundle, caplog: pytest.LogCaptureFixture, error: str
 ) -> None:
     import tensorflow as tf
 
@@ -139,7 +142,7 @@ def test_a_device_without_room_takes_fewer_and_says_so(
     def call(batch: Any) -> Any:
         sizes.append(len(batch))
         if len(batch) > 4:
-            raise tf.errors.ResourceExhaustedError(None, None, "no room")
+            raise getattr(tf.errors, error)(None, None, "no room")
         return tf.reshape(batch, (len(batch), -1))[:, : bundle.spec.dim] + 1.0
 
     short = KerasModel(call, bundle.spec, ["/CPU:0"])
@@ -172,6 +175,37 @@ def test_a_device_without_room_for_one_gives_way_to_the_next(
 
     assert found.accelerator == "cpu"
     assert "device=/CPU:0" in caplog.text
+
+
+def test_of_those_without_room_at_once_one_gives_way(bundle: Bundle) -> None:
+    import tensorflow as tf
+
+    sizes, both = list[int](), threading.Barrier(2)
+
+    def call(batch: Any) -> Any:
+        sizes.append(len(batch))
+        if len(batch) == BATCH:
+            both.wait(30)
+            raise tf.errors.ResourceExhaustedError(None, None, "no room")
+        return tf.ones((len(batch), bundle.spec.dim))
+
+    found = KerasModel(call, bundle.spec, ["/GPU:0", "/CPU:0"])
+    pictures = list(drawings(BATCH))
+    with ThreadPoolExecutor(2) as threads:
+        for each in [threads.submit(found.embed, pictures) for _ in range(2)]:
+            assert len(each.result(60)) == BATCH
+
+    assert sizes == [BATCH, BATCH, *[BATCH // 2] * 4]
+
+
+def test_a_device_that_fails_is_told(bundle: Bundle) -> None:
+    import tensorflow as tf
+
+    def call(batch: Any) -> Any:
+        raise tf.errors.UnknownError(None, None, "The driver is gone.\nAnd much more.")
+
+    with pytest.raises(BundleError, match=r"The driver is gone\.$"):
+        KerasModel(call, bundle.spec, ["/CPU:0"]).embed(list(drawings(1)))
 
 
 def test_a_model_that_gives_no_embedding_is_told(bundle: Bundle) -> None:
