@@ -29,7 +29,7 @@ from pocketlens.formats.bundle import Bundle
 from pocketlens.progress import Progress
 from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.folders import CatalogueFolder
-from pocketlens_server.models.float_models import SUFFIXES, open_sibling
+from pocketlens_server.models.float_models import SUFFIXES, is_bundle, open_sibling
 from pocketlens_server.models.photo_models import PhotoModel, Tensor
 from pocketlens_server.storage.float_embeddings import FloatEmbeddings
 
@@ -69,8 +69,7 @@ def add_sibling(folder: CatalogueFolder, path: Path, bundle: Bundle) -> Sibling:
     with open_sibling(path, bundle):
         pass
     data = path.read_bytes()
-    is_bundle = data[4:8] == b"TFL3"
-    place = folder.floats / (hashlib.sha256(data).hexdigest() + SUFFIXES[is_bundle])
+    place = folder.floats / (hashlib.sha256(data).hexdigest() + SUFFIXES[is_bundle(data)])
     place.parent.mkdir(exist_ok=True)
     write_file(place, data)  # what is there may be damaged
     return Sibling.of(place)

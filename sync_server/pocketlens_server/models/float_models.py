@@ -70,9 +70,8 @@ def open_sibling(path: Path, bundle: Bundle) -> KerasModel | BundleModel:
         data = path.read_bytes()
     except OSError as exc:
         raise BundleError(f"The float model {path} cannot be read: {exc.strerror}.") from exc
-    is_keras = zipfile.is_zipfile(path)
     came_from = bundle.float_model_sha256
-    found = hashlib.sha256(data).digest() if is_keras else _source_of(data, path)
+    found = _source_of(data, path) if is_bundle(data) else hashlib.sha256(data).digest()
     if not came_from or found != came_from:
         told = came_from.hex() if came_from else "a folder, which has no hash"
         raise BundleHashMismatch(
@@ -80,9 +79,9 @@ def open_sibling(path: Path, bundle: Bundle) -> KerasModel | BundleModel:
             f"{found.hex()}. Convert that one, and add the bundle it gives."
         )
     model = (
-        KerasModel.open(path, bundle.spec)
-        if is_keras
-        else BundleModel.open(path, hashlib.sha256(data).digest())
+        BundleModel.open(path, hashlib.sha256(data).digest())
+        if is_bundle(data)
+        else KerasModel.open(path, bundle.spec)
     )
     try:
         _check_alike(model, bundle, path)
@@ -90,6 +89,11 @@ def open_sibling(path: Path, bundle: Bundle) -> KerasModel | BundleModel:
         model.close()
         raise
     return model
+
+
+def is_bundle(data: bytes) -> bool:
+    """Whether a float model is a bundle; a `.keras` file if not."""
+    return data[4:8] == b"TFL3"
 
 
 class KerasModel(Closing):
@@ -258,7 +262,15 @@ def _unit(row: npt.NDArray[np.float32]) -> Found:
 
 
 def _check_alike(model: PhotoModel, bundle: Bundle, path: Path) -> None:
-    """Refuses a model that sees the golden examples otherwise than the bundle."""
+    """Refuses a model of another shape, or that sees the golden examples otherwise."""
+    expected_shape, shape = (
+        f"{each.height} x {each.width} pixels to {each.dim} numbers"
+        for each in (bundle.spec, model.spec)
+    )
+    if shape != expected_shape:
+        raise ModelUnsupported(
+            f"Expected a model of {expected_shape}, as the bundle is. Received {path}, of {shape}."
+        )
     tensors = [example.tensor for example in bundle.golden_examples]
     expected = [example.embedding for example in bundle.golden_examples]
     found = model.embed(tensors)

@@ -71,6 +71,24 @@ def test_a_float32_bundle_of_the_same_model_is_its_sibling(
         np.testing.assert_allclose(found.embed(list(tensors)), expected, atol=1e-4)
 
 
+def test_a_float32_bundle_of_another_input_is_refused(tmp_path: Path) -> None:
+    """Though it was made of the very model, which takes pictures of any size."""
+    keras, shop = keras_file(tmp_path, tiny_model(side=None)), draw_shop(tmp_path, products=24)
+    small, large = (
+        convert(
+            keras,
+            catalogue=shop.catalogue,
+            queries=shop.photos,
+            options=ConvertOptions(precision=precision, image_size=size),
+        ).data
+        for precision, size in (("int8", 32), ("float32", 48))
+    )
+    (tmp_path / "float.tflite").write_bytes(large)
+
+    with pytest.raises(ModelUnsupported, match=r"32 x 32 .* 48 x 48"):
+        open_sibling(tmp_path / "float.tflite", bundles.decode(small))
+
+
 def test_another_model_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     other = keras_file(tmp_path, tiny_model(seed=5))
 
