@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
-from pocketlens.errors import NotFound, ServerError
+from pocketlens.errors import BundleError, NotFound, ServerError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
 from pocketlens.progress import Progress
@@ -286,8 +286,26 @@ class OpenCatalogue:
     @property
     def best(self) -> Searched:
         """What answers photos: the newest generation's float model, once it has the version."""
-        bundles = self.searched[next(iter(self.served.values()))]
+        bundles = self.by_bundle(b"")
         return self.precise.at(bundles.gallery.store.version) or bundles
+
+    async def seen(self, look: Callable[[Searched], Awaitable[Value]]) -> Value:
+        """What the best model gives for a photo; where that fails, what the bundle gives.
+
+        Args:
+            look: Asks a model; may be called again, with another.
+
+        Raises:
+            BundleError: The bundle failed, too.
+        """
+        best = self.best
+        try:
+            return await look(best)
+        except BundleError as exc:
+            if best is self.by_bundle(b""):
+                raise
+            self.precise.rest(exc)
+        return await look(self.by_bundle(b""))
 
     def by_bundle(self, generation: bytes) -> Searched:
         """What answers the vectors of a generation's bundle; of the newest if empty.

@@ -59,7 +59,7 @@ class Precise:
         self._folder, self._bundle, self._make, self._clock = folder, bundle, make, clock
         # Not one of the loop's: they are few, and phones that sync are answered by them.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-precise")
-        self._not_before = 0.0
+        self._not_before = self._rests_until = 0.0
         self._searched: Searched | None = None
         self._looked_at: dict[str, int] = {}  # files, with their times, of which none can be used
         self._task: asyncio.Task[None] | None = None
@@ -73,7 +73,14 @@ class Precise:
     def at(self, version: int) -> Searched | None:
         """What answers photos of a version, if it has that one: stock that was is no answer."""
         found = self._searched
-        return found if found is not None and found.gallery.store.version == version else None
+        if found is None or self._clock() < self._rests_until:
+            return None
+        return found if found.gallery.store.version == version else None
+
+    def rest(self, exc: PocketLensError) -> None:
+        """Answers no photo for a while: the model failed."""
+        self._rests_until = self._clock() + RETRY_SECONDS
+        logger.warning("query.precise.rests catalogue=%s error=%s", self._folder.name, exc)
 
     def follow(self) -> None:
         """Begins to move to the newest version, unless it does already, or failed just now."""

@@ -133,12 +133,15 @@ class Queries:
                 vector = embedding_of(query.values, searched.dim)
                 found, queued, searching = await searched.matches(vector, k, wanted)
             return self._told(found, Timings(), queued, searching, "")
-        searched = opened.best
-        model = await self._model(searched, query)
-        with self._photos.taken(size_bytes=len(query.data), within=within):
-            vector, spent = await self._embedded(searched, model, query)
-            found, queued, searching = await searched.matches(vector, k, wanted)
-        return self._told(found, spent, queued, searching, model.accelerator)
+
+        async def looked(searched: Searched) -> SearchResult:
+            model = await self._model(searched, query)
+            with self._photos.taken(size_bytes=len(query.data), within=within):
+                vector, spent = await self._embedded(searched, model, query)
+                found, queued, searching = await searched.matches(vector, k, wanted)
+            return self._told(found, spent, queued, searching, model.accelerator)
+
+        return await opened.seen(looked)
 
     async def similar(
         self,
@@ -184,11 +187,15 @@ class Queries:
     ) -> Embedded:
         """Embeds a photo by the best model there is, or by that of phones; errors as `search`."""
         opened = await self._catalogue(catalogue)
-        searched = opened.by_bundle(b"") if by_bundle else opened.best
-        model = await self._model(searched, photo)
-        with self._photos.taken(size_bytes=len(photo.data), within=within):
-            vector, spent = await self._embedded(searched, model, photo)
-        return Embedded(vector, searched.pipeline, searched.generation, model.accelerator, spent)
+
+        async def looked(searched: Searched) -> Embedded:
+            model = await self._model(searched, photo)
+            with self._photos.taken(size_bytes=len(photo.data), within=within):
+                vector, spent = await self._embedded(searched, model, photo)
+            accelerator = model.accelerator
+            return Embedded(vector, searched.pipeline, searched.generation, accelerator, spent)
+
+        return await (looked(opened.by_bundle(b"")) if by_bundle else opened.seen(looked))
 
     async def facts(self, catalogue: str) -> CatalogueFacts:
         """What a catalogue has.

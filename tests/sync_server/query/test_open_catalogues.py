@@ -19,13 +19,14 @@ import pytest
 from tests.making.colour_bundle import DIM, colour_bundle
 from tests.making.tiles import TileShop
 
-from pocketlens.errors import ModelUnsupported, ServerError
+from pocketlens.errors import BundleError, ModelUnsupported, ServerError
 from pocketlens.formats import bundle as bundles
+from pocketlens.results import Pipeline
 from pocketlens_server.folders import Tables
 from pocketlens_server.query.exact_store import ExactStore
 from pocketlens_server.query.galleries import BundleVectors, Gallery
 from pocketlens_server.query.matching import Terms
-from pocketlens_server.query.open_catalogues import Searched, SharedModel
+from pocketlens_server.query.open_catalogues import OpenCatalogue, Searched, SharedModel
 from pocketlens_server.query.precise import RETRY_SECONDS, Precise
 from pocketlens_server.query.settings import QuerySettings
 from pocketlens_server.telemetry import Telemetry
@@ -59,12 +60,13 @@ def searched(
     shop: TileShop,
     prepare: Callable[[], object] = lambda: None,
     open_: Callable[[], NoReturn] | None = None,
+    pipeline: Pipeline = "photo",
 ) -> Searched:
     def never() -> NoReturn:
         raise AssertionError
 
     gallery = Gallery(shop.catalogue, Vectors(prepare), ExactStore(DIM))
-    terms = Terms("00" * 32, "photo", None, 0.97)
+    terms = Terms("00" * 32, pipeline, None, 0.97)
     return Searched(gallery, SharedModel(open_ or never), terms, QuerySettings(), Telemetry())
 
 
@@ -160,5 +162,48 @@ def test_what_fails_by_the_system_is_opened_later(shop: TileShop) -> None:
             assert len(errors) == left
             now += RETRY_SECONDS / 2
         await made.close()
+
+    asyncio.run(run())
+
+
+def test_where_the_float_model_fails_the_bundle_answers(shop: TileShop) -> None:
+    now, asked = 100.0, list[str]()
+
+    async def look(found: Searched) -> str:
+        asked.append(found.pipeline)
+        if found.pipeline == "photo" and len(asked) == 1:
+            raise BundleError("The model has no room.")
+        return found.pipeline
+
+    async def run() -> None:
+        nonlocal now
+        made = Precise(shop.catalogue, BUNDLE, lambda *_: searched(shop), clock=lambda: now)
+        bundles = searched(shop, pipeline="embedding")
+        bundles.gallery.follow()
+        opened = OpenCatalogue(shop.catalogue, {b"a generation": 1}, {1: bundles}, made)
+        await followed(made)
+        assert opened.best.pipeline == "photo"
+        answered = []
+        for seconds in (0, 0, RETRY_SECONDS):
+            now += seconds
+            answered.append(await opened.seen(look))
+        await opened.close()
+        assert answered == ["embedding", "embedding", "photo"]
+        assert asked == ["photo", "embedding", "embedding", "photo"]
+
+    asyncio.run(run())
+
+
+def test_where_the_bundle_fails_it_is_told(shop: TileShop) -> None:
+    async def look(found: Searched) -> str:
+        raise BundleError(found.pipeline)
+
+    async def run() -> None:
+        made = Precise(shop.catalogue, BUNDLE, lambda *_: searched(shop))
+        bundles = searched(shop, pipeline="embedding")
+        opened = OpenCatalogue(shop.catalogue, {b"a generation": 1}, {1: bundles}, made)
+        with pytest.raises(BundleError, match="embedding"):
+            await opened.seen(look)
+        await opened.close()
 
     asyncio.run(run())
