@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from email.message import Message
 
 from pocketlens.errors import QueryError
 from pocketlens_server.web.fields import MOST_FIELDS
 
+_SAID = re.compile(r";[ \t]*boundary=([^;]*)", re.IGNORECASE)
 _BOUNDARY = re.compile(r"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _DISPOSITION = re.compile(rb"content-disposition:[ \t]*form-data[ \t]*;([^\r\n]*)", re.IGNORECASE)
 _NAME = re.compile(rb'(?:^|[; \t])name="((?:[^"\\]|\\.)*)"', re.IGNORECASE)
@@ -65,12 +65,12 @@ def read(body: bytes, content_type: str, *, photo_name: str = "photo") -> Form:
 
 
 def _boundary(content_type: str) -> bytes:
-    message = Message()
-    message["content-type"] = content_type
-    boundary = message.get_boundary("")
-    if not _BOUNDARY.fullmatch(boundary):
+    # Python's own reader of such a line took a third of a second for one of 8 kB.
+    said = _SAID.search(content_type)
+    boundary = said and _BOUNDARY.fullmatch(re.sub(r'^"(.*)"$', r"\1", said[1].strip()))
+    if not boundary:
         raise QueryError("Expected multipart/form-data with a boundary. Received none.")
-    return b"--" + boundary.encode("ascii")
+    return b"--" + boundary[0].encode("ascii")
 
 
 def _parts(body: bytes, boundary: bytes) -> list[tuple[bytes, bytes]]:

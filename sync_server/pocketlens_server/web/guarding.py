@@ -78,7 +78,8 @@ class Guards:
     def _asker(self, route: Route, request: Request) -> Asker:
         if route.rule.scope is not None and self._visitors is not None:
             is_secure, has_token = _is_secure(request), "authorization" in request.headers
-            visitor = self._visitors.visitor(request.cookies, is_secure=is_secure)
+            cookies = request.headers.getlist("cookie")
+            visitor = self._visitors.visitor(cookies, is_secure=is_secure)
             if visitor is not None and not has_token:
                 return Asker(self._visiting, visitor)
         shown = auth.shown(request.headers.items())

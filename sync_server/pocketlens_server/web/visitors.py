@@ -2,7 +2,7 @@
 
     visitors = Visitors(secret=secrets.token_bytes(32), clock=time.monotonic)
     visitors.cookie(is_secure=True)                     # value of Set-Cookie
-    visitors.visitor(request_cookies)                   # an id, or None
+    visitors.visitor(["pocketlens=..."], is_secure=True) # an id, or None
 
 A cookie is a random id, the end of its time, and what only this process can have made of both: it
 opens nothing after a restart. A page of another site can neither read it nor have it sent
@@ -17,7 +17,7 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 LASTS_SECONDS = 12 * 3600  # a day's shopping; a page left open longer asks for another
 _COOKIE = re.compile(r"([0-9a-f]{16})\.([0-9]{1,12})\.([0-9a-f]{64})")
@@ -47,14 +47,17 @@ class Visitors:
         secure = "; Secure" if is_secure else ""
         return f"{_cookie_name(is_secure=is_secure)}={value}; {attributes}{secure}"
 
-    def visitor(self, cookies: Mapping[str, str], *, is_secure: bool) -> str | None:
+    def visitor(self, cookies: Iterable[str], *, is_secure: bool) -> str | None:
         """The id of who shows a cookie; None for nobody, or one of another time.
 
         Args:
-            cookies: That came, by name.
+            cookies: Headers of the request of that name. Only ours is looked into: to unquote one
+                of 8 kB took Python 3.11 a fifth of a second, whoever sent it.
             is_secure: As for `cookie`.
         """
-        found = _COOKIE.fullmatch(cookies.get(_cookie_name(is_secure=is_secure), ""))
+        name = _cookie_name(is_secure=is_secure)
+        pairs = (each.strip().partition("=") for header in cookies for each in header.split(";"))
+        found = _COOKIE.fullmatch(next((value for key, _, value in pairs if key == name), ""))
         if found is None or int(found[2]) < self._clock():
             return None
         made = self._made_of(found[1], int(found[2]))

@@ -71,6 +71,21 @@ def test_a_boundary_that_cannot_be_is_refused(content_type: str) -> None:
         read(form(b"", {}), content_type)
 
 
+@pytest.mark.parametrize("said", [BOUNDARY, f'"{BOUNDARY}"', f"{BOUNDARY} ; charset=utf-8"])
+def test_a_boundary_may_be_quoted_and_need_not_come_first(said: str) -> None:
+    content_type = f'multipart/form-data; note="a;b";Boundary={said}'
+
+    assert read(form(b"p", {}), content_type).photo == b"p"
+
+
+def test_a_boundary_in_pieces_is_none() -> None:
+    """Who puts such together, as Python does, is busy for the square of what came."""
+    pieces = f"boundary*0={BOUNDARY[:9]}; boundary*1={BOUNDARY[9:]}"
+
+    with pytest.raises(QueryError, match="boundary"):
+        read(form(b"p", {}), f"multipart/form-data; {pieces}")
+
+
 def test_the_head_of_a_part_ends_in_it() -> None:
     edge = f"--{BOUNDARY}\r\n"
     bare = f'{edge}Content-Disposition: form-data; name="k"\r\n'.encode()

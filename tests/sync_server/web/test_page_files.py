@@ -166,14 +166,28 @@ def test_a_cookie_holds_for_a_day_and_no_longer() -> None:
     visitors = Visitors(secret=bytes(32), clock=lambda: now)
     name, _, value = visitors.cookie(is_secure=True).partition(";")[0].partition("=")
 
-    assert visitors.visitor({name: value}, is_secure=True) is not None
-    assert visitors.visitor({name: value}, is_secure=False) is None
-    assert (
-        Visitors(secret=bytes(31) + b"1", clock=lambda: now).visitor({name: value}, is_secure=True)
-        is None
-    )
+    others = Visitors(secret=bytes(31) + b"1", clock=lambda: now)
+    shown = [f"{name}={value}"]
+
+    assert visitors.visitor(shown, is_secure=True) is not None
+    assert visitors.visitor(shown, is_secure=False) is None
+    assert others.visitor(shown, is_secure=True) is None
     now += 12 * 3600 + 1
-    assert visitors.visitor({name: value}, is_secure=True) is None
+    assert visitors.visitor(shown, is_secure=True) is None
+
+
+def test_a_cookie_is_found_among_others_and_read_as_it_is() -> None:
+    visitors = Visitors(secret=bytes(32), clock=lambda: 0.0)
+    name, _, value = visitors.cookie(is_secure=False).partition(";")[0].partition("=")
+
+    def visitor(*cookies: str) -> str | None:
+        return visitors.visitor(cookies, is_secure=False)
+
+    assert visitor(f'theme="\\{value}"; {name}={value};lang=en') == value[:16]
+    assert visitor("theme=dark", f"{name}={value}") == value[:16]
+    # Nothing is unquoted, which costs Python 3.11 the square of what came.
+    assert visitor(f'{name}="{value}"') is None
+    assert visitor(f"theme={name}={value}", "", ";", name) is None
 
 
 def test_under_tls_a_cookie_is_sent_encrypted_alone() -> None:
