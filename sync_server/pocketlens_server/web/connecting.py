@@ -20,16 +20,19 @@ import ssl
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
+from http import HTTPStatus
 
 import h11
-from starlette.types import ASGIApp
+from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from pocketlens_server.http.connections import Connections, HttpLimits
 from pocketlens_server.http.places import Place
-from pocketlens_server.web.answers import error_in_json
+from pocketlens_server.services.answering import Told
+from pocketlens_server.web.answers import error_in_json, refusal
 from pocketlens_server.web.limits import WebLimits
 
 logger = logging.getLogger(__name__)
@@ -56,7 +59,7 @@ class ServedApplication:
         """
         self._limits, self._tls = limits or WebLimits(), tls
         self._config = Config(
-            application,
+            _of_good_heads(application, self._limits.head_bytes),
             interface="asgi3",
             lifespan="off",
             ws="none",
@@ -105,6 +108,34 @@ class ServedApplication:
             await protocol.closed
         finally:
             transport.abort()
+
+
+def _of_good_heads(application: ASGIApp, most_bytes: int) -> ASGIApp:
+    """An application that no bad head comes to; nothing else of its connection is read."""
+
+    async def answer(scope: Scope, receive: Receive, send: Send) -> None:
+        await (_refusal(scope, most_bytes) or application)(scope, receive, send)
+
+    return answer
+
+
+def _refusal(scope: Scope, most_bytes: int) -> Response | None:
+    """What a head is answered that h11 lets pass: one that came at once, however large it is.
+
+    And one that says two ends of its body, of which a proxy may have believed the other
+    (RFC 9112, section 6.3).
+    """
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    size = len(scope["raw_path"]) + len(scope["query_string"])
+    if size + sum(len(name) + len(value) for name, value in headers) > most_bytes:
+        status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+        text = f"Expected a head of at most {most_bytes:,} bytes. Received more."
+    elif {b"content-length", b"transfer-encoding"} <= {name for name, _ in headers}:
+        status = HTTPStatus.BAD_REQUEST
+        text = "Expected Content-Length or Transfer-Encoding. Received both."
+    else:
+        return None
+    return refusal(Told("INVALID_ARGUMENT", text), status=status, headers={"Connection": "close"})
 
 
 class _Connection(H11Protocol):

@@ -15,7 +15,8 @@ class WebLimits:
 
     Attributes:
         http: Connections, and the time of their heads.
-        head_bytes: Of a request line and its headers, where they do not come at once.
+        head_bytes: Of a request line and its headers: twice what gRPC's may have, as browsers bring
+            the cookies of whatever else was ever served on this host.
         json_bytes: Of a body in JSON: an embedding of 4,096 numbers, in full, has 100 kB.
         form_bytes: Of a form, besides its photo.
         bodies_bytes: Of all bodies at once, from their first byte until they are answered.
@@ -26,7 +27,7 @@ class WebLimits:
     """
 
     http: HttpLimits = field(default_factory=HttpLimits)
-    head_bytes: int = 8 << 10
+    head_bytes: int = 16 << 10
     json_bytes: int = 256 << 10
     form_bytes: int = 64 << 10
     bodies_bytes: int = 128 << 20

@@ -283,6 +283,25 @@ def test_what_is_no_request_is_told_in_json_and_closed(said: bytes, server: Runn
     assert asked(server) == (200, b"0")
 
 
+@pytest.mark.parametrize(
+    ("said", "status"),
+    [
+        (b"GET /quick HTTP/1.1\r\nHost: a\r\nX: " + b"x" * LIMITS.head_bytes + b"\r\n\r\n", 431),
+        (b"GET /quick?" + b"x" * LIMITS.head_bytes + b" HTTP/1.1\r\nHost: a\r\n\r\n", 431),
+        (HEAD[:-2] + b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+    ],
+)
+def test_a_head_that_cannot_be_is_told_so_and_nothing_follows(
+    said: bytes, status: int, server: Running
+) -> None:
+    with connected(server) as connection:
+        connection.sendall(said + b"GET /quick HTTP/1.1\r\nHost: a\r\n\r\n")
+        found = rest(connection)
+
+    assert found.startswith(f"HTTP/1.1 {status} ".encode())
+    assert json.loads(found.partition(b"\r\n\r\n")[2])["error"]["code"] == "INVALID_ARGUMENT"
+
+
 def test_garbage_after_an_answer_closes_and_no_more(
     server: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
