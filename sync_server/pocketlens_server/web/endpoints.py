@@ -56,7 +56,7 @@ class Endpoints:
             photo_bytes: Of a photo.
         """
         self._queries, self._page, self._limits = queries, page, limits
-        self._photo_bytes = photo_bytes
+        self._photo_bytes, self._document = photo_bytes, openapi.text().encode()
         self._bodies = Bodies(all_bytes=limits.bodies_bytes, seconds=limits.body_seconds)
         self._answers: dict[str, Callable[[Route, Request, float], Awaitable[Response]]] = {
             "search": self._search,
@@ -141,7 +141,7 @@ class Endpoints:
         return answers.answer(data, "image/jpeg", headers=_KEPT)
 
     async def _openapi(self, route: Route, request: Request, until: float) -> Response:
-        return answers.answer(openapi.text().encode(), JSON)
+        return answers.answer(self._document, JSON)
 
     async def _page_file(self, route: Route, request: Request, until: float) -> Response:
         if self._page is None:

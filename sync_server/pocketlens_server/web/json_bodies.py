@@ -25,7 +25,7 @@ from pocketlens_server.web import fields
 from pocketlens_server.web.routes import ATTRIBUTE
 
 _GENERATION_BYTES = 32
-_MOST_VALUES = 65_536  # no bundle has so many; a text of a body holds no more
+_MOST_VALUES = 4096  # that a bundle may give
 _TEXTS = ("category", "currency")
 _PRICES = ("min_price", "max_price")
 
@@ -58,7 +58,9 @@ def read(body: bytes) -> Question:
         QueryError: It is no JSON, or no question.
     """
     try:
-        found = json.loads(body, parse_int=_Number, parse_float=_Number)
+        found = json.loads(
+            body, parse_int=_Number, parse_float=_Number, object_pairs_hook=_each_once
+        )
     except (ValueError, RecursionError) as exc:  # of JSON, of UTF-8
         raise QueryError("Expected a body in JSON. Received what cannot be read as such.") from exc
     question = _object(found, "the body", ("embedding", "k", "filter"))
@@ -105,8 +107,17 @@ def _filter(found: object) -> Filter | None:
         texts["in_stock"] = "true"
     attributes = _object(conditions.get("attributes", {}), "attributes")
     for name, value in attributes.items():
+        name = _text(name, "the name of an attribute")  # which is a key of JSON: any text
         texts[ATTRIBUTE + name] = _text(value, f"the attribute {name[:40]!r}")
     return fields.filter_of(texts)
+
+
+def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """An object; of two filters in one the second would let through what the first does not."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise QueryError("Expected each name of an object once. Received one twice.")
+    return found
 
 
 def _object(found: object, name: str, known: Collection[str] | None = None) -> dict[str, object]:
@@ -121,6 +132,10 @@ def _object(found: object, name: str, known: Collection[str] | None = None) -> d
 def _text(found: object, name: str) -> str:
     if not isinstance(found, str) or isinstance(found, _Number):
         _refuse(found, name, "a text")
+    try:
+        found.encode()
+    except UnicodeEncodeError as exc:
+        raise QueryError(f"Expected {name} in Unicode. Received half of a character.") from exc
     return found
 
 

@@ -210,6 +210,9 @@ BAD_JSON = {
     "price of true": b'{"embedding": {"values": [1]}, "filter": {"min_price": true}}',
     "price in floats": b'{"embedding": {"values": [1]}, "filter": {"min_price": 1e400}}',
     "attributes": b'{"embedding": {"values": [1]}, "filter": {"attributes": {"a": 1}}}',
+    "half a character": b'{"embedding": {"values": [1]}, "filter": {"category": "\\ud800"}}',
+    "in a value": b'{"embedding": {"values": [1]}, "filter": {"attributes": {"a": "\\ud800"}}}',
+    "in a name": b'{"embedding": {"values": [1]}, "filter": {"attributes": {"\\udfff": "a"}}}',
 }
 
 
@@ -220,6 +223,15 @@ def test_json_that_cannot_be_is_told(case: str, asker: Asker) -> None:
     status, code, message = answer.error
     assert (status, code) == (400, "INVALID_ARGUMENT")
     assert message.startswith("Expected"), message
+
+
+def test_json_that_says_something_twice_is_refused(asker: Asker, vector: list[float]) -> None:
+    asked = json.dumps({"embedding": {"values": vector}, "filter": {"in_stock": True}})
+
+    answer = asker.post(SEARCH, f'{asked[:-1]}, "filter": {{}}}}'.encode(), "application/json")
+
+    assert answer.error[:2] == (400, "INVALID_ARGUMENT")
+    assert "once" in answer.error[2]
 
 
 def test_a_vector_that_is_none_of_unit_length_is_refused(asker: Asker, vector: list[float]) -> None:
