@@ -11,6 +11,7 @@ and is taken from the page alone.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -70,6 +71,7 @@ class Guards:
             if route.operation not in _OF_THE_PAGE:
                 raise NotAuthorized("Expected a token. Received the page's cookie.")
             _check_is_page(request)
+            _check_is_at_home(request)
         auth.check(route.rule, asker.caller)
         if route.rule.is_about_catalogue:
             auth.check_catalogue(asker.caller, request.path_params["name"])
@@ -92,7 +94,7 @@ def _check_is_here(request: Request) -> None:
     Nor one that has this machine's address for its name's (DNS rebinding).
     """
     _check_is_page(request, is_strict=False)
-    if not is_loopback(request.url.hostname or ""):
+    if not _is_local(request):
         raise NotAuthorized("Expected a request to localhost or 127.0.0.1, as without tokens.")
 
 
@@ -101,6 +103,26 @@ def _check_is_page(request: Request, *, is_strict: bool = True) -> None:
     origin = f"{request.url.scheme}://{request.url.netloc}"
     if is_elsewhere(request.headers, method=method, origin=origin):
         raise NotAuthorized("Expected a request of this server's own page.")
+
+
+def _check_is_at_home(request: Request) -> None:
+    """Refuses a page that came from here to a browser which takes this for another site.
+
+    A site that has this machine's address for its name's (DNS rebinding) has the page's cookie too.
+    Without TLS browsers say `Sec-Fetch-Site` at this machine's own names alone, and behind a proxy
+    that has TLS.
+    """
+    is_told = "sec-fetch-site" in request.headers
+    if not (is_told or _is_secure(request) or _is_local(request)):
+        raise NotAuthorized("Expected the page at localhost or 127.0.0.1, or under TLS.")
+
+
+def _is_local(request: Request) -> bool:
+    """Whether it was sent to a name of this machine.
+
+    Starlette's `request.url` has this server's address where the head names what it takes for none.
+    """
+    return is_loopback(re.sub(r":[0-9]*$", "", request.headers.get("host", "").lower()))
 
 
 def _is_secure(request: Request) -> bool:

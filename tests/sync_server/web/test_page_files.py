@@ -130,6 +130,21 @@ def test_a_cookie_is_taken_from_the_page_alone(
     assert own.post(SEARCH, tile(3), "image/png").status == 200
 
 
+def test_a_cookie_is_not_taken_from_a_site_that_has_our_address_for_its_own(
+    address: Address, visitor: Asker
+) -> None:
+    def status(**headers: str) -> int:
+        said = {name.replace("_", "-"): value for name, value in headers.items()}
+        asker = Asker(address.web_port, {"Cookie": visitor.headers["Cookie"], **said})
+        return asker.get("/v1/catalogs/main").status
+
+    assert status(Host="rebound.example:8090") == 403
+    assert status(Host="rebound.example:8090", Origin="http://rebound.example:8090") == 403
+    assert status(Host="LocalHost:8090") == status(Host="[::1]") == 200
+    # Behind a proxy that has TLS; without, a browser says it at names of its own machine alone.
+    assert status(Host="shop.example", Sec_Fetch_Site="same-origin") == 200
+
+
 def test_a_cookie_that_was_changed_opens_nothing(address: Address, visitor: Asker) -> None:
     cookie = visitor.headers["Cookie"]
     name, _, value = cookie.partition("=")

@@ -379,6 +379,8 @@ def test_without_tokens_no_page_of_another_site_asks_through_a_browser(asker: As
         {"Sec-Fetch-Site": "cross-site"},
         {"Origin": "https://other.example"},
         {"Host": "rebound.example"},
+        {"Host": "127.0.0.1.rebound.example:8090"},
+        {"Host": '{}".rebound.example'},  # of which urllib and Starlette make nothing
     ):
         answer = asker.ask("GET", "/v1/catalogs/main", headers=headers)
         assert answer.error[:2] == (403, "PERMISSION_DENIED"), headers
