@@ -1,11 +1,14 @@
-"""Who is let in, and how often: a place of the host, of the server and of the client, and a turn.
+"""Who is let in, and how often: a place of the host and of the client, a turn, and one at work.
 
     with admission.host("192.0.2.7"):
         caller = ...
-        with admission.client((caller.id, "192.0.2.7")): ...
+        with admission.client((caller.id, "192.0.2.7")):
+            body = ...
+            with admission.working(): ...
 
 The numbers are those of gRPC's clients, counted apart from them. A place is held until the answer
-is ready. What is refused says when to come again.
+is ready; one at work from when the request has come whole, so that who sends slowly keeps nobody
+else out. What is refused says when to come again.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -54,12 +57,19 @@ class Admission:
         """Around a request, before it is known who makes it.
 
         Raises:
-            QuotaExceeded: The host has as many as it may, or the server as many as it takes.
+            QuotaExceeded: The host has as many as it may.
         """
-        with (
-            self._place(self._hosts, host, "host", "Too many requests of this host are running."),
-            self._place(self._working, "", "calls", "The server answers as many as it can."),
-        ):
+        with self._place(self._hosts, host, "host", "Too many requests of this host are running."):
+            yield
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Around what is done for a request.
+
+        Raises:
+            QuotaExceeded: The server does as much as it can.
+        """
+        with self._place(self._working, "", "calls", "The server answers as many as it can."):
             yield
 
     @contextmanager

@@ -11,10 +11,11 @@ wherever it waits.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import AbstractContextManager, asynccontextmanager
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import TypeVar
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -29,6 +30,8 @@ from pocketlens_server.web.limits import WebLimits
 from pocketlens_server.web.page_files import PageFiles
 from pocketlens_server.web.routes import FORM, JSON, Route
 from pocketlens_server.web.waiting import while_awaited
+
+Value = TypeVar("Value")
 
 _KEPT = {"Cache-Control": "private, max-age=300"}  # a picture of the catalogue may change
 
@@ -45,7 +48,13 @@ class Endpoints:
     """Of one server."""
 
     def __init__(
-        self, queries: Queries, page: PageFiles | None, limits: WebLimits, *, photo_bytes: int
+        self,
+        queries: Queries,
+        page: PageFiles | None,
+        limits: WebLimits,
+        *,
+        photo_bytes: int,
+        working: Callable[[], AbstractContextManager[None]],
     ) -> None:
         """Answers nothing yet.
 
@@ -54,10 +63,16 @@ class Endpoints:
             page: What is shown; None where no page is.
             limits: Of bodies.
             photo_bytes: Of a photo.
+            working: Gives what is to be around work; see `Admission.working`.
         """
         self._queries, self._page, self._limits = queries, page, limits
-        self._photo_bytes, self._document = photo_bytes, openapi.text().encode()
-        self._bodies = Bodies(all_bytes=limits.bodies_bytes, seconds=limits.body_seconds)
+        self._photo_bytes, self._working = photo_bytes, working
+        self._document = openapi.text().encode()
+        self._bodies = Bodies(
+            all_bytes=limits.bodies_bytes,
+            host_bytes=max(limits.host_bodies_bytes, photo_bytes + limits.form_bytes),
+            seconds=limits.body_seconds,
+        )
         self._answers: dict[str, Callable[[Route, Request, float], Awaitable[Response]]] = {
             "search": self._search,
             "similar": self._similar,
@@ -90,7 +105,7 @@ class Endpoints:
             async with self._bodies.read(request, most_bytes=self._limits.json_bytes) as body:
                 question = json_bodies.read(body)
             k, wanted = question.k, question.wanted
-            found = await while_awaited(
+            found = await self._worked_on(
                 request,
                 self._queries.search(
                     name, question.vector, k=k, wanted=wanted, within=_left(until)
@@ -100,7 +115,7 @@ class Endpoints:
         async with self._photo(route, request) as photo:
             k, wanted = fields.k_of(photo.said), fields.filter_of(photo.said)
             looked_for = Photo(photo.data, fields.box_of(photo.said))
-            found = await while_awaited(
+            found = await self._worked_on(
                 request,
                 self._queries.search(name, looked_for, k=k, wanted=wanted, within=_left(until)),
             )
@@ -108,7 +123,7 @@ class Endpoints:
 
     async def _similar(self, route: Route, request: Request, until: float) -> Response:
         said = fields.read(_pairs(request), route.query_names)
-        found = await while_awaited(
+        found = await self._worked_on(
             request,
             self._queries.similar(
                 request.path_params["name"],
@@ -127,17 +142,18 @@ class Endpoints:
             embedding = self._queries.embed(
                 request.path_params["name"], looked_at, by_bundle=by_bundle, within=_left(until)
             )
-            return answers.shown(answers.embedded_as_json(await while_awaited(request, embedding)))
+            found = await self._worked_on(request, embedding)
+        return answers.shown(answers.embedded_as_json(found))
 
     async def _facts(self, route: Route, request: Request, until: float) -> Response:
         fields.read(_pairs(request), route.query_names)
-        found = await while_awaited(request, self._queries.facts(request.path_params["name"]))
+        found = await self._worked_on(request, self._queries.facts(request.path_params["name"]))
         return answers.shown(answers.facts_as_json(found))
 
     async def _thumbnail(self, route: Route, request: Request, until: float) -> Response:
         fields.read(_pairs(request), route.query_names)
         asked = request.path_params
-        data = await while_awaited(request, self._queries.thumbnail(asked["name"], asked["id"]))
+        data = await self._worked_on(request, self._queries.thumbnail(asked["name"], asked["id"]))
         return answers.answer(data, "image/jpeg", headers=_KEPT)
 
     async def _openapi(self, route: Route, request: Request, until: float) -> Response:
@@ -147,6 +163,10 @@ class Endpoints:
         if self._page is None:
             raise LookupError(f"There is no page to show at {route.path}.")  # no such route is made
         return self._page.answer(request)
+
+    async def _worked_on(self, request: Request, work: Coroutine[object, object, Value]) -> Value:
+        """What comes of work on a request that has come whole."""
+        return await while_awaited(request, work, place=self._working)
 
     @asynccontextmanager
     async def _photo(self, route: Route, request: Request) -> AsyncIterator[_Photo]:

@@ -20,6 +20,7 @@ class WebLimits:
         json_bytes: Of a body in JSON: an embedding of 4,096 numbers, in full, has 100 kB.
         form_bytes: Of a form, besides its photo.
         bodies_bytes: Of all bodies at once, from their first byte until they are answered.
+        host_bodies_bytes: Of those from one host, or one photo's where it may have more.
         body_seconds: That a body may take to come: 4 MB from a phone with 1 Mbit/s.
         visitor_rate, visitor_burst: Questions a second of one visitor of the page, and at once:
             more than anybody looks at.
@@ -31,6 +32,7 @@ class WebLimits:
     json_bytes: int = 256 << 10
     form_bytes: int = 64 << 10
     bodies_bytes: int = 128 << 20
+    host_bodies_bytes: int = 32 << 20
     body_seconds: float = 32
     visitor_rate: float = 1
     visitor_burst: int = 20

@@ -76,11 +76,18 @@ def web_application(
         visitors = Visitors(secret=secrets.token_bytes(32), clock=time.monotonic)
         page = PageFiles.of(settings.page_folder, visitors, catalogue=settings.page_catalogue)
         routes += PAGE_ROUTES
+    admission = Admission(limits, web_limits, time.monotonic, refused=telemetry.refused)
     application = Application(
         routes,
-        Endpoints(queries, page, web_limits, photo_bytes=settings.photo_bytes),
+        Endpoints(
+            queries,
+            page,
+            web_limits,
+            photo_bytes=settings.photo_bytes,
+            working=admission.working,
+        ),
         Guards(recognises, visitors, page_catalogue=settings.page_catalogue or ""),
-        Admission(limits, web_limits, time.monotonic, refused=telemetry.refused),
+        admission,
         Observing(telemetry, time.monotonic),
         seconds=limits.unary_seconds,
     )

@@ -9,6 +9,7 @@ import http.client
 import logging
 import re
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -113,9 +114,12 @@ def test_a_client_that_asks_too_often_is_told_when_to_ask_again(shop: TileShop) 
 
 
 @pytest.mark.parametrize(
-    ("limit", "reason"), [("host_calls", "host"), ("client_calls", "client"), ("calls", "calls")]
+    ("limit", "reason"), [("host_calls", "host"), ("client_calls", "client"), ("calls", None)]
 )
-def test_a_place_is_for_one_request_at_a_time(shop: TileShop, limit: str, reason: str) -> None:
+def test_a_place_is_for_one_request_at_a_time(
+    shop: TileShop, limit: str, reason: str | None
+) -> None:
+    """Also while it comes; one at work (`calls`) only then."""
     config = ServerConfig(listen=LISTEN, limits=Limits(**{limit: 1}))  # type: ignore[arg-type]
     with serving(shop.folder / "server", config, asks_tokens=True) as address:
         asker = Asker(address.web_port, token(shop))
@@ -131,13 +135,29 @@ def test_a_place_is_for_one_request_at_a_time(shop: TileShop, limit: str, reason
             slow.endheaders()
             assert slow.sock.recv(25, 2) == b"HTTP/1.1 100 Continue\r\n\r\n"[:25]
 
-            assert refused(asker.get(FACTS))
+            assert refused(asker.get(FACTS)) == (reason is not None)
 
             slow.sock.recv(25)
             slow.send(photo)
             assert slow.getresponse().status == 200
         assert not refused(asker.get(FACTS))
-        assert metrics(address)[f'pocketlens_refused_calls_total{{reason="{reason}"}}'] == 1
+        counted = metrics(address)
+        for each in ("host", "client", "calls"):
+            name = f'pocketlens_refused_calls_total{{reason="{each}"}}'
+            assert counted.get(name, 0) == (each == reason)
+
+
+def test_the_server_works_on_no_more_than_it_may(shop: TileShop) -> None:
+    config = ServerConfig(listen=LISTEN, limits=Limits(calls=1))
+    with serving(shop.folder / "server", config, asks_tokens=True) as address:
+        asker = Asker(address.web_port, token(shop))
+        with ThreadPoolExecutor(8) as pool:
+            found = list(pool.map(lambda _: asker.post(SEARCH, tile(1), "image/png"), range(80)))
+
+        turned_away = [refused(each) for each in found]
+        assert not all(turned_away)
+        name = 'pocketlens_refused_calls_total{reason="calls"}'
+        assert metrics(address)[name] == sum(turned_away) > 0
 
 
 def test_a_request_that_takes_too_long_is_told_so(shop: TileShop) -> None:

@@ -12,7 +12,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from time import monotonic
@@ -39,7 +39,7 @@ LIMITS = WebLimits(
     ),
     body_seconds=1.5,
 )
-MOST_BYTES, ALL_BYTES = 1 << 20, 3 << 20
+MOST_BYTES, HOST_BYTES, ALL_BYTES = 1 << 20, 2 << 20, 3 << 20
 LARGE = 8 << 20  # more than the system takes by itself
 
 
@@ -47,7 +47,9 @@ class Echo:
     """Answers with the length of what came, or with as much as is asked for, or never."""
 
     def __init__(self) -> None:
-        self.bodies = Bodies(all_bytes=ALL_BYTES, seconds=LIMITS.body_seconds)
+        self.bodies = Bodies(
+            all_bytes=ALL_BYTES, host_bytes=HOST_BYTES, seconds=LIMITS.body_seconds
+        )
         self.is_working, self.is_given_up = threading.Event(), threading.Event()
         self.may_end = asyncio.Event()
 
@@ -68,7 +70,7 @@ class Echo:
             return Response(b"quick")
         async with self.bodies.read(request, most_bytes=MOST_BYTES) as body:
             if request.url.path in ("/never", "/later"):
-                await while_awaited(request, self._work())
+                await while_awaited(request, self._work(), place=nullcontext)
             return Response(str(len(body)).encode())
 
     async def _work(self) -> None:
@@ -130,8 +132,10 @@ def server() -> Iterator[Running]:
 
 
 @contextmanager
-def connected(server: Running) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection:
+def connected(server: Running, host: str = "127.0.0.1") -> Iterator[socket.socket]:
+    """A connection from a host of the loopback."""
+    address = ("127.0.0.1", server.port)
+    with socket.create_connection(address, timeout=10, source_address=(host, 0)) as connection:
         yield connection
 
 
@@ -238,7 +242,7 @@ def test_an_answer_that_is_taken_slowly_comes_whole(server: Running) -> None:
 def test_many_large_bodies_at_once_are_refused_before_there_is_no_room(server: Running) -> None:
     head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {MOST_BYTES}\r\n\r\n".encode()
     with ExitStack() as stack:
-        slow = [stack.enter_context(connected(server)) for _ in range(3)]
+        slow = [stack.enter_context(connected(server, f"127.0.0.{host}")) for host in (2, 2, 3)]
         for connection in slow:  # all but the last byte
             connection.sendall(head + bytes(MOST_BYTES - 1))
         until(lambda: server.echo.bodies.held_bytes == ALL_BYTES - 3)
@@ -250,6 +254,19 @@ def test_many_large_bodies_at_once_are_refused_before_there_is_no_room(server: R
     assert refused[0] == 429
     assert asked(server, body=bytes(1000)) == (200, b"1000")
     until(lambda: server.echo.bodies.held_bytes == 0)
+
+
+def test_large_bodies_of_one_host_leave_room_for_others(server: Running) -> None:
+    head = f"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: {MOST_BYTES}\r\n\r\n".encode()
+    with connected(server) as one, connected(server) as two:
+        for connection in (one, two):
+            connection.sendall(head + bytes(MOST_BYTES - 1))
+        until(lambda: server.echo.bodies.held_bytes == HOST_BYTES - 2)
+
+        assert asked(server, body=bytes(1000))[0] == 429
+        with connected(server, "127.0.0.2") as other:
+            other.sendall(HEAD + b"12345")
+            assert other.recv(4096).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_work_ends_when_nobody_waits_for_it(server: Running) -> None:
