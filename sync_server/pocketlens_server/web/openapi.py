@@ -22,15 +22,17 @@ _REFUSALS: Mapping[str, str] = {
     "403": "The token is for something else, or for another catalogue.",
     "404": "There is no such catalogue, product, image or generation.",
     "408": "The body did not come in time.",
+    "409": "The catalogue cannot be asked as it is: its operator is told why.",
     "413": "The body is larger than may be.",
     "415": "The body is of a type that is not read.",
     "429": "More than the caller may ask, or the server takes: again after Retry-After seconds.",
+    "431": "The head is larger than may be.",
     "500": "The server failed.",
     "503": "The server does not answer now: again after Retry-After seconds.",
     "504": "The answer took longer than the server gives.",
 }
 _OF_BODIES = frozenset({"408", "413", "415"})
-_OF_ANYBODY = frozenset({"500"})
+_OF_ANYBODY = frozenset({"429", "431", "500"})
 
 
 def document() -> dict[str, Any]:

@@ -17,7 +17,6 @@ from typing import Literal, TypeAlias
 
 from pocketlens_server.auth import Rule
 from pocketlens_server.callers import Scope
-from pocketlens_server.query.questions import MATCHES, MOST_MATCHES
 from pocketlens_server.web import schemas
 from pocketlens_server.web.schemas import Schema, reference
 
@@ -84,11 +83,7 @@ class Route:
 
 _NAME = Parameter("name", "Of the catalogue.", {"type": "string"}, "path")
 _ID = Parameter("id", "Of the product or image, percent-encoded.", {"type": "string"}, "path")
-_K = Parameter(
-    "k",
-    "Matches wanted.",
-    {"type": "integer", "minimum": 1, "maximum": MOST_MATCHES, "default": MATCHES},
-)
+_K = Parameter("k", "Matches wanted.", schemas.COUNT_WANTED)
 _BOX = Parameter(
     "box",
     "The part of the photo to search: left,top,right,bottom in pixels of the upright photo.",

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
+from pocketlens_server.query.questions import MATCHES, MOST_MATCHES
+
 Schema: TypeAlias = Mapping[str, Any]
 
 BYTES: Schema = {"type": "string", "format": "binary"}
@@ -15,6 +17,12 @@ PRICE: Schema = {
     "pattern": r"^[0-9]{1,16}(\.[0-9]{1,16})?$",
     "description": "In the major unit, without rounding.",
     "example": "12.50",
+}
+COUNT_WANTED: Schema = {
+    "type": "integer",
+    "minimum": 1,
+    "maximum": MOST_MATCHES,
+    "default": MATCHES,
 }
 CURRENCY: Schema = {"type": "string", "pattern": "^[A-Z]{3}$", "example": "EUR"}
 _TEXT: Schema = {"type": "string"}
@@ -65,7 +73,7 @@ SCHEMAS: Mapping[str, Schema] = {
     "Question": _object(
         {
             "embedding": reference("Embedding"),
-            "k": {"type": "integer", "minimum": 1, "maximum": 100, "default": 10},
+            "k": COUNT_WANTED,
             "filter": reference("Filter"),
         },
         required=("embedding",),
