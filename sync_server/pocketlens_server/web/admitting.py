@@ -57,9 +57,11 @@ class Admission:
         """Around a request, before it is known who makes it.
 
         Raises:
-            QuotaExceeded: The host has as many as it may.
+            QuotaExceeded: The host has as many as it may, or the server does as much as it can.
         """
         with self._place(self._hosts, host, "host", "Too many requests of this host are running."):
+            with self.working():  # what could not be answered is not even received
+                pass
             yield
 
     @contextmanager
