@@ -24,13 +24,15 @@ from starlette.requests import Request
 from pocketlens_server import logs
 from pocketlens_server.admission import Buckets
 from pocketlens_server.peers import NOBODY, caller_id
+from pocketlens_server.services.recognising import ANYBODY
 from pocketlens_server.telemetry import UNKNOWN, Telemetry
 
 logger = logging.getLogger(__name__)
 
 REQUEST_ID = "x-request-id"
 CANCELLED = "CANCELLED"
-_FEW_LINES = 10  # a second, of requests that nobody waits for, or of callers who are not known
+_FEW_LINES = 10  # a second, of requests that nobody waits for, or of strangers
+_STRANGERS = frozenset({NOBODY, ANYBODY.id})
 _WORD = re.compile(r"[A-Za-z0-9._-]{1,40}")  # a UUID, and no token
 
 
@@ -100,7 +102,8 @@ class Observing:
 
     def _level(self, code: str) -> int:
         is_given_up = code == CANCELLED
-        if (is_given_up or caller_id() == NOBODY) and self._few.take(is_given_up, self._clock()):
+        is_of_many = is_given_up or caller_id() in _STRANGERS
+        if is_of_many and self._few.take(is_given_up, self._clock()):
             return logging.DEBUG
         return logging.INFO
 
