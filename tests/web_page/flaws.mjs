@@ -43,6 +43,11 @@ export function flaws() {
     const isInText = each.matches("h3 a, label *");
     if (!isInText && Math.min(width, height) < LEAST_TARGET) found.push(`${width} x ${height}: ${named(each)}`);
   }
+  for (const each of shown("ol, ul")) {
+    // Safari says nothing of a list without marks that does not say it of itself.
+    const isBare = getComputedStyle(each).listStyleType === "none" && !each.matches("[role=list]");
+    if (isBare) found.push(`no list: ${named(each)}`);
+  }
   let level = 0;
   for (const each of shown("h1, h2, h3")) {
     const next = Number(each.tagName[1]);

@@ -41,7 +41,7 @@ promise("a photo finds its product, and the page says how sure it is", {}, async
   assert.match(await best.getByRole("link").getAttribute("href"), /^https:\/\/shop\.example\//);
   const said = new RegExp(`^Found it\\. ${SHOPS.product}\\. .* products are shown\\.$`);
   assert.match(await page.getByRole("status").textContent(), said);
-  assert.match(await page.locator("#facts").textContent(), new RegExp(`^${SHOPS.products} products · `));
+  assert.match(await page.locator("#facts").textContent(), new RegExp(`^${SHOPS.products} products\\s· `));
 });
 
 const readable = { options: { bypassCSP: true } }; // the page itself may not read what it shows
@@ -259,6 +259,37 @@ promise("a network that goes is told, and the page goes on when it comes back", 
   await page.unroute("**/search?*");
   await shopper.answered(() => page.getByRole("button", { name: "Try again" }).click());
   assert.equal(await shopper.verdict.textContent(), "Found it");
+});
+
+promise("what is no answer is told, and the keys stay where they were", {}, async (shopper, page) => {
+  await shopper.choose("known.jpg");
+  const isAtVerdict = () => shopper.verdict.evaluate((each) => each === document.activeElement);
+
+  const login = { status: 200, contentType: "text/html", body: "<p>Who are you?</p>" };
+  await page.route("**/search?*", (route) => route.fulfill(login));
+  await page.getByLabel("In stock only").check();
+  await shopper.verdict.getByText("Something went wrong in the shop").waitFor();
+  await page.unroute("**/search?*");
+  await shopper.answered(() => page.getByRole("button", { name: "Try again" }).press("Enter"));
+  assert.equal(await shopper.verdict.textContent(), "Found it");
+  assert.ok(await isAtVerdict());
+
+  await shopper.answered(() => page.getByRole("button", { name: "Clear filters" }).press("Enter"));
+  const category = page.getByRole("combobox", { name: "Category" });
+  assert.ok(await category.evaluate((each) => each === document.activeElement));
+  await shopper.answered(() => category.selectOption(SHOPS.otherCategory));
+  await shopper.answered(() => page.getByRole("button", { name: "Show it without filters" }).press("Enter"));
+  assert.ok(await isAtVerdict());
+});
+
+promise("an answer is seen by who asks for it from far down", {}, async (shopper, page) => {
+  await shopper.choose("known.jpg");
+  await page.evaluate(() => scrollTo(0, document.body.scrollHeight));
+
+  await shopper.answered(() => page.getByLabel("In stock only").check());
+
+  const { y } = await shopper.verdict.boundingBox();
+  assert.ok(y >= 0 && y < 860, `${y}`);
 });
 
 promise("who asks too often is asked to wait", {}, async (shopper, page) => {

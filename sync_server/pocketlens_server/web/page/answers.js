@@ -72,6 +72,8 @@ export class Answers {
       card(match, picture(match.image), isBest && place === 0, () => this.wishes.more(match.product)),
     );
     this.list.replaceChildren(...cards);
+    const { top } = byId("verdict").getBoundingClientRect();
+    if (top < 0) byId("verdict").scrollIntoView(); // who asked beside cards far down would not see it
     const best = isBest ? `${found.matches[0].product.title}.` : "";
     this.tell([`${heading}.`, best, text, SAID.shown(cards.length)].filter(Boolean).join(" "));
   }
@@ -100,7 +102,9 @@ export class Answers {
     clearTimeout(this.#timer);
     this.#trouble = null;
     this.section.setAttribute("aria-busy", "false");
-    byId("again").hidden = byId("unfilter").hidden = true;
+    const buttons = [byId("again"), byId("unfilter")];
+    if (buttons.includes(document.activeElement)) byId("verdict").focus(); // who is there would be nowhere
+    for (const each of buttons) each.hidden = true;
   }
 
   #head(kind, heading, text) {

@@ -8,6 +8,7 @@ const KINDS = {
   401: "refused",
   403: "refused",
   404: "missing",
+  408: "late",
   409: "missing",
   413: "tooLarge",
   415: "photo",
@@ -67,7 +68,11 @@ async function asked(path, request, signal) {
     await answered("/", { cache: "no-store" }, signal); // the cookie was of yesterday, or of another start
     response = await answered(path, request, signal);
   }
-  if (response.ok) return response.json();
+  if (response.ok) {
+    return response.json().catch(() => {
+      throw new Trouble("broken"); // whoever stands between, such as a network that wants a login first
+    });
+  }
   const seconds = Number(response.headers.get("Retry-After")) || 0;
   throw new Trouble(KINDS[response.status] ?? "broken", seconds);
 }

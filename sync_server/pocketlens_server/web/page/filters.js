@@ -21,6 +21,7 @@ export class Filters {
     this.form.addEventListener("reset", () => {
       clearTimeout(this.#timer);
       setTimeout(() => {
+        if (document.activeElement === byId("clear")) byId("category").focus(); // it is about to go
         this.#check();
         changed();
       });

@@ -62,7 +62,7 @@ export const SAID = {
   same: (titles) => `Looks the same: ${titles.join(", ")}`,
   alike: (similarity) => `${SHARE.format(clamped(similarity))} alike`,
   shown: (count) => (count === 1 ? "1 product is shown." : `${COUNT.format(count)} products are shown.`),
-  facts: (count, asOf) => `${count === 1 ? "1 product" : `${COUNT.format(count)} products`} · ${DAY.format(new Date(asOf))}`,
+  facts: (count, asOf) => `${count === 1 ? "1 product" : `${COUNT.format(count)} products`}\u00a0· ${DAY.format(new Date(asOf))}`,
   noPicture: "No picture",
   notPrice: "Write a price as a number, such as 12.50.",
   wrongWay: "The lowest price is above the highest.",
