@@ -24,6 +24,7 @@ from pocketlens_server.query.vector_store import ProductRow, VersionChanges
 
 _Keys = npt.NDArray[np.uint32]
 _UNKNOWN = -1
+_NUMBERS_HELD = 1024  # of attributes that no product has, at least, before they are forgotten
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +86,8 @@ class Facets:
     Attributes:
         columns: Of every product, with the links of images to products.
         attributes: Product keys with the numbers of their attributes.
-        attribute_numbers: Name and value of an attribute to its number; only ever added to, so
-            that all versions share it.
+        attribute_numbers: Name and value of an attribute to its number; added to, so that versions
+            share it, until half of it is of none.
     """
 
     columns: ProductColumns
@@ -126,6 +127,8 @@ class Facets:
             changes.deleted_products,
             {each.key: _numbers(each.attributes, numbers) for each in changes.products},
         )
+        if len(numbers) > 2 * len(attributes.values) + _NUMBERS_HELD:
+            attributes, numbers = _renumbered(attributes, numbers)
         columns = _merged(self.columns, changes.deleted_products, changes.products)
         columns = replace(columns, link_image_keys=links.keys, link_product_keys=links.values)
         return Facets(columns, attributes, numbers)
@@ -161,6 +164,17 @@ def _distinct(keys: _Keys) -> _Keys:
 
 def _numbers(attributes: Mapping[str, str], known: dict[tuple[str, str], int]) -> list[int]:
     return sorted(known.setdefault(each, len(known)) for each in attributes.items())
+
+
+def _renumbered(
+    attributes: Pairs, known: Mapping[tuple[str, str], int]
+) -> tuple[Pairs, dict[tuple[str, str], int]]:
+    """The same without attributes that no product has any more."""
+    used = np.unique(attributes.values)
+    names = list(known)  # which stand by their numbers
+    numbers = {names[number]: place for place, number in enumerate(used.tolist())}
+    values = np.searchsorted(used, attributes.values).astype(np.uint32)
+    return replace(attributes, values=values), numbers
 
 
 def _merged(before: ProductColumns, gone: _Keys, rows: Iterable[ProductRow]) -> ProductColumns:
