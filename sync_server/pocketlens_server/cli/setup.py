@@ -98,6 +98,7 @@ def _add_model(
     follow an older one go on with that. For a bundle that was added before, --float adds its float
     model alone.
     """
+    from pocketlens.formats import bundle as bundles
     from pocketlens_server.publishing import models
 
     folder, offline = opened(data, catalog, offline_keys)
@@ -109,6 +110,12 @@ def _add_model(
             offline=offline,
             now=datetime.now(UTC),
             progress=progress,
+        )
+    if float_model is not None and bundles.decode(bundle.read_bytes()).calibration("photo") is None:
+        output.say(
+            f"warning: {bundle} has no thresholds for photos, so that every photo will be UNSURE. "
+            "Fit them, and add the bundle that has them: pocketlens-converter calibrate "
+            f"{bundle} --float {float_model} --queries LIST --gallery LIST"
         )
     if as_json:
         output.show_json({"catalogue": catalog, "bundle_sha256": sha256})

@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +20,7 @@ import grpc
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from tests.making.colour_bundle import described_as
 from tests.making.float_shops import TILES, add_float, converted, float_shop
 from tests.making.models import DIM, draw_shop, keras_file, tiny_model
 from tests.making.serving import serving
@@ -229,8 +231,20 @@ def test_the_command_adds_one_to_a_bundle_that_is_there(
     command = ["model", "add", str(shop.folder / "shop.tflite"), "--data", data]
 
     assert pocketlens_server([*command, "--float", str(made / "shop.keras")]) == 0
+    assert "warning" not in capsys.readouterr().err
     assert pocketlens_server([*command, "--float", str(shop.folder / "nothing.keras")]) == 1
     assert "cannot be read" in capsys.readouterr().err
+
+
+def test_a_bundle_without_thresholds_for_photos_is_told(
+    shop: TileShop, made: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, bare = (made / "shop.tflite").read_bytes(), shop.folder / "bare.tflite"
+    bare.write_bytes(described_as(data, replace(bundles.decode(data), calibrations=())))
+    command = ["model", "add", str(bare), "--data", str(shop.folder / "server")]
+
+    assert pocketlens_server([*command, "--float", str(made / "shop.keras")]) == 0
+    assert "has no thresholds for photos" in capsys.readouterr().err
 
 
 def test_a_version_that_it_cannot_have_is_answered_by_the_bundle(
