@@ -132,8 +132,9 @@ def embed_all(
                 return exc
 
         for start in range(0, len(missing), _BATCH):
-            some = missing[start : start + _BATCH]
-            tensors = {}
+            batch, tensors = missing[start : start + _BATCH], dict[bytes, Tensor]()
+            with FloatEmbeddings.opened(sibling.embeddings) as floats:
+                some = floats.missing(batch)  # another process may be at it
             for picture, found in zip(some, threads.map(decoded, some), strict=True):
                 if isinstance(found, PictureError):
                     unreadable[picture] = found
@@ -148,7 +149,7 @@ def embed_all(
                         made[picture] = row
                 with FloatEmbeddings.opened(sibling.embeddings) as floats:
                     floats.put(made)
-            progress("embedding at full precision", start + len(some), len(missing))
+            progress("embedding at full precision", start + len(batch), len(missing))
     return unreadable
 
 

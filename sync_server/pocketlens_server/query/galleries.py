@@ -86,8 +86,10 @@ class FloatVectors:
 
     def prepare(self, pictures: Iterable[bytes]) -> None:
         """See `VectorSource.prepare`."""
+        # From the other end than `model add --float`, which a server meets in the middle.
+        backwards = reversed(list(pictures))
         unreadable = float_siblings.embed_all(
-            self.sibling, self.folder, pictures, self.model(), progress=self.progress
+            self.sibling, self.folder, backwards, self.model(), progress=self.progress
         )
         if unreadable:
             raise unreadable_pictures(self.folder, unreadable)

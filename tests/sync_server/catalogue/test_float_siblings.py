@@ -4,21 +4,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from datetime import timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
+from tests.making.colour_bundle import colour_bundle
 from tests.making.float_shops import add_float, converted, float_shop
-from tests.making.tiles import TileShop
+from tests.making.tiles import TileShop, tile
 
 from pocketlens.formats import bundle as bundles
 from pocketlens_server.catalogue import float_siblings
+from pocketlens_server.catalogue.float_siblings import Sibling
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.maintenance.findings import Check
 from pocketlens_server.maintenance.fsck import examine
+from pocketlens_server.models.photo_models import Found, Tensor
 from pocketlens_server.publishing import collecting
 from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.storage.float_embeddings import FloatEmbeddings
@@ -150,3 +156,38 @@ def test_killed_in_the_middle_the_same_command_goes_on(shop: TileShop, made: Pat
         pictures = [picture_of(value) for _, value in tables.history.values(IMAGE)]
     with FloatEmbeddings.opened(sibling.embeddings) as floats:
         assert floats.missing(pictures) == []
+
+
+class Counting:
+    """A model that sees the same in every picture."""
+
+    accelerator = "cpu"
+
+    def __init__(self) -> None:
+        self.spec, self.embedded = bundles.decode(colour_bundle()).spec, 0
+
+    def embed(self, tensors: Sequence[Tensor]) -> list[Found]:
+        self.embedded += len(tensors)
+        return [np.eye(self.spec.dim, dtype=np.float32)[0] for _ in tensors]
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def test_of_two_processes_none_does_what_the_other_has_done(tmp_path: Path) -> None:
+    """As a command and the server beside it."""
+    folder = TileShop(tmp_path / "shop", {}).catalogue
+    sibling = Sibling.of(tmp_path / "any.keras")
+    pictures = [hashlib.sha256(tile(number)).digest() for number in range(100)]
+    for number, picture in enumerate(pictures):
+        folder.picture(picture).parent.mkdir(exist_ok=True)
+        folder.picture(picture).write_bytes(tile(number))
+    one, other = Counting(), Counting()
+
+    def halfway(stage: str, done: int, total: int) -> None:
+        if done == 64 and total == 100:
+            float_siblings.embed_all(sibling, folder, reversed(pictures), other)
+
+    float_siblings.embed_all(sibling, folder, pictures, one, progress=halfway)
+
+    assert (one.embedded, other.embedded) == (64, 36)
