@@ -36,6 +36,7 @@ from pocketlens_server.query.vector_store import (
 )
 from pocketlens_server.storage.history import IMAGE, OFFER, PRODUCT
 
+_ROWS = 4096  # read at once: all together would be in memory three times
 _Changed = tuple[int, bytes | None, bytes | None]
 _Shown = tuple[int, bytes, tuple[int, ...]]  # key, SHA-256 of the picture, keys of products
 
@@ -172,9 +173,10 @@ class Gallery:
         return changes, images
 
     def _image_rows(self, tables: Tables, images: Sequence[_Shown]) -> ImageRows:
-        vectors: npt.NDArray[np.float32] = np.zeros((0, self.store.dim), np.float32)
-        if images:
-            vectors = self.source.vectors(tables, [picture for _, picture, _ in images])
+        vectors = np.empty((len(images), self.store.dim), np.float32)
+        for start in range(0, len(images), _ROWS):
+            pictures = [picture for _, picture, _ in images[start : start + _ROWS]]
+            vectors[start : start + _ROWS] = self.source.vectors(tables, pictures)
         keys = np.array([key for key, _, _ in images], np.uint32)
         return ImageRows(keys, vectors, [products for _, _, products in images])
 
