@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
-from pocketlens.errors import BundleError, NotFound, ServerError
+from pocketlens.errors import BundleError, NotFound, ServerError, ServerUnavailable
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
 from pocketlens.progress import Progress
@@ -184,7 +184,11 @@ class Searched:
         self.gallery.store.close()
 
     async def _read(self, work: Callable[[], Value]) -> Value:
-        return await asyncio.get_running_loop().run_in_executor(self._reading, work)
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._reading, work)
+        except RuntimeError as exc:  # whoever asks came before it was closed
+            raise ServerUnavailable("The server is about to end. Try again.") from exc
+        return await reading
 
     def _embed(self, tensors: Sequence[Tensor]) -> Sequence[Found]:
         return self._model.get().embed(tensors)

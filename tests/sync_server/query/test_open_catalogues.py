@@ -19,7 +19,7 @@ import pytest
 from tests.making.colour_bundle import DIM, colour_bundle
 from tests.making.tiles import TileShop
 
-from pocketlens.errors import BundleError, ModelUnsupported, ServerError
+from pocketlens.errors import BundleError, ModelUnsupported, ServerError, ServerUnavailable
 from pocketlens.formats import bundle as bundles
 from pocketlens.results import Pipeline
 from pocketlens_server.folders import Tables
@@ -205,5 +205,20 @@ def test_where_the_bundle_fails_it_is_told(shop: TileShop) -> None:
         with pytest.raises(BundleError, match="embedding"):
             await opened.seen(look)
         await opened.close()
+
+    asyncio.run(run())
+
+
+def test_who_comes_to_one_that_was_closed_is_to_come_again(shop: TileShop) -> None:
+    async def run() -> None:
+        found = searched(shop)
+        await found.close()
+        for late in (
+            found.model(),
+            found.facts(),
+            found.matches(np.eye(DIM, dtype="f4")[0], 1, None),
+        ):
+            with pytest.raises(ServerUnavailable, match="again"):
+                await late
 
     asyncio.run(run())
