@@ -215,7 +215,9 @@ def headline(found: SearchResult) -> str:
     if found.best is None:
         return f"{word}{confidence}: the store is empty"
     nearest = "nearest is " if found.verdict is Verdict.NO_MATCH else ""
-    without = " (the bundle has no calibration)" if found.confidence is None else ""
+    without = ""
+    if found.confidence is None:
+        without = f" (the bundle has no {found.answered_by} calibration)"
     filtered = ""
     if not found.matches:
         filtered = "; no product satisfies the filter"

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -59,7 +60,11 @@ ALTERNATIVE = Match(Product("R-2"), CatalogueImage("r1.jpg"), 0.75)
         (result(Verdict.UNSURE, 0.5, MATCH, MATCH), "UNSURE 0.50: Red shoe (R-1)"),
         (
             result(Verdict.UNSURE, None, MATCH, MATCH),
-            "UNSURE: Red shoe (R-1) (the bundle has no calibration)",
+            "UNSURE: Red shoe (R-1) (the bundle has no device calibration)",
+        ),
+        (
+            replace(result(Verdict.UNSURE, None, MATCH, MATCH), answered_by="photo"),
+            "UNSURE: Red shoe (R-1) (the bundle has no photo calibration)",
         ),
         (
             result(Verdict.MATCH, 0.9, MATCH),
@@ -72,7 +77,7 @@ ALTERNATIVE = Match(Product("R-2"), CatalogueImage("r1.jpg"), 0.75)
         (result(Verdict.MATCH, 0.9, MATCH, ALTERNATIVE), "MATCH 0.90: Red shoe (R-1)"),
         (result(Verdict.UNSURE, None, None), "UNSURE: the store is empty"),
     ],
-    ids="match no-match unsure uncalibrated nothing-in-filter filtered alternative empty".split(),
+    ids="match no-match unsure bare photo nothing-in-filter filtered alternative empty".split(),
 )
 def test_headline_says_the_verdict(found: SearchResult, line: str) -> None:
     assert headline(found) == line
