@@ -92,12 +92,15 @@ class Queries:
         self._open: dict[str, asyncio.Task[OpenCatalogue]] = {}
         self._coming: dict[str, asyncio.Task[OpenCatalogue]] = {}  # to take their places
         self._leaving = set[asyncio.Task[None]]()
-        self._ahead: list[asyncio.Task[None]] = []
+        self._ahead: asyncio.Task[None] | None = None
         self._ending = asyncio.Event()
 
     def open_ahead(self, catalogues: Iterable[str]) -> None:
-        """Begins to read the vectors of catalogues, so that no question waits for that."""
-        self._ahead += [asyncio.create_task(self._open_ahead(name)) for name in catalogues]
+        """Begins to read the vectors of catalogues, so that no question waits for that.
+
+        One after the other: a server that starts has phones to answer, too.
+        """
+        self._ahead = asyncio.create_task(self._open_each(sorted(catalogues)))
 
     async def search(
         self,
@@ -237,8 +240,8 @@ class Queries:
     async def close(self) -> None:
         """Ends; what is worked on is finished."""
         self._ending.set()
-        for ahead in self._ahead:
-            ahead.cancel()
+        if self._ahead is not None:
+            self._ahead.cancel()
         await self._decoding.close()
         await self._thumbnails.close()
         for task in (*self._open.values(), *self._coming.values()):
@@ -299,13 +302,16 @@ class Queries:
                 del self._open[name]
             raise
 
-    async def _open_ahead(self, name: str) -> None:
-        try:
-            await (await self._catalogue(name)).best.model()
-        except NotFound as exc:  # nothing was published yet
-            logger.debug("query.ahead.absent catalogue=%s error=%s", name, exc)
-        except PocketLensError as exc:  # whoever asks is told
-            logger.warning("query.ahead.failed catalogue=%s error=%s", name, exc)
+    async def _open_each(self, names: Iterable[str]) -> None:
+        for name in names:
+            try:
+                await (await self._catalogue(name)).best.model()
+            except NotFound as exc:  # nothing was published yet
+                logger.debug("query.ahead.absent catalogue=%s error=%s", name, exc)
+            except PocketLensError as exc:  # whoever asks is told
+                logger.warning("query.ahead.failed catalogue=%s error=%s", name, exc)
+            except Exception:  # a bug, or a system out of files: the next one may do better
+                logger.exception("query.ahead.failed catalogue=%s", name)
 
     async def _model(self, searched: Searched, photo: Photo) -> PhotoModel:
         """What embeds a photo, if that is not too large; to load it is no part of a pace."""

@@ -10,6 +10,7 @@ import io
 import shutil
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -189,6 +190,36 @@ def test_a_version_that_history_forgot_may_be_asked_again(shop: TileShop) -> Non
     (found,) = matching.answered(gallery, asked, terms)
     assert found.version == 2
     assert {match.product.stock for match in found.matches} == {1, 7}
+
+
+def test_of_the_threads_that_everybody_has_reading_ahead_takes_one(shop: TileShop) -> None:
+    at_once, most = set[Future[object]](), list[int]()
+
+    class Threads(ThreadPoolExecutor):
+        def submit(self, *given: object, **named: object) -> Future[object]:
+            future = super().submit(*given, **named)  # type: ignore[arg-type]
+            at_once.add(future)
+            most.append(len(at_once))
+            future.add_done_callback(at_once.discard)
+            return future
+
+    server = ServerFolder(shop.folder / "server")
+    for name in ("a", "b", "c"):  # in which nothing was published
+        server.add_catalogue(name, now=shop.now)
+
+    async def run() -> None:
+        asyncio.get_running_loop().set_default_executor(Threads(4))
+        queries = Queries(server)
+        queries.open_ahead(server.catalogues())
+
+        async def is_read() -> bool:  # after two looks at each, and the vectors of one
+            return len(most) >= 9 and not at_once
+
+        await until(is_read)
+        assert max(most) == 1
+        await queries.close()
+
+    asyncio.run(run())
 
 
 def test_whoever_is_gone_or_late_is_not_worked_on(shop: TileShop) -> None:
