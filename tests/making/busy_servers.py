@@ -19,7 +19,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from subprocess import PIPE
 
+from tests.making.allocated import TELLING, allocated_bytes
 from tests.making.certificates import Certificates
 from tests.making.decoder_processes import workers
 from tests.making.tiles import TileShop
@@ -32,9 +34,10 @@ OPEN = {
     "client_burst": 1_000_000,
 }
 
-_PROGRAM = "import sys; from pocketlens_server.cli import main; sys.exit(main())"
+_PROGRAM = f"import sys; {TELLING}; from pocketlens_server.cli import main; sys.exit(main())"
 _START_SECONDS, _STOP_SECONDS = 60, 30
 _LOOK_SECONDS = 0.02
+_MOMENTS, _MOMENT_SECONDS = 5, 0.1
 _FORGET_MOST_MEMORY = "5"  # proc(5), clear_refs
 _LISTENS, _NOBODYS = "0A", "0"  # proc(5), /proc/net/tcp: a state; the inode of who has left
 
@@ -61,6 +64,15 @@ class BusyServer:
     def memory_bytes(self) -> int:
         """Of the process, as it is resident."""
         return _memory_bytes(self.process.pid)
+
+    @property
+    def allocated_bytes(self) -> int:
+        """Of the process, what it has allocated and not freed; the least of some moments."""
+        found = []
+        for _ in range(_MOMENTS):
+            found.append(allocated_bytes(self.process))
+            time.sleep(_MOMENT_SECONDS)
+        return min(found)
 
     @property
     def most_memory_bytes(self) -> int:
@@ -132,7 +144,9 @@ def busy_server(
     temporary.mkdir(exist_ok=True)
     environment = os.environ | options | {"TMPDIR": str(temporary)}
     with log.open("wb") as file:
-        process = subprocess.Popen([*command, "--data", str(data)], stderr=file, env=environment)
+        process = subprocess.Popen(
+            [*command, "--data", str(data)], stdin=PIPE, stdout=PIPE, stderr=file, env=environment
+        )
     try:
         until(lambda: b"serving " in log.read_bytes(), _START_SECONDS)
         said = log.read_text()
@@ -143,7 +157,7 @@ def busy_server(
             assert process.wait(_STOP_SECONDS) == 0
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def until(condition: Callable[[], bool], seconds: float) -> float:

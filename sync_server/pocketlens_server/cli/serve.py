@@ -105,6 +105,7 @@ def _serve(
 
     from pocketlens_server import config, logs, server
     from pocketlens_server.folders import ServerFolder
+    from pocketlens_server.services.batches import Loop
 
     folder = ServerFolder(data)
     options: dict[tuple[str, str], config.Value] = {
@@ -156,7 +157,8 @@ def _serve(
         )
 
     _take_descriptors()
-    asyncio.run(run())
+    with asyncio.Runner(loop_factory=Loop) as runner:
+        runner.run(run())
 
 
 def _take_descriptors() -> None:

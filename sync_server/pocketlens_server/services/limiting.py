@@ -26,6 +26,7 @@ import grpc.aio
 from pocketlens_server.admission import Buckets, Crowd
 from pocketlens_server.limits import Limits
 from pocketlens_server.peers import caller_id, network_of
+from pocketlens_server.services.batches import finished
 from pocketlens_server.services.wrapping import Continuation, kind_of, written
 
 PUSHBACK = "grpc-retry-pushback-ms"
@@ -239,7 +240,7 @@ def _timed(
 
 async def _received(context: grpc.aio.ServicerContext) -> object:
     """The one request of a call."""
-    request = await context.read()
+    request = await finished(context.read())
     if request is grpc.aio.EOF:
         await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "Expected a message. Received none.")
     return request

@@ -16,6 +16,8 @@ from typing import Any
 
 import grpc.aio
 
+from pocketlens_server.services.batches import finished
+
 Continuation = Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]]
 Around = Callable[[grpc.aio.ServicerContext], AbstractAsyncContextManager[None]]
 
@@ -73,4 +75,4 @@ async def written(
                 answer = await anext(answers, _END)
             if answer is _END:
                 return
-            await context.write(answer)
+            await finished(context.write(answer))
