@@ -108,29 +108,18 @@ def answered(gallery: Gallery, asked: Sequence[Asked], terms: Terms) -> list[Sea
 
 def _found(view: View, asked: Sequence[Asked], terms: Terms) -> list[_Found]:
     plain = [Asked(each.vector, max(each.k, 2), None, each.without) for each in asked]
-    unfiltered = _groups(view, plain, None, terms)
-    filters = {
-        each.wanted.identity: each.wanted
-        for each in asked
-        if each.wanted is not None and not each.wanted.is_empty
-    }
-    places = {
-        identity: [
-            place
-            for place, each in enumerate(asked)
-            if each.wanted is not None and each.wanted.identity == identity
-        ]
-        for identity in filters
-    }
     found = [
         _Found(groups[:2], groups[: each.k], view.products)
-        for groups, each in zip(unfiltered, asked, strict=True)
+        for groups, each in zip(_groups(view, plain, None, terms), asked, strict=True)
     ]
-    for identity, wanted in filters.items():
+    filtered: dict[object, tuple[Filter, list[int]]] = {}
+    for place, each in enumerate(asked):
+        if each.wanted is not None and not each.wanted.is_empty:
+            filtered.setdefault(each.wanted.identity, (each.wanted, []))[1].append(place)
+    for wanted, places in filtered.values():
         satisfying = view.satisfying(wanted)
-        some = places[identity]
-        narrowed = _groups(view, [asked[place] for place in some], wanted, terms, satisfying)
-        for place, groups in zip(some, narrowed, strict=True):
+        narrowed = _groups(view, [asked[place] for place in places], wanted, terms, satisfying)
+        for place, groups in zip(places, narrowed, strict=True):
             found[place] = _Found(found[place].best, groups, len(satisfying))
     return found
 
