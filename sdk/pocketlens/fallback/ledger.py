@@ -129,7 +129,7 @@ class Ledger:
                 row,
             )
             number = int(connection.execute("SELECT last_insert_rowid()").fetchone()[0])
-            _forget(connection, number - MOST_ROWS)
+            _forget(connection)
             return number
 
     def settle(self, number: int, outcome: str) -> None:
@@ -223,15 +223,20 @@ def _check_format(connection: sqlite3.Connection, path: Path) -> None:
         raise StoreError(f"Expected a ledger of format {_FORMAT}. Received {found}: {path}.")
 
 
-def _forget(connection: sqlite3.Connection, last: int) -> None:
-    """Leaves the sums of rows up to a number."""
+def _forget(connection: sqlite3.Connection) -> None:
+    """Leaves the sums of rows before the newest."""
+    last = connection.execute(
+        "SELECT number FROM questions ORDER BY number DESC LIMIT 1 OFFSET ?", (MOST_ROWS,)
+    ).fetchone()
+    if last is None:
+        return
     connection.execute(
         "INSERT INTO earlier SELECT what, count(*), sum(bytes) FROM questions WHERE number <= ? "
         "GROUP BY what ON CONFLICT (what) DO UPDATE SET "
         "questions = questions + excluded.questions, bytes = bytes + excluded.bytes",
-        (last,),
+        last,
     )
-    connection.execute("DELETE FROM questions WHERE number <= ?", (last,))
+    connection.execute("DELETE FROM questions WHERE number <= ?", last)
 
 
 @contextmanager

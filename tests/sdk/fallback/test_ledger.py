@@ -118,7 +118,11 @@ def test_a_day_has_so_many_bytes(path: Path) -> None:
 def test_a_day_of_more_rows_than_are_kept_is_full(path: Path) -> None:
     """Or else what is forgotten would be spent again."""
     entered(path)
-    filled(path, (int(NOON.timestamp() * 1e6), *ELSEWHERE), ledgers.MOST_ROWS - 1)
+    struck = entered(path)
+    assert struck is not None
+    filled(path, (int(NOON.timestamp() * 1e6), *ELSEWHERE), ledgers.MOST_ROWS - 2)
+    Ledger(path).strike(struck)
+    assert entered(path, daily_bytes=10**9) is not None
 
     assert entered(path, daily_bytes=10**9) is None
     assert entered(path) is not None
