@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pocketlens.query.embedder import Embedder
     from pocketlens.query.filters import Filter
     from pocketlens.results import (
+        CategoryShare,
         FallbackOutcome,
         FallbackReport,
         Match,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "CategoryShare",
     "Deadlines",
     "Embedder",
     "Fallback",
@@ -58,6 +60,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "CategoryShare": "results",
     "Deadlines": "options",
     "Embedder": "query.embedder",
     "Fallback": "fallback.options",

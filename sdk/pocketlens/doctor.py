@@ -22,14 +22,14 @@ from typing import Literal
 
 import numpy as np
 
+from pocketlens.answering import searcher_of
 from pocketlens.errors import BundleError, MissingExtraError, PocketLensError
 from pocketlens.formats.bundle import Bundle
 from pocketlens.golden_probe import found_share
-from pocketlens.open_install import OpenInstall, Settings, searcher_of
+from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
 from pocketlens.query import pictures, runtimes
 from pocketlens.query.embedder import Embedder
-from pocketlens.results import Timings
 
 Level = Literal["ok", "warn", "fail"]
 
@@ -214,19 +214,14 @@ def _drift(name: str, what: str, drift: float, bundle: Bundle) -> Finding:
 
 def _timings(install: OpenInstall) -> Iterator[Finding]:
     """One golden picture all the way, warm."""
-    embedder, picture = install.embedder(), install.bundle().golden_examples[0].jpeg
+    picture = install.bundle().golden_examples[0].jpeg
     fastest = {"decode": float("inf"), "embed": float("inf"), "search": float("inf")}
     for _ in range(_REPEATS):
-        started = perf_counter()
-        tensor = pictures.tensor(picture, embedder.spec)
-        decoded = perf_counter()
-        embedding = embedder.embed_tensor(tensor)
-        embedded = perf_counter()
-        install.answer(embedding, 10, None, spent=Timings(), accelerator="")
-        spent = (decoded - started, embedded - decoded, perf_counter() - embedded)
+        spent = install.answer(install.embedded(picture), 10).timings
+        each = (spent.decode_ms, spent.embed_ms, spent.search_ms)
         fastest = {
-            name: min(best, seconds * 1e3)
-            for (name, best), seconds in zip(fastest.items(), spent, strict=True)
+            name: min(best, milliseconds)
+            for (name, best), milliseconds in zip(fastest.items(), each, strict=True)
         }
     text = ", ".join(f"{name} {milliseconds:.2f} ms" for name, milliseconds in fastest.items())
     yield Finding("timings", "ok", f"{text} (int8 kernel: numkong {_version('numkong')})")

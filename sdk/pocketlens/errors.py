@@ -164,7 +164,7 @@ class ServerError(PocketLensError):
 
 
 class NotFound(ServerError):
-    """A server has nothing of the name that it was asked for."""
+    """A server, or a store, has nothing of the name that it was asked for."""
 
 
 class NotAuthorized(ServerError):

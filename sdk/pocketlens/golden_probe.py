@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.answering import searcher_of
 from pocketlens.errors import (
     BundleError,
     GoldenProbeFailed,
@@ -27,7 +28,7 @@ from pocketlens.errors import (
     StoreCorrupt,
 )
 from pocketlens.formats.bundle import Bundle
-from pocketlens.open_install import OpenInstall, Settings, searcher_of
+from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import PictureLimits, SearchOptions
 from pocketlens.query.codes import decode
 from pocketlens.query.searcher import Searcher

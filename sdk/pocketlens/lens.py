@@ -5,8 +5,9 @@
         for found in lens.search_in_steps("photo.jpg", fallback=Fallback("shop.example:8443")):
             show(found)
 
-photo -> `query.pictures` -> `query.embedder` -> `query.searcher` over `store.reader` ->
-`query.verdict` -> `SearchResult` -> `fallback`, where an app allows a server to look.
+photo -> `query.pictures` -> `query.embedder` (`open_install`) -> `query.searcher` over
+`store.reader` -> `query.verdict` (`answering`) -> `SearchResult` -> `fallback`, where an app allows
+a server to look.
 Pictures and the model load with the first photo.
 """
 
@@ -14,28 +15,26 @@ Pictures and the model load with the first photo.
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from os import PathLike
 from pathlib import Path
-from time import perf_counter
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
 import numpy.typing as npt
 
 from pocketlens import following
+from pocketlens.answering import Auto
 from pocketlens.closing import Closing
-from pocketlens.errors import QueryError, StoreCorrupt, StoreError
-from pocketlens.fallback.crops import kept
-from pocketlens.fallback.steps import Generated, Steps
-from pocketlens.open_install import OpenInstall, Settings
+from pocketlens.errors import QueryError
+from pocketlens.fallback.steps import PhotoSearch, Steps, generated
+from pocketlens.install_in_use import InstallInUse
+from pocketlens.open_install import Asked, Settings
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions, SyncOptions
 from pocketlens.query.filters import Filter
-from pocketlens.results import SearchResult, Timings
-from pocketlens.store import installs
+from pocketlens.query.query_vectors import unit
+from pocketlens.results import SearchResult
 from pocketlens.store.facts import StoreFacts
 
 if TYPE_CHECKING:
@@ -61,10 +60,9 @@ class Lens(Closing):
 
     def __init__(self, directory: Path, settings: Settings) -> None:
         """See `open`."""
-        self._directory, self._settings = directory, settings
-        self._process = os.getpid()
-        self._lock = threading.Lock()  # held for moments: guards the install and its searches
-        self._install: OpenInstall | None = OpenInstall.opened(directory, settings)
+        self._directory = directory
+        self._in_use = InstallInUse(directory, settings)
+        self._lock = threading.Lock()  # held for moments: guards what follows
         self._asking: Asking | None = None
 
     @classmethod
@@ -103,6 +101,7 @@ class Lens(Closing):
         *,
         filter: Filter | None = None,
         box: Box | None = None,
+        category: Auto | None = None,
         fallback: Fallback | None = None,
     ) -> SearchResult:
         """Finds the products that a photo may show. An error leaves the Lens as it was.
@@ -112,8 +111,12 @@ class Lens(Closing):
             k: Matches wanted, 1 or more; as many as there are where the store has fewer.
             filter: Only products that satisfy it; the verdict is that of the unfiltered search.
             box: (left, top, right, bottom) in pixels of the upright photo: the part to search.
+            category: "auto" searches the category that the photo is of if that is sure, two if it
+                is one of these, else all: see `SearchResult.categories` and `searched`. Where none
+                of these satisfies the filter, all are searched. A category of your own choice, also
+                one that is called auto, belongs into the filter.
             fallback: A server that may look too, if it comes to that; it is waited for until its
-                deadline. None asks nobody.
+                deadline; it searches all categories. None asks nobody.
 
         Returns:
             The server's answer if one was asked and came, else the device's; `answered_by` says
@@ -121,14 +124,16 @@ class Lens(Closing):
 
         Raises:
             PictureError: The photo cannot be used as one.
-            QueryError: `k` or `box` cannot be.
+            QueryError: `k`, `box` or `category` cannot be.
             BundleError: The model cannot run here, or not on the accelerator asked for.
             StoreError: The store is damaged, or this Lens is closed or of another process.
         """
         if fallback is None:
-            with self._in_use() as install:
-                return self._searched(install, photo, k, filter, box)[0]
-        steps = self.search_in_steps(photo, k, filter=filter, box=box, fallback=fallback)
+            with self._in_use.held() as install:
+                return install.answer(install.embedded(photo, box), k, filter, category)
+        steps = self.search_in_steps(
+            photo, k, filter=filter, box=box, category=category, fallback=fallback
+        )
         *_, found = steps
         return replace(found, fallback=steps.fallback)
 
@@ -140,6 +145,7 @@ class Lens(Closing):
         fallback: Fallback,
         filter: Filter | None = None,
         box: Box | None = None,
+        category: Auto | None = None,
     ) -> Steps:
         """Finds as `search` does; gives the device's answer at once, and then the server's.
 
@@ -150,56 +156,97 @@ class Lens(Closing):
                 second step is asked for.
             filter: As for `search`.
             box: As for `search`.
+            category: As for `search`.
 
         Returns:
             An iterator of one result, or of two if the server was asked and answered in time;
             afterwards its `fallback` says what came of that. Errors as of `search`, in the first
             step.
         """
-        return Steps(self._steps(photo, k, filter, box, fallback))
+        search = PhotoSearch(photo, k, filter, box, category)
+        return Steps(generated(search, fallback, self._in_use, self._servers))
 
-    def _steps(
-        self, photo: Picture, k: int, filter: Filter | None, box: Box | None, fallback: Fallback
-    ) -> Generated:
-        with self._in_use() as install:
-            limits = self._settings.limits
-            photo = kept(photo, limits)
-            found, embedding = self._searched(install, photo, k, filter, box)
-            yield found
-            self._check_process()
-            from pocketlens.fallback.asking import Question
-
-            spec = install.embedder().spec
-            question = Question(photo, box, embedding, k, filter, spec, limits)
-            refined, report = self._servers().refined(found, question, fallback, install.reader)
-            if refined is not None:
-                yield refined
-            return report
-
-    def _searched(
+    def search_together(
         self,
-        install: OpenInstall,
-        photo: Picture,
-        k: int,
-        wanted: Filter | None,
-        box: Box | None,
-    ) -> tuple[SearchResult, npt.NDArray[np.float32]]:
-        """The device's answer, and the embedding that it is of."""
-        embedder = install.embedder()
-        from pocketlens.query import pictures
+        photos: Sequence[Picture],
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        boxes: Sequence[Box | None] | None = None,
+        category: Auto | None = None,
+    ) -> SearchResult:
+        """Finds the products that several photos of one thing may show; one answer to all.
 
-        started = perf_counter()
-        tensor = pictures.tensor(photo, embedder.spec, limits=self._settings.limits, box=box)
-        decoded = perf_counter()
-        embedding = embedder.embed_tensor(tensor)
-        embedded = perf_counter()
-        spent = Timings((decoded - started) * 1e3, (embedded - decoded) * 1e3)
-        accelerator = embedder.accelerator
-        found = install.answer(embedding, k, wanted, spent=spent, accelerator=accelerator)
-        return found, embedding
+        Args:
+            photos: One or more, each as for `search`.
+            k: As for `search`.
+            filter: As for `search`.
+            boxes: The part of each photo to search, None for all of it; None searches all whole.
+            category: As for `search`.
+
+        Returns:
+            As of `search`. A similarity is the mean of the photos', so that photos of different
+            things come to no match; `agreement` tells how much each says the same as the others,
+            and `disagreeing` which do not.
+
+        Raises:
+            QueryError: There is no photo, or not a box for each; and as `search`.
+            PictureError, BundleError, StoreError: As `search`; one bad photo fails all, and the
+                text says which.
+        """
+        if isinstance(photos, (str, bytes, PathLike)) or not len(photos):
+            raise QueryError("Expected a list of one photo or more. For one alone there is search.")
+        if boxes is not None and len(boxes) != len(photos):
+            raise QueryError(
+                f"Expected a box, or None, for each of {len(photos)} photos. Received {len(boxes)}."
+            )
+        with self._in_use.held() as install:
+            asked, agreement = install.embedded_together(photos, boxes or [None] * len(photos))
+            found = install.answer(asked, k, filter, category)
+            return replace(found, agreement=agreement)
+
+    def similar(
+        self,
+        product_id: str | None = None,
+        k: int = 10,
+        *,
+        image_id: str | None = None,
+        filter: Filter | None = None,
+        variety: float = 0.0,
+    ) -> SearchResult:
+        """Finds what looks like a product of the store. No picture is opened, no model loaded.
+
+        Args:
+            product_id: Of the product; all its images together are what is looked for.
+            k: As for `search`.
+            image_id: Of one image, in place of a product.
+            filter: As for `search`.
+            variety: From 0, the nearest, to 1: the nearest, and then those that are least like
+                what was found already, out of the 5 k nearest (k up to 100; of more, the k nearest
+                or 500).
+
+        Returns:
+            Matches in the order they were chosen, without images of the product itself (of an
+            image, of any product that it shows). `verdict` is UNSURE and `confidence` None:
+            nothing was recognised.
+
+        Raises:
+            NotFound: The store has no such product with an image, or no such image.
+            QueryError: Both or neither are given, or `k` or `variety` cannot be.
+            BundleError, StoreError: As for `search_vector`.
+        """
+        with self._in_use.held() as install:
+            return install.answering().similar(
+                k, filter, product_id=product_id, image_id=image_id, variety=variety
+            )
 
     def search_vector(
-        self, embedding: npt.ArrayLike, k: int = 10, *, filter: Filter | None = None
+        self,
+        embedding: npt.ArrayLike,
+        k: int = 10,
+        *,
+        filter: Filter | None = None,
+        category: Auto | None = None,
     ) -> SearchResult:
         """Finds the products nearest an embedding by the store's model; no picture is opened.
 
@@ -207,14 +254,15 @@ class Lens(Closing):
             embedding: Float (dim,), finite, not zero; normalised here.
             k: As for `search`.
             filter: As for `search`.
+            category: As for `search`.
 
         Raises:
-            QueryError: `embedding` or `k` cannot be.
+            QueryError: `embedding`, `k` or `category` cannot be.
             StoreError: As for `search`.
             BundleError: The bundle is not the one that the store was made with.
         """
-        with self._in_use() as install:
-            return install.answer(_unit(embedding), k, filter, spent=Timings(), accelerator="")
+        with self._in_use.held() as install:
+            return install.answer(Asked(unit(embedding)), k, filter, category)
 
     def sync(
         self,
@@ -238,7 +286,7 @@ class Lens(Closing):
             SyncError: It cannot be, or the store follows no server; it answers as it did before.
             StoreError: The folder cannot be written, or this Lens is closed.
         """
-        with self._in_use():  # a closed Lens says so before anything is fetched
+        with self._in_use.held():  # a closed Lens says so before anything is fetched
             pass
         report = following.update(
             self._directory,
@@ -259,36 +307,20 @@ class Lens(Closing):
         Raises:
             StoreError: It cannot be opened; this Lens goes on with the one it has.
         """
-        is_other = self._move()
-        with self._in_use() as install:  # the one before is closed, if no search runs in it
+        is_other = self._in_use.move()
+        with self._in_use.held() as install:  # the one before is closed, if no search runs in it
             install.reader.let_log_be_emptied()
         return is_other
 
-    def _move(self) -> bool:
-        with self._in_use() as old:
-            if old.is_current:
-                return False
-            new = OpenInstall.opened(self._directory, self._settings)
-            with self._lock:
-                replaced = self._install is old
-                if replaced:
-                    self._install = new
-            if not replaced:  # another thread moved it, or closed it, in the meantime
-                new.close()
-            return replaced
-
     def close(self) -> None:
         """Refuses searches from now on; closing again is no error. See the class for the rest."""
-        if os.getpid() != self._process:  # the parent's files: closing them here harms its locks
+        if not self._in_use.is_of_this_process:
             return
+        self._in_use.close()
         with self._lock:
-            install, self._install = self._install, None
-            idle = install is not None and install.searches == 0
             asking = self._asking
         if asking is not None:
             asking.close()
-        if install is not None and idle:
-            install.close()
 
     @property
     def directory(self) -> Path:
@@ -298,7 +330,7 @@ class Lens(Closing):
     @property
     def facts(self) -> StoreFacts:
         """What the store says of the install in use: counts, generation, version, as_of."""
-        with self._in_use() as install:
+        with self._in_use.held() as install:
             return install.reader.facts
 
     @property
@@ -308,31 +340,8 @@ class Lens(Closing):
         Raises:
             BundleError: It is not the one that the store was made with.
         """
-        with self._in_use() as install:
+        with self._in_use.held() as install:
             return install.bundle()
-
-    @contextmanager
-    def _in_use(self) -> Iterator[OpenInstall]:
-        """The install in use, which stays open for as long as the body runs."""
-        self._check_process()
-        with self._lock:
-            install = self._install
-            if install is None:
-                raise StoreError(
-                    f"This Lens is closed. Open it again: Lens.open({str(self._directory)!r})."
-                )
-            install.searches += 1
-        try:
-            yield install
-        except StoreCorrupt:
-            installs.doubt(self._directory)
-            raise
-        finally:
-            with self._lock:
-                install.searches -= 1
-                given_up = install is not self._install and install.searches == 0
-            if given_up:
-                install.close()
 
     def _servers(self) -> Asking:
         """Those that may be asked; loaded with the first fallback."""
@@ -341,25 +350,6 @@ class Lens(Closing):
         with self._lock:
             if self._asking is None:
                 self._asking = Asking(self._directory)
-                if self._install is None:  # closed since
+                if self._in_use.is_closed:
                     self._asking.close()
             return self._asking
-
-    def _check_process(self) -> None:
-        if os.getpid() != self._process:
-            raise StoreError(
-                f"This Lens was opened by process {self._process}, before a fork to "
-                f"{os.getpid()}. Open another here: Lens.open({str(self._directory)!r})."
-            )
-
-
-def _unit(embedding: npt.ArrayLike) -> npt.NDArray[np.float32]:
-    """The vector at unit length, in float32."""
-    try:
-        vector = np.asarray(embedding, np.float64)
-    except (TypeError, ValueError) as exc:
-        raise QueryError(f"Expected a vector of numbers. Received {type(embedding)}.") from exc
-    length = float(np.linalg.norm(vector))
-    if not 0 < length < float("inf"):
-        raise QueryError("Expected a vector of finite numbers that are not all zero.")
-    return (vector / length).astype(np.float32)

@@ -1,4 +1,4 @@
-"""One install of a store, opened for searching: an embedding to a result, for `pocketlens.lens`.
+"""One install of a store, opened for searching: photos to embeddings to results, for a Lens.
 
 Every file is open from the first moment on, so that an install goes on answering when `pocketlens
 index` replaces and removes it; what a search does not need is read when it is needed.
@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from time import perf_counter
 from typing import TYPE_CHECKING, Self, TypeVar
@@ -21,15 +21,20 @@ from typing import TYPE_CHECKING, Self, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.errors import BundleHashMismatch, StoreCorrupt, StoreNotFound
+from pocketlens.answering import Answering, Auto
+from pocketlens.errors import (
+    BundleHashMismatch,
+    PictureError,
+    QueryError,
+    StoreCorrupt,
+    StoreNotFound,
+)
 from pocketlens.formats import bundle as bundles
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
+from pocketlens.query import query_vectors
 from pocketlens.query.codebook import Codebook
 from pocketlens.query.filters import Filter
-from pocketlens.query.search import Group
-from pocketlens.query.searcher import Searcher
-from pocketlens.query.verdict import judge
-from pocketlens.results import Match, SearchResult, Timings
+from pocketlens.results import SearchResult, Timings
 from pocketlens.store import installs, trials
 from pocketlens.store.reader import Reader, version_of
 from pocketlens.store.starts import Start
@@ -37,11 +42,11 @@ from pocketlens.store.starts import Start
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
     from pocketlens.query.embedder import Embedder
+    from pocketlens.query.pictures import Box, Picture
 
 Value = TypeVar("Value")
 
 _ATTEMPTS = 4  # CURRENT moves once in an `index`, which takes far longer than to open a store
-_PIPELINE = "device"  # of calibrations: the bundle's model against codes
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +59,28 @@ class Settings:
     delegate: Path | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a store is searched with.
+
+    Attributes:
+        vector: float32 (dim,), unit length, or of several photos pooled.
+        spent: What it took to make.
+        accelerator: What made it; "" where it was given.
+    """
+
+    vector: npt.NDArray[np.float32]
+    spent: Timings = field(default_factory=Timings)
+    accelerator: str = ""
+
+
 class OpenInstall:
     """One install, open. Thread-safe but for `searches`, which its Lens counts under a lock.
 
     Attributes:
         folder: Of the install.
         reader: Of its rows.
+        settings: How it is searched.
         searches: That run in it now.
     """
 
@@ -75,11 +96,11 @@ class OpenInstall:
             start: That is noted of it, while it is on trial.
         """
         self.folder, self.searches = folder, 0
-        self._settings, self._start = settings, start
+        self.settings, self._start = settings, start
         self._loading = threading.Lock()
         self._embedder: Embedder | None = None
         self._bundle: Bundle | None = None
-        self._searcher: Searcher | None = None
+        self._answering: Answering | None = None
         with ExitStack() as opened:
             self.reader = opened.enter_context(Reader(directory, folder))
             try:
@@ -156,11 +177,11 @@ class OpenInstall:
                 cache = self.reader.codebook_cache
                 self._embedder = Embedder.open(
                     self.model(),
-                    accelerator=self._settings.accelerator,
-                    limits=self._settings.limits,
+                    accelerator=self.settings.accelerator,
+                    limits=self.settings.limits,
                     expected_sha256=self.reader.facts.bundle_sha256,
                     checks=None if cache is None else cache.parent,
-                    delegate=self._settings.delegate,
+                    delegate=self.settings.delegate,
                 )
                 self._bundle = self._embedder.bundle
             return self._embedder
@@ -178,84 +199,72 @@ class OpenInstall:
                 self._bundle = bundles.decode(data)
             return self._bundle
 
-    def answer(
-        self,
-        embedding: npt.NDArray[np.float32],
-        k: int,
-        wanted: Filter | None,
-        *,
-        spent: Timings,
-        accelerator: str,
-    ) -> SearchResult:
-        """Embedding to result.
-
-        Args:
-            embedding: float32 (dim,), unit length.
-            k: Matches wanted.
-            wanted: Filter, or None.
-            spent: What came before.
-            accelerator: What made the embedding; "" where it was given.
+    def embedded(self, photo: Picture, box: Box | None = None) -> Asked:
+        """A photo, or a part of it, as its embedding; the model loads with the first.
 
         Raises:
-            QueryError: The embedding or `k` cannot be.
-            StoreCorrupt: Something that had to be read is damaged.
+            PictureError: The photo cannot be used as one.
+            QueryError: `box` is no part of it.
+            BundleError: The model cannot run here.
         """
-        searcher, facts = self._the_searcher(), self.reader.facts
+        embedder = self.embedder()
+        from pocketlens.query import pictures
+
         started = perf_counter()
-        found = searcher.search(embedding, k, wanted)
-        judged = judge(
-            found.similarity, found.margin, facts.products, self.bundle().calibration(_PIPELINE)
+        tensor = pictures.tensor(photo, embedder.spec, limits=self.settings.limits, box=box)
+        decoded = perf_counter()
+        vector = embedder.embed_tensor(tensor)
+        spent = Timings((decoded - started) * 1e3, (perf_counter() - decoded) * 1e3)
+        return Asked(vector, spent, embedder.accelerator)
+
+    def embedded_together(
+        self, photos: Sequence[Picture], boxes: Sequence[Box | None]
+    ) -> tuple[Asked, tuple[float, ...]]:
+        """Several photos as one question, and how much each agrees with the others.
+
+        Raises:
+            PictureError, QueryError, BundleError: As `embedded`; those of a photo say which.
+        """
+        each = []
+        for number, (photo, box) in enumerate(zip(photos, boxes, strict=True), 1):
+            try:
+                each.append(self.embedded(photo, box))
+            except (PictureError, QueryError) as exc:
+                raise type(exc)(f"Photo {number} of {len(photos)}: {exc}") from exc
+        vectors = np.stack([one.vector for one in each])
+        spent = Timings(
+            sum(one.spent.decode_ms for one in each), sum(one.spent.embed_ms for one in each)
         )
-        matches = self._matches(found.groups)
-        is_first = found.best[:1] == found.groups[:1]
-        best = matches[:1] if is_first else self._matches(found.best[:1])
-        spent = replace(spent, search_ms=(perf_counter() - started) * 1e3)
+        asked = Asked(query_vectors.pooled(vectors), spent, each[0].accelerator)
+        return asked, query_vectors.agreement(vectors)
+
+    def answer(
+        self, asked: Asked, k: int, wanted: Filter | None = None, category: Auto | None = None
+    ) -> SearchResult:
+        """Embedding to result; see `Answering.answer`."""
+        found = self.answering().answer(asked.vector, k, wanted, category)
         if self._start is not None:
             self._pass_trial(self._start)
-        matching = found.matching_products
-        return SearchResult(
-            verdict=judged.verdict,
-            confidence=judged.confidence,
-            best=best[0] if best else None,
-            matches=matches,
-            threshold=judged.threshold,
-            margin=found.margin,
-            matches_in_filter=facts.products if matching is None else matching,
-            gallery_size=facts.products,
-            generation=facts.generation,
-            version=facts.version,
-            as_of=facts.as_of,
-            accelerator=accelerator,
-            timings=spent,
+        return replace(
+            found,
+            accelerator=asked.accelerator,
+            timings=replace(asked.spent, search_ms=found.timings.search_ms),
         )
+
+    def answering(self) -> Answering:
+        """What answers of the rows, made once."""
+        bundle = self.bundle()
+        with self._loading:
+            if self._answering is None:
+                options = self.settings.options
+                self._answering = Answering(self.reader, bundle, self._codebook, options)
+            return self._answering
 
     def _pass_trial(self, start: Start) -> None:
         start.end()
         with self._loading:
             if self._start is not None and trials.passed(self.folder):
                 self._start = None
-
-    def _matches(self, groups: Sequence[Group]) -> tuple[Match, ...]:
-        images = self.reader.images_only([group.image_key for group in groups])
-        keys = sorted({key for group in groups for key in group.product_keys})
-        products = self.reader.products(keys)
-        return tuple(
-            Match(
-                product=products[group.product_keys[0]],
-                image=images[group.image_key],
-                similarity=group.similarity,
-                alternatives=tuple(products[key] for key in group.product_keys[1:]),
-            )
-            for group in groups
-        )
-
-    def _the_searcher(self) -> Searcher:
-        bundle = self.bundle()
-        with self._loading:
-            if self._searcher is None:
-                options = self._settings.options
-                self._searcher = searcher_of(self.reader, bundle, self._codebook, options)
-            return self._searcher
 
     def model(self) -> bytes:
         """Bytes of the bundle's file, not yet hashed."""
@@ -269,44 +278,3 @@ def _patiently(read: Callable[[], Value]) -> Value:
         with suppress(StoreCorrupt, StoreNotFound):
             return read()
     return read()
-
-
-def searcher_of(
-    reader: Reader,
-    bundle: Bundle,
-    codebook: Codebook | None = None,
-    options: SearchOptions | None = None,
-) -> Searcher:
-    """Searches what a reader sees.
-
-    Args:
-        reader: Of the rows.
-        bundle: That their codes were made with.
-        codebook: Of the same rows; read, and scanned, if None.
-        options: Defaults if None.
-
-    Raises:
-        StoreCorrupt: The codebook is damaged.
-    """
-    return Searcher(
-        _Source(reader),
-        codebook or Codebook(reader.centroids(), index="exact"),
-        scale=reader.facts.scale,
-        probes=reader.facts.probes,
-        options=options,
-        duplicate_cosine=bundle.spec.duplicate_cosine,
-    )
-
-
-class _Source:
-    """A reader as the rows that `query.searcher` asks for."""
-
-    def __init__(self, reader: Reader) -> None:
-        self.version = reader.facts.version
-        self.read_list, self.codes_of = reader.read_list, reader.codes_of
-        self.links, self.attribute_keys = reader.links, reader.products_with
-        self.columns = reader.columns
-        self._reader = reader
-
-    def lists_of(self, image_keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
-        return self._reader.lists_of(image_keys).astype(np.int32)

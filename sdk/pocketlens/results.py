@@ -108,7 +108,8 @@ class Match:
     Attributes:
         product: The product with the highest similarity among `alternatives`.
         image: Its catalogue image nearest to the photo.
-        similarity: Cosine of photo and image, -1 to 1; on the device from the image's int8 code.
+        similarity: Cosine of photo and image, -1 to 1, the mean of several photos; on the device
+            from the image's int8 code.
         alternatives: Other products that share the image or a near-duplicate of it.
     """
 
@@ -119,8 +120,25 @@ class Match:
 
 
 @dataclass(frozen=True, slots=True)
+class CategoryShare:
+    """A category that a photo may be of.
+
+    Attributes:
+        category: Its name.
+        probability: 0 to 1, by a vote of the nearest catalogue images.
+    """
+
+    category: str
+    probability: float
+
+
+AGREES = 0.4
+"""Cosine of a photo with the others from which they may be of one thing (docs/similar.md)."""
+
+
+@dataclass(frozen=True, slots=True)
 class SearchResult:
-    """What is known of one photo.
+    """What is known of one photo, or of several photos of one thing.
 
     Attributes:
         verdict: On `best`; UNSURE without a calibration.
@@ -138,6 +156,9 @@ class SearchResult:
         accelerator: What embedded the photo, such as "cpu"; "" for a given vector.
         answered_by: What the verdict and the similarities are of.
         fallback: What came of asking a server; None where none was allowed, or not yet asked.
+        agreement: Of each of several photos, cosine with the mean of the others; () for one photo.
+        categories: Likely ones, likeliest first, where they were asked for: `category="auto"`.
+        searched: Those of them that `matches` are of; () where all categories were searched.
     """
 
     verdict: Verdict
@@ -155,6 +176,14 @@ class SearchResult:
     timings: Timings = field(default_factory=Timings)
     answered_by: Pipeline = "device"
     fallback: FallbackReport | None = None
+    agreement: tuple[float, ...] = ()
+    categories: tuple[CategoryShare, ...] = ()
+    searched: tuple[str, ...] = ()
+
+    @property
+    def disagreeing(self) -> tuple[int, ...]:
+        """Places of the photos that seem to show another thing than the rest; of two, both."""
+        return tuple(place for place, each in enumerate(self.agreement) if each < AGREES)
 
     @property
     def best_is_in_filter(self) -> bool:

@@ -31,12 +31,12 @@ from tests.conformance.golden_catalogue import (
     stream_of,
 )
 
+from pocketlens.answering import searcher_of
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Calibration
 from pocketlens.formats.delta import DeltaReader
 from pocketlens.formats.delta_blocks import Block
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
-from pocketlens.open_install import searcher_of
 from pocketlens.options import SearchOptions
 from pocketlens.query import codes
 from pocketlens.query.codebook import Codebook

@@ -18,11 +18,11 @@ from tests.making.embeddings import clustered
 from tests.making.shops import Shop, bare_description, make_shop, sealed_bundle
 
 from pocketlens import indexing
+from pocketlens.answering import searcher_of
 from pocketlens.errors import GoldenProbeFailed, StoreCorrupt
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import GoldenExample
 from pocketlens.golden_probe import found_share, probe, probe_rows
-from pocketlens.open_install import searcher_of
 from pocketlens.store import database, installs, rows
 from pocketlens.store.facts import StoreFacts, from_rows, to_rows
 from pocketlens.store.reader import Reader

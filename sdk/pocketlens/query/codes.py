@@ -136,6 +136,13 @@ def decode(codes: npt.NDArray[np.int8], scale: npt.NDArray[np.float32]) -> npt.N
     return codes.astype(np.float32) * (scale / np.float32(LEVELS))
 
 
+def units(codes: npt.NDArray[np.int8], scale: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """The same at unit length; a code of zeros stays zero."""
+    found = decode(codes, scale)
+    found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), np.float32(1e-12))
+    return found
+
+
 def saturated_share(codes: npt.NDArray[np.int8]) -> float:
     """Share of components at +-127, 0 to 1: beyond 0.001 the scale no longer fits."""
     if codes.size == 0:

@@ -82,6 +82,27 @@ class Filter:
         return self.identity == Filter().identity
 
 
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Products that satisfy one filter at least: those of two categories, for example."""
+
+    filters: tuple[Filter, ...]
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """As of a filter."""
+        return tuple(each.identity for each in self.filters)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether every product satisfies it."""
+        return any(each.is_empty for each in self.filters)
+
+
+Wanted = Filter | AnyOf
+"""What a search is narrowed to."""
+
+
 def currency_number(currency: str) -> int:
     """A currency's three capital letters as a 24-bit number, first letter highest; 0 for others."""
     if len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper():
@@ -90,18 +111,23 @@ def currency_number(currency: str) -> int:
 
 
 def eligible_products(
-    wanted: Filter, columns: ProductColumns, attribute_keys: AttributeKeys
+    wanted: Wanted, columns: ProductColumns, attribute_keys: AttributeKeys
 ) -> npt.NDArray[np.bool_]:
     """Which products satisfy a filter.
 
     Args:
-        wanted: The filter.
+        wanted: The filter, or several.
         columns: Of the store.
-        attribute_keys: Called once for each attribute of the filter.
+        attribute_keys: Called once for each attribute of each filter.
 
     Returns:
         bool (n,), in the order of `columns.keys`.
     """
+    if isinstance(wanted, AnyOf):
+        satisfied = np.zeros(len(columns.keys), np.bool_)
+        for each in wanted.filters:
+            satisfied |= eligible_products(each, columns, attribute_keys)
+        return satisfied
     allowed = np.ones(len(columns.keys), np.bool_)
     if wanted.category is not None:
         names = columns.category_names

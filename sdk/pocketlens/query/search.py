@@ -170,8 +170,7 @@ def group_products(
     Returns:
         At most `wanted` matches, best first, and whether more candidates would change nothing.
     """
-    units = codes.decode(candidates.codes, scale)
-    units /= np.maximum(np.linalg.norm(units, axis=1, keepdims=True), np.float32(1e-12))
+    units = codes.units(candidates.codes, scale)
     opened, is_complete = grouped(units, products, wanted, duplicate_cosine=duplicate_cosine)
     images, similarities = candidates.image_keys.tolist(), candidates.similarities.tolist()
     groups = tuple(Group(images[place], keys, similarities[place]) for place, keys in opened)

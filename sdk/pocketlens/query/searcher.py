@@ -16,7 +16,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
@@ -27,7 +27,7 @@ from pocketlens.options import SearchOptions
 from pocketlens.product_columns import ProductColumns
 from pocketlens.query import filters, scoring
 from pocketlens.query.codebook import Codebook
-from pocketlens.query.filters import Filter
+from pocketlens.query.filters import Wanted
 from pocketlens.query.list_cache import ListCache, Rows
 from pocketlens.query.search import Candidates, Group, Scored, group_products
 
@@ -99,19 +99,27 @@ class Found:
 
 @dataclass(frozen=True, slots=True)
 class _Links:
-    """Products of each image: those of image key i are products[starts[i] : starts[i + 1]]."""
+    """Products of each image: those of image key i are products[starts[i] : starts[i + 1]].
+
+    Images that are hidden show none.
+    """
 
     version: int
     starts: npt.NDArray[np.uint32]
     products: npt.NDArray[np.uint32]
     images: int
+    hidden: frozenset[int] = frozenset()
+
+    def without(self, image_keys: frozenset[int]) -> _Links:
+        """The same but for images that are hidden."""
+        return replace(self, hidden=image_keys) if image_keys else self
 
     def products_of(self, image_keys: npt.NDArray[np.uint32]) -> list[tuple[int, ...]]:
         places = np.minimum(image_keys, len(self.starts) - 2)  # beyond the last: no product
         starts, ends = self.starts[places].tolist(), self.starts[places + 1].tolist()
         return [
-            tuple(self.products[start:end].tolist())
-            for start, end in zip(starts, ends, strict=True)
+            () if key in self.hidden else tuple(self.products[start:end].tolist())
+            for key, start, end in zip(image_keys.tolist(), starts, ends, strict=True)
         ]
 
 
@@ -175,13 +183,21 @@ class Searcher:
         self._filters: OrderedDict[object, _Eligible] = OrderedDict()
         self._lock = threading.Lock()
 
-    def search(self, query: npt.NDArray[np.float32], k: int, wanted: Filter | None = None) -> Found:
+    def search(
+        self,
+        query: npt.NDArray[np.float32],
+        k: int,
+        wanted: Wanted | None = None,
+        *,
+        without: frozenset[int] = frozenset(),
+    ) -> Found:
         """Matches of a query.
 
         Args:
-            query: float32 (dim,), unit length.
+            query: float32 (dim,), of unit length, or shorter where several were pooled.
             k: Matches wanted, 1 or more; all there are when they are fewer.
             wanted: Only these products; None or an empty filter asks for all.
+            without: Keys of images that are no answer.
 
         Returns:
             At most k matches; never fewer than min(k, matching) but for products that share one
@@ -194,20 +210,20 @@ class Searcher:
         query = self._checked(query)
         if k < 1:
             raise QueryError(f"Expected k of 1 or more. Received {k}.")
-        links = self._current_links()
+        links = self._current_links().without(without)
         if wanted is None or wanted.is_empty:
             groups = self._unfiltered(query, max(k, 2), links)
             return Found(groups[:k], groups[:2], None)
         best = self._unfiltered(query, 2, links)
         eligible = self._evaluated(wanted, links)
         return Found(
-            groups=self._filtered(query, k, wanted, eligible),
+            groups=self._filtered(query, k, wanted, eligible, without),
             best=best,
             matching_products=eligible.products,
         )
 
     def nearest_images(
-        self, query: npt.NDArray[np.float32], count: int, wanted: Filter | None = None
+        self, query: npt.NDArray[np.float32], count: int, wanted: Wanted | None = None
     ) -> Candidates:
         """The nearest images of the probed lists, whatever they show.
 
@@ -248,13 +264,18 @@ class Searcher:
         return self._grouped(matches, links, lambda probes: self._scored(query, probes))
 
     def _filtered(
-        self, query: npt.NDArray[np.float32], k: int, wanted: Filter, eligible: _Eligible
+        self,
+        query: npt.NDArray[np.float32],
+        k: int,
+        wanted: Wanted,
+        eligible: _Eligible,
+        without: frozenset[int],
     ) -> tuple[Group, ...]:
         if eligible.products == 0:
             return ()
         return self._grouped(
             k,
-            eligible.links,
+            eligible.links.without(without),
             lambda probes: self._scored_eligible(query, probes, wanted, eligible),
         )
 
@@ -294,7 +315,7 @@ class Searcher:
         return scored, probes >= self._codebook.k
 
     def _scored_eligible(
-        self, query: npt.NDArray[np.float32], probes: int, wanted: Filter, eligible: _Eligible
+        self, query: npt.NDArray[np.float32], probes: int, wanted: Wanted, eligible: _Eligible
     ) -> tuple[Scored, bool]:
         """Scores all eligible images where they are few; else lists until they hold enough."""
         weights = scoring.weights(query, self._scale)
@@ -327,7 +348,7 @@ class Searcher:
             self._links = links
         return links
 
-    def _evaluated(self, wanted: Filter, links: _Links) -> _Eligible:
+    def _evaluated(self, wanted: Wanted, links: _Links) -> _Eligible:
         key = (links.version, wanted.identity)
         with self._lock:
             if key in self._filters:
@@ -340,7 +361,7 @@ class Searcher:
                 self._filters.popitem(last=False)
         return eligible
 
-    def _evaluate(self, wanted: Filter, links: _Links) -> _Eligible:
+    def _evaluate(self, wanted: Wanted, links: _Links) -> _Eligible:
         columns = self._source.columns()
         allowed = filters.eligible_products(wanted, columns, self._source.attribute_keys)
         kept = filters.linked(columns, allowed)

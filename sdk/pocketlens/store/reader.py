@@ -205,11 +205,19 @@ class Reader(Closing):
 
         There is no index of ids, since searches need none: every row is looked at.
         """
+        return self._keys_of("products", ids)
+
+    def image_keys(self, ids: Sequence[str]) -> dict[str, int]:
+        """Keys of images, as `product_keys` those of products."""
+        return self._keys_of("images", ids)
+
+    def _keys_of(self, table: Literal["products", "images"], ids: Sequence[str]) -> dict[str, int]:
         found: dict[str, int] = {}
+        ids = [each for each in ids if each.encode(errors="ignore").decode() == each]  # as UTF-8
         for start in range(0, len(ids), _IDS_AT_ONCE):
             some = ids[start : start + _IDS_AT_ONCE]
             marks = ",".join("?" * len(some))
-            statement = f"SELECT id, key FROM products WHERE id IN ({marks})"  # noqa: S608
+            statement = f"SELECT id, key FROM {table} WHERE id IN ({marks})"  # noqa: S608
             found.update(self._tables.query(statement, some))
         return found
 

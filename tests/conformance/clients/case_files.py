@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.answering import searcher_of
 from pocketlens.errors import PocketLensError, UpdateRequired
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats import manifest as manifests
 from pocketlens.formats.bundle import Calibration
 from pocketlens.formats.delta import DeltaReader
-from pocketlens.open_install import searcher_of
 from pocketlens.options import SearchOptions
 from pocketlens.query.filters import Filter
 from pocketlens.query.verdict import judge

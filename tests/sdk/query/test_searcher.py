@@ -16,7 +16,7 @@ from pocketlens.errors import QueryError
 from pocketlens.options import SearchOptions
 from pocketlens.query import clustering, codes, searcher
 from pocketlens.query.codebook import Codebook
-from pocketlens.query.filters import Filter
+from pocketlens.query.filters import AnyOf, Filter
 from pocketlens.query.searcher import Found, Searcher
 
 DIM = 32
@@ -324,3 +324,62 @@ def test_probes_below_one_are_refused() -> None:
 
     with pytest.raises(QueryError, match="1 or more lists"):
         Searcher(rows, rows.codebook, scale=rows.scale, probes=6, options=SearchOptions(probes=0))
+
+
+def test_images_that_are_no_answer_are_passed_over() -> None:
+    rows = rows_of(shows={key: [1 if key <= 30 else key] for key in range(1, N + 1)})
+    query = photos(rows)[0]
+    own = frozenset(range(1, 31))
+
+    found = searcher_of(rows, probes=40).search(query, 6, without=own)
+
+    plain = searcher_of(rows, probes=40).search(query, 60)
+    assert plain.groups[0].product_keys == (1,)
+    expected = [group for group in plain.groups if group.image_key not in own]
+    assert list(found.groups) == [group for group in expected if group.product_keys != (1,)][:6]
+    assert found.best == found.groups[:2]
+
+
+def test_images_that_are_no_answer_are_none_under_a_filter_either() -> None:
+    rows = rows_of(500, 4, categories=["in"] * 250 + ["out"] * 250)
+    query = photos(rows)[0]
+    wanted = Filter(category="in")
+
+    plain = searcher_of(rows, probes=4).search(query, 500, wanted)
+    without = frozenset(group.image_key for group in plain.groups[:3])
+    found = searcher_of(rows, probes=4).search(query, 500, wanted, without=without)
+
+    assert found.groups == plain.groups[3:]
+
+
+def test_a_product_of_hidden_images_alone_is_not_found() -> None:
+    rows = rows_of(60, 4, shows={key: [1] for key in range(1, 61)})
+
+    found = searcher_of(rows).search(photos(rows)[0], 3, without=frozenset(range(1, 61)))
+
+    assert (found.groups, found.best, found.similarity, found.margin) == ((), (), None, None)
+
+
+@pytest.mark.parametrize("n", [600, LARGE])
+def test_one_filter_or_another_finds_what_either_finds(n: int) -> None:
+    names = ["a", "b", "c"]
+    rows = rows_of(n, 40, categories=[names[key % 3] for key in range(n)])
+    query = photos(rows)[0]
+    either = AnyOf((Filter(category="a"), Filter(category="c")))
+
+    found = searcher_of(rows, probes=40).search(query, 20, either)
+
+    each = [searcher_of(rows, probes=40).search(query, 20, one) for one in either.filters]
+    groups = sorted((group for one in each for group in one.groups), key=lambda g: -g.similarity)
+    assert list(found.groups) == groups[:20]
+    assert found.matching_products == sum(one.matching_products or 0 for one in each)
+
+
+def test_any_of_nothing_asked_for_is_everything() -> None:
+    rows = rows_of()
+
+    wanted = AnyOf((Filter(), Filter(in_stock=True)))
+    found = searcher_of(rows).search(photos(rows)[0], 5, wanted)
+
+    assert wanted.is_empty
+    assert found == searcher_of(rows).search(photos(rows)[0], 5)

@@ -1,0 +1,251 @@
+"""Vectors to results over the rows of one install: what is found, judged and told.
+
+    answering = Answering(reader, bundle, codebook, SearchOptions())
+    answering.answer(embedding, 10, Filter(in_stock=True))
+    answering.similar(10, None, product_id="R-1")
+
+No picture is opened here, and no model loaded.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from time import perf_counter
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.errors import NotFound, QueryError
+from pocketlens.formats.bundle import Bundle
+from pocketlens.options import SearchOptions
+from pocketlens.query import codes, likely_categories, query_vectors
+from pocketlens.query.codebook import Codebook
+from pocketlens.query.filters import AnyOf, Filter
+from pocketlens.query.likely_categories import LikelyCategories
+from pocketlens.query.search import Group
+from pocketlens.query.searcher import Found, Searcher
+from pocketlens.query.variety import varied
+from pocketlens.query.verdict import Judgement, judge
+from pocketlens.results import Match, SearchResult, Timings, Verdict
+from pocketlens.store.reader import Reader
+
+Auto = Literal["auto"]
+
+_PIPELINE = "device"  # of calibrations: the bundle's model against codes
+# Matches to choose from for each that is wanted, where variety is: within a few times k they are
+# still like what was asked for. Beyond 500 only as many as are wanted: choosing is quadratic.
+_TO_VARY, _MOST_TO_VARY = 5, 500
+
+
+class Answering:
+    """Answers from one version of a store. Thread-safe; an error changes nothing."""
+
+    def __init__(
+        self,
+        reader: Reader,
+        bundle: Bundle,
+        codebook: Codebook | None = None,
+        options: SearchOptions | None = None,
+    ) -> None:
+        """Takes what `searcher_of` takes."""
+        self._reader, self._scale = reader, reader.facts.scale
+        self._duplicate_cosine = bundle.spec.duplicate_cosine
+        self._calibration = bundle.calibration(_PIPELINE)
+        self._searcher = searcher_of(reader, bundle, codebook, options)
+        self._fitting = threading.Lock()
+        self._likely: LikelyCategories | None = None
+
+    def answer(
+        self,
+        query: npt.NDArray[np.float32],
+        k: int,
+        wanted: Filter | None = None,
+        category: Auto | None = None,
+    ) -> SearchResult:
+        """What a photo shows.
+
+        Args:
+            query: float32 (dim,), of unit length, or of several photos pooled.
+            k: Matches wanted.
+            wanted: Filter.
+            category: "auto" searches the likely categories.
+
+        Raises:
+            QueryError: The query, `k` or `category` cannot be.
+            StoreCorrupt: Something that had to be read is damaged.
+        """
+        started = perf_counter()
+        if category is not None:
+            _check_category(category, wanted)
+        shares = () if category is None else self._likely_categories().of(query)
+        searched = likely_categories.to_search(shares)
+        found = self._searched(query, k, wanted or Filter(), searched)
+        if searched and not found.groups:  # nothing there satisfies the filter
+            searched, found = (), self._searcher.search(query, k, wanted)
+        products = self._reader.facts.products
+        judged = judge(found.similarity, found.margin, products, self._calibration)
+        told = self._told(found, judged, started)
+        named = tuple(each for each in shares if each.category)
+        return replace(told, categories=named, searched=searched) if category else told
+
+    def similar(
+        self,
+        k: int,
+        wanted: Filter | None = None,
+        *,
+        product_id: str | None = None,
+        image_id: str | None = None,
+        variety: float = 0.0,
+    ) -> SearchResult:
+        """What looks like a product of the store, by its own codes; see `Lens.similar`."""
+        started = perf_counter()
+        if not 0 <= variety <= 1:
+            raise QueryError(f"Expected variety from 0 to 1. Received {variety}.")
+        of_query, without = self._own_images(product_id, image_id)
+        query = query_vectors.pooled(self._units(of_query))
+        if not variety:
+            found = self._searcher.search(query, k, wanted, without=without)
+        else:
+            some = max(k, min(_TO_VARY * k, _MOST_TO_VARY))
+            found = self._searcher.search(query, some, wanted, without=without)
+            found = replace(found, groups=self._varied(found.groups, k, variety))
+        return self._told(found, Judgement(Verdict.UNSURE, None, None), started)
+
+    def _searched(
+        self, query: npt.NDArray[np.float32], k: int, wanted: Filter, categories: tuple[str, ...]
+    ) -> Found:
+        each = tuple(replace(wanted, category=category) for category in categories)
+        return self._searcher.search(query, k, AnyOf(each) if each else wanted)
+
+    def _likely_categories(self) -> LikelyCategories:
+        with self._fitting:
+            if self._likely is None:
+                self._likely = LikelyCategories(
+                    _Source(self._reader),
+                    self._searcher,
+                    scale=self._scale,
+                    duplicate_cosine=self._duplicate_cosine,
+                )
+            return self._likely
+
+    def _own_images(
+        self, product_id: str | None, image_id: str | None
+    ) -> tuple[npt.NDArray[np.uint32], frozenset[int]]:
+        """Keys of the images to search with, and of all that are no answer to them."""
+        images, products = self._reader.links()
+        if product_id is not None and image_id is None:
+            key = self._reader.product_keys([product_id]).get(product_id)
+            own = images[products == key] if key is not None else images[:0]
+            if not len(own):
+                raise NotFound(f"There is no product {product_id!r} with a picture in the store.")
+            return own, frozenset(own.tolist())
+        if image_id is not None and product_id is None:
+            key = self._reader.image_keys([image_id]).get(image_id)
+            if key is None:
+                raise NotFound(f"There is no image {image_id!r} in the store.")
+            own = images[np.isin(products, products[images == key])]
+            return np.array([key], np.uint32), frozenset([key, *own.tolist()])
+        raise QueryError("Expected a product or an image. Received both or neither.")
+
+    def _varied(self, groups: Sequence[Group], k: int, wish: float) -> tuple[Group, ...]:
+        similarities = np.array([group.similarity for group in groups], np.float32)
+        units = self._units(np.array([group.image_key for group in groups], np.uint32))
+        return tuple(groups[place] for place in varied(similarities, units, k, wish))
+
+    def _units(self, image_keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.float32]:
+        """Embeddings that the codes of images stand for, float32 (n, dim), at unit length."""
+        return codes.units(self._reader.codes_of(image_keys), self._scale)
+
+    def _told(self, found: Found, judged: Judgement, started: float) -> SearchResult:
+        facts = self._reader.facts
+        matches = self._matches(found.groups)
+        is_first = found.best[:1] == found.groups[:1]
+        best = matches[:1] if is_first else self._matches(found.best[:1])
+        matching = found.matching_products
+        return SearchResult(
+            verdict=judged.verdict,
+            confidence=judged.confidence,
+            best=best[0] if best else None,
+            matches=matches,
+            threshold=judged.threshold,
+            margin=found.margin,
+            matches_in_filter=facts.products if matching is None else matching,
+            gallery_size=facts.products,
+            generation=facts.generation,
+            version=facts.version,
+            as_of=facts.as_of,
+            timings=Timings(search_ms=(perf_counter() - started) * 1e3),
+        )
+
+    def _matches(self, groups: Sequence[Group]) -> tuple[Match, ...]:
+        images = self._reader.images_only([group.image_key for group in groups])
+        keys = sorted({key for group in groups for key in group.product_keys})
+        products = self._reader.products(keys)
+        return tuple(
+            Match(
+                product=products[group.product_keys[0]],
+                image=images[group.image_key],
+                similarity=group.similarity,
+                alternatives=tuple(products[key] for key in group.product_keys[1:]),
+            )
+            for group in groups
+        )
+
+
+def searcher_of(
+    reader: Reader,
+    bundle: Bundle,
+    codebook: Codebook | None = None,
+    options: SearchOptions | None = None,
+) -> Searcher:
+    """Searches what a reader sees.
+
+    Args:
+        reader: Of the rows.
+        bundle: That their codes were made with.
+        codebook: Of the same rows; read, and scanned, if None.
+        options: Defaults if None.
+
+    Raises:
+        StoreCorrupt: The codebook is damaged.
+    """
+    return Searcher(
+        _Source(reader),
+        codebook or Codebook(reader.centroids(), index="exact"),
+        scale=reader.facts.scale,
+        probes=reader.facts.probes,
+        options=options,
+        duplicate_cosine=bundle.spec.duplicate_cosine,
+    )
+
+
+class _Source:
+    """A reader as the rows that `query.searcher` asks for."""
+
+    def __init__(self, reader: Reader) -> None:
+        self.version = reader.facts.version
+        self.read_list, self.codes_of = reader.read_list, reader.codes_of
+        self.links, self.attribute_keys = reader.links, reader.products_with
+        self.columns = reader.columns
+        self._reader = reader
+
+    def lists_of(self, image_keys: npt.NDArray[np.uint32]) -> npt.NDArray[np.int32]:
+        return self._reader.lists_of(image_keys).astype(np.int32)
+
+
+def _check_category(category: str, wanted: Filter | None) -> None:
+    if category != "auto":
+        raise QueryError(
+            f"Expected category 'auto' or None. Received {category!r}. To search one of your own "
+            f"choice: filter=Filter(category={category!r})."
+        )
+    if wanted is not None and wanted.category is not None:
+        raise QueryError(
+            f"Expected category 'auto' or a filter with a category. Received both: "
+            f"{wanted.category!r}."
+        )

@@ -1,0 +1,251 @@
+"""Which category a photo is probably of, by a vote of its nearest catalogue images.
+
+    likely = LikelyCategories(source, searcher, scale=scale, duplicate_cosine=0.97)
+    shares = likely.of(query)               # [CategoryShare("shoes", 0.91), ...]
+    to_search(shares)                       # ("shoes",), or two, or () for all
+
+    P(category) = 0.98 * sum over its neighbours exp(similarity / T) / that over all neighbours
+                + 0.02 * the category's share of the images
+
+T is fitted to each catalogue, so that the probabilities hold for its own images: each of a sample
+is left out, with its near-duplicates, and voted on by the others. Photos lie further out than
+catalogue images, and T is raised for it (docs/similar.md has the figures).
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.product_columns import ProductColumns
+from pocketlens.query import codes
+from pocketlens.query.search import Candidates
+from pocketlens.query.searcher import RowSource, Searcher
+from pocketlens.results import CategoryShare
+
+SURE = 0.95  # probability from which a category, or two, are searched alone
+_NEIGHBOURS = 64  # with 32 and with 200 the probabilities were no better
+_SMOOTHING = 0.02
+_SAMPLES = 256
+_TEMPERATURES = np.geomspace(0.01, 0.5, 40)
+_UNFITTED = 0.1  # of a catalogue without two images to compare
+_OF_PHOTOS = 1.25
+_LEAST = 0.01  # probability of a category that is worth telling
+
+
+class LikelyCategories:
+    """Of one version of a catalogue. Thread-safe."""
+
+    def __init__(
+        self,
+        source: RowSource,
+        searcher: Searcher,
+        *,
+        scale: npt.NDArray[np.float32],
+        duplicate_cosine: float,
+    ) -> None:
+        """Fits the vote; 0.1 s of 100,000 images.
+
+        Args:
+            source: Rows.
+            searcher: Of the same rows.
+            scale: float32 (dim,), of the codes.
+            duplicate_cosine: From which two images are one picture.
+
+        Raises:
+            StoreCorrupt: A list that had to be read is damaged.
+        """
+        self._nearest = searcher.nearest_images
+        self._images = _Images.of(source.columns())
+        sample = self._images.sample()
+        units = codes.units(source.codes_of(sample), scale)
+        held_out = [
+            self._held_out(key, unit, duplicate_cosine)
+            for key, unit in zip(sample.tolist(), units, strict=True)
+        ]
+        self._temperature = _OF_PHOTOS * fitted_temperature(held_out)
+
+    def of(self, query: npt.NDArray[np.float32]) -> tuple[CategoryShare, ...]:
+        """Categories by falling probability, those below 0.01 left out.
+
+        "" stands for products without one.
+
+        Args:
+            query: float32 (dim,).
+
+        Raises:
+            QueryError, StoreCorrupt: As `Searcher.nearest_images`.
+        """
+        votes = self._images.votes(self._nearest(query, _NEIGHBOURS))
+        if not len(votes.similarities):
+            return ()
+        found = probabilities(votes, self._temperature, self._images.prior)
+        order = np.lexsort((np.arange(len(found)), -found))
+        names = self._images.names
+        return tuple(
+            CategoryShare(names[place], float(found[place]))
+            for place in order.tolist()
+            if found[place] >= _LEAST
+        )
+
+    def _held_out(
+        self, key: int, unit: npt.NDArray[np.float32], duplicate_cosine: float
+    ) -> HeldOut:
+        """An image of the catalogue as if it were none, and what the others say of it."""
+        found = self._nearest(unit, _NEIGHBOURS + 1)
+        others = (found.image_keys != key) & (found.similarities < duplicate_cosine)
+        own = self._images.categories_of(np.array([key], np.uint32))[1]
+        return HeldOut(self._images.votes(found, others), own, float(self._images.prior[own].sum()))
+
+
+def to_search(shares: Sequence[CategoryShare]) -> tuple[str, ...]:
+    """The category to search where one is sure, two where two are; () for all.
+
+    Args:
+        shares: By falling probability; products without a category are not one to search alone.
+    """
+    for count in (1, 2):
+        first = shares[:count]
+        if sum(each.probability for each in first) >= SURE:
+            names = tuple(each.category for each in first)
+            return () if "" in names else names
+    return ()
+
+
+@dataclass(frozen=True, slots=True)
+class Votes:
+    """What the neighbours of a picture say.
+
+    Attributes:
+        similarities: float32 (n,), of picture and neighbour.
+        categories: int32 (n,), number of the category voted for.
+        weights: float64 (n,); an image of several categories shares its vote among them.
+    """
+
+    similarities: npt.NDArray[np.float32]
+    categories: npt.NDArray[np.int32]
+    weights: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class HeldOut:
+    """A picture whose category is known, and its neighbours.
+
+    Attributes:
+        votes: Of its neighbours; none where it has none.
+        own: int32 (m,), numbers of its categories.
+        prior: Share of the images that are of these.
+    """
+
+    votes: Votes
+    own: npt.NDArray[np.int32]
+    prior: float
+
+
+def probabilities(
+    votes: Votes, temperature: float, prior: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Probability of each category, float64 (categories,), whose sum is 1.
+
+    Args:
+        votes: One at least.
+        temperature: Difference of similarity by which a vote weighs e times less.
+        prior: float64 (categories,), share of the images of each.
+    """
+    weights = votes.weights * np.exp(_above(votes) / temperature)
+    counted = np.bincount(votes.categories, weights, minlength=len(prior))
+    found: npt.NDArray[np.float64] = counted * ((1 - _SMOOTHING) / weights.sum())
+    return found + _SMOOTHING * prior
+
+
+def fitted_temperature(held_out: Sequence[HeldOut]) -> float:
+    """The temperature under which what is known of pictures is likeliest; 0.1 of none."""
+    known = [each for each in held_out if len(each.votes.similarities)]
+    if not known:
+        return _UNFITTED
+    # All votes of all pictures side by side: one exp a temperature instead of 256.
+    picture = np.repeat(np.arange(len(known)), [len(each.votes.similarities) for each in known])
+    above = np.concatenate([_above(each.votes) for each in known])
+    weights = np.concatenate([each.votes.weights for each in known])
+    is_right = np.concatenate([np.isin(each.votes.categories, each.own) for each in known])
+    priors = np.array([each.prior for each in known])
+
+    def loss(temperature: float) -> float:
+        weighed = weights * np.exp(above / temperature)
+        right = np.bincount(picture, weighed * is_right) / np.bincount(picture, weighed)
+        return -float(np.log((1 - _SMOOTHING) * right + _SMOOTHING * priors).sum())
+
+    return float(min(_TEMPERATURES, key=loss))
+
+
+def _above(votes: Votes) -> npt.NDArray[np.float64]:
+    """Similarities less the highest, so that none is too large for exp."""
+    above: npt.NDArray[np.float64] = votes.similarities.astype(np.float64)
+    above -= above.max()
+    return above
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """Categories of images: those of image key i are numbers[starts[i] : starts[i + 1]].
+
+    Attributes:
+        names: Of the categories, by number.
+        starts: int64 (largest key + 2,).
+        numbers: int32 (m,).
+        prior: float64 (categories,), share of the images of each.
+    """
+
+    names: tuple[str, ...]
+    starts: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int32]
+    prior: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(cls, columns: ProductColumns) -> _Images:
+        names = columns.category_names
+        places = np.searchsorted(columns.keys, columns.link_product_keys)
+        pairs = np.unique(
+            columns.link_image_keys.astype(np.int64) * len(names) + columns.categories[places]
+        )
+        images, numbers = np.divmod(pairs, max(len(names), 1))
+        largest = int(images[-1]) if len(images) else 0
+        counts = np.bincount(images, minlength=largest + 2)  # the last is that of keys beyond
+        starts = np.concatenate([[0], np.cumsum(counts)])
+        shares = np.bincount(numbers, 1 / counts[images], minlength=len(names))
+        prior = shares / max(shares.sum(), 1)
+        return cls(names, starts, numbers.astype(np.int32), prior)
+
+    def categories_of(
+        self, image_keys: npt.NDArray[np.uint32]
+    ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.int32]]:
+        """Place in `image_keys`, and number of a category, of each category of each image."""
+        keys = np.minimum(image_keys.astype(np.int64), len(self.starts) - 2)
+        counts = self.starts[keys + 1] - self.starts[keys]
+        places = np.repeat(np.arange(len(keys)), counts)
+        before = np.cumsum(counts) - counts
+        within = np.arange(len(places)) - before[places]
+        return places, self.numbers[self.starts[keys][places] + within]
+
+    def votes(self, found: Candidates, which: npt.NDArray[np.bool_] | None = None) -> Votes:
+        """Votes of candidates, or of some of them."""
+        keys, similarities = found.image_keys, found.similarities
+        if which is not None:
+            keys, similarities = keys[which], similarities[which]
+        places, categories = self.categories_of(keys)
+        weights = 1 / np.bincount(places, minlength=len(keys))[places]
+        return Votes(similarities[places], categories, weights)
+
+    def sample(self) -> npt.NDArray[np.uint32]:
+        """Images to fit to, spread over all that are not alone in their category: uint32 (n,)."""
+        images = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
+        together = np.bincount(self.numbers, minlength=len(self.names))[self.numbers] > 1
+        usable = np.unique(images[together])
+        if len(usable) > _SAMPLES:
+            usable = usable[np.linspace(0, len(usable) - 1, _SAMPLES).astype(np.intp)]
+        return usable.astype(np.uint32)
