@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pocketlens.cli import index, inspect, output, programs, search, sync
+from pocketlens.cli import index, inspect, output, programs, search, similar, sync
 
 __all__ = ["app", "main"]
 
@@ -22,6 +22,7 @@ app = programs.program(
 )
 index.register(app)
 search.register(app)
+similar.register(app)
 inspect.register(app)
 sync.register(app)
 

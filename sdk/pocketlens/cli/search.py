@@ -7,37 +7,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict
-from decimal import Decimal, InvalidOperation
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from pocketlens.cli import output
+from pocketlens.cli import answers, filter_options, output
 from pocketlens.errors import MissingExtraError, PictureError, PocketLensError, QueryError
 from pocketlens.options import Accelerator
-from pocketlens.results import Verdict
+from pocketlens.results import SearchResult
 
 if TYPE_CHECKING:
+    from pocketlens.answering import Auto
     from pocketlens.fallback.options import Fallback
     from pocketlens.lens import Lens
-    from pocketlens.products import Product
     from pocketlens.query.filters import Filter
-    from pocketlens.results import FallbackReport, Match, SearchResult
 
 Box = tuple[float, float, float, float]
 
-_MAX_ALTERNATIVES = 3  # rows of a match for people; --json gives all of them
+_AUTO = "auto"
 
-_EXAMPLES = """\b
+_Answer = tuple[Path | tuple[Path, ...], SearchResult | PocketLensError]
+"""A photo, or several that were searched together, and what came of it."""
+
+_EXAMPLES = f"""\b
 Examples:
   pocketlens search shop photo.jpg
   pocketlens search shop *.jpg -k 3 --category shoes --in-stock --max-price 80 --json
+  pocketlens search shop front.jpg side.jpg label.jpg --together
+  pocketlens search shop photo.jpg --category auto
   pocketlens search shop photo.jpg --server-fallback shop.example:8443 --token-file token
 
-One bad photo among several is reported, the others are answered, and the command exits 1.
+One bad photo among several is reported, the others are answered, and the command exits 1; among
+photos of one thing (--together) it fails all. With --category auto one category is searched where
+the photo is surely of it, two where it is of one of these, else all.
 
 With --server-fallback a server looks too where the device is unsure. It gets the numbers that the
 model made of the photo, no picture, unless --send-photo says so; DIR/ledger.sqlite lists what was
@@ -45,22 +50,22 @@ sent.
 
 \b
 --json prints an array with an object a photo:
-  photo                      as it was given
-  error {type, message}      only where the photo could not be searched; ends the object
+  photo                      as it was given; with --together photos [...], one object for all
+  error {{type, message}}      only where the photo could not be searched; ends the object
   verdict                    match, unsure or no_match
   confidence, threshold      0 to 1; null without a calibration
   margin                     similarity of best less that of the second; null without one
   best                       what the verdict is on: the first match without the filter, in the form
                              of a match; null in an empty store
-  matches [...]              best first, each: rank, similarity, product, image {id, url},
-                             alternatives [product, ...]
-  product                    id, title, category, url, price {amount, currency} or null,
-                             stock or null, attributes {...}
+{answers.MATCH_KEYS}
   matches_in_filter          products that the filter lets through
   gallery_size               products in the store
   generation, version, as_of, accelerator
   answered_by                device, embedding or photo
   timings                    decode_ms, queue_ms, embed_ms, search_ms
+  agreement [...]            with --together: of each photo, cosine with the mean of the others
+  categories [...]           with --category auto, likeliest first: category, probability
+  searched [...]             those of them that matches are of; empty where all were searched
   fallback                   null where no server was named, else: outcome, reason, sent_bytes,
                              waited_ms, generation and version of the store, unknown [id, ...],
                              gone [id, ...]
@@ -77,25 +82,22 @@ def _search(
     photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="JPEG, PNG or WebP.")],
     *,
     k: Annotated[int, typer.Option("-k", metavar="K", help="Matches wanted for a photo.")] = 10,
-    category: Annotated[
-        str | None, typer.Option("--category", metavar="C", help="Only products of it.")
-    ] = None,
-    in_stock: Annotated[
-        bool, typer.Option("--in-stock", help="Only products with a stock above 0.")
+    together: Annotated[
+        bool, typer.Option("--together", help="All photos show one thing: one answer to all.")
     ] = False,
-    min_price: Annotated[
-        str | None, typer.Option("--min-price", metavar="P", help="Only from this price on.")
+    category: Annotated[
+        str | None,
+        typer.Option(
+            "--category",
+            metavar="C",
+            help="Only products of it. auto finds out which; =auto for one that is called so.",
+        ),
     ] = None,
-    max_price: Annotated[
-        str | None, typer.Option("--max-price", metavar="P", help="Only up to this price.")
-    ] = None,
-    currency: Annotated[
-        str | None, typer.Option("--currency", metavar="CUR", help="Only prices in it: EUR.")
-    ] = None,
-    attributes: Annotated[
-        list[str] | None,
-        typer.Option("--attribute", metavar="NAME=VALUE", help="Only with it; may come again."),
-    ] = None,
+    in_stock: filter_options.InStock = False,
+    min_price: filter_options.MinPrice = None,
+    max_price: filter_options.MaxPrice = None,
+    currency: filter_options.Currency = None,
+    attributes: filter_options.Attributes = None,
     box: Annotated[
         str | None,
         typer.Option("--box", metavar="L,T,R,B", help="The part of the upright photo, in pixels."),
@@ -138,16 +140,18 @@ def _search(
 ) -> None:
     """Find the products in photos."""
     from pocketlens.lens import Lens
-    from pocketlens.query.filters import Filter
 
-    wanted = Filter(
-        category=category,
-        min_price=_price("--min-price", min_price),
-        max_price=_price("--max-price", max_price),
+    is_auto = category == _AUTO
+    wanted = filter_options.wanted(
+        category=None if is_auto else _AUTO if category == f"={_AUTO}" else category,
+        min_price=min_price,
+        max_price=max_price,
         currency=currency,
         in_stock=in_stock,
-        attributes=dict(_attribute(each) for each in attributes or ()),
+        attributes=attributes,
     )
+    if together and server_fallback:
+        output.usage_error("--together", "no --server-fallback beside it", server_fallback)
     corners = _box(box)
     fallback = None
     if server_fallback:
@@ -161,188 +165,99 @@ def _search(
             ca=ca,
             ledger=ledger,
         )
+    asked = _Asked(k, wanted, corners, "auto" if is_auto else None, fallback)
     with Lens.open(directory, accelerator=_accelerator(accelerator)) as lens:
-        answers = _answers(lens, photos, k=k, wanted=wanted, box=corners, fallback=fallback)
-        failed = _show_json(answers) if as_json else _show(answers, several=len(photos) > 1)
+        if together:
+            found = _answer_together(lens, photos, asked)
+            failed = _show_json(found) if as_json else _show(found, several=False)
+        else:
+            found = _answers(lens, photos, asked)
+            failed = _show_json(found) if as_json else _show(found, several=len(photos) > 1)
     if failed:
         raise typer.Exit(output.EXIT_FAILED)
 
 
-def _answers(
-    lens: Lens,
-    photos: list[Path],
-    *,
-    k: int,
-    wanted: Filter,
-    box: Box | None,
-    fallback: Fallback | None,
-) -> Iterator[tuple[Path, SearchResult | PocketLensError]]:
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What is asked of each photo."""
+
+    k: int
+    wanted: Filter
+    box: Box | None
+    category: Auto | None
+    fallback: Fallback | None
+
+
+def _answers(lens: Lens, photos: Sequence[Path], asked: _Asked) -> Iterator[_Answer]:
     """Each photo with its answer, or with what is wrong with it."""
     for photo in photos:
         try:
-            yield photo, lens.search(photo, k, filter=wanted, box=box, fallback=fallback)
+            found = lens.search(
+                photo,
+                asked.k,
+                filter=asked.wanted,
+                box=asked.box,
+                category=asked.category,
+                fallback=asked.fallback,
+            )
         except (PictureError, QueryError, MissingExtraError) as exc:
             yield photo, exc
+        else:
+            yield photo, found
 
 
-def _show(answers: Iterator[tuple[Path, SearchResult | PocketLensError]], *, several: bool) -> int:
+def _answer_together(lens: Lens, photos: Sequence[Path], asked: _Asked) -> Iterator[_Answer]:
+    """All photos with their one answer."""
+    boxes = [asked.box] * len(photos)
+    yield (
+        tuple(photos),
+        lens.search_together(
+            photos, asked.k, filter=asked.wanted, boxes=boxes, category=asked.category
+        ),
+    )
+
+
+def _show(found: Iterable[_Answer], *, several: bool) -> int:
     """Prints answers for people as they come; returns how many photos failed."""
     failed = 0
-    for photo, answer in answers:
+    for photo, answer in found:
         if isinstance(answer, PocketLensError):
             failed += 1
             output.say(f"error: {photo}: {answer}")
             continue
         if several:
             output.show(str(photo))
-        output.show(headline(answer))
+        output.show(answers.headline(answer))
+        if isinstance(photo, tuple):
+            output.show(answers.agreement_line(answer, photo))
+        if answer.categories:
+            output.show(answers.categories_line(answer))
         if answer.fallback is not None:
-            output.show(_who_answered(answer, answer.fallback))
-        if answer.matches:
-            rows = [
-                row for rank, match in enumerate(answer.matches, 1) for row in _rows(rank, match)
-            ]
-            output.show_table(("#", "product", "price", "similarity", "image"), rows)
+            output.show(answers.who_answered(answer, answer.fallback))
+        answers.show_matches(answer)
         if several:
             output.show()
     return failed
 
 
-def headline(found: SearchResult) -> str:
-    """The verdict in one line, such as "MATCH 0.97: Red shoe (R-1)"."""
-    word = found.verdict.name.replace("_", " ")
-    confidence = "" if found.confidence is None else f" {found.confidence:.2f}"
-    if found.best is None:
-        return f"{word}{confidence}: the store is empty"
-    nearest = "nearest is " if found.verdict is Verdict.NO_MATCH else ""
-    without = ""
-    if found.confidence is None:
-        without = f" (the bundle has no {found.answered_by} calibration)"
-    filtered = ""
-    if not found.matches:
-        filtered = "; no product satisfies the filter"
-    elif not found.best_is_in_filter:
-        filtered = "; it does not satisfy the filter"
-    return f"{word}{confidence}: {nearest}{_name(found.best.product)}{without}{filtered}"
-
-
-def _who_answered(found: SearchResult, report: FallbackReport) -> str:
-    """One line, such as "answered by the server (embedding, 560 bytes sent, 12 ms)"."""
-    reason = f": {report.reason}" if report.reason else ""
-    if found.answered_by == "device":
-        word = report.outcome.value.replace("_", " ")
-        sent = f", {report.sent_bytes:,} bytes sent" if report.sent_bytes else ""
-        return f"answered by the device (server {word}{sent}){reason}"
-    told = f"{found.answered_by}, {report.sent_bytes:,} bytes sent, {report.waited_ms:.0f} ms"
-    if report.unknown:
-        told += f", {len(report.unknown)} products not in the store"
-    return f"answered by the server ({told}){reason}"
-
-
-def _rows(rank: int, match: Match) -> Iterator[tuple[str, ...]]:
-    product = match.product
-    similarity, image = f"{match.similarity:.3f}", match.image.url or match.image.id
-    yield str(rank), _name(product), _price_of(product), similarity, image
-    for other in match.alternatives[:_MAX_ALTERNATIVES]:
-        yield "", f"or {_name(other)}", _price_of(other), "", ""
-    left_out = len(match.alternatives) - _MAX_ALTERNATIVES
-    if left_out > 0:
-        yield "", f"or {left_out} more that share the picture", "", "", ""
-
-
-def _name(product: Product) -> str:
-    return f"{product.title} ({product.id})" if product.title else product.id
-
-
-def _price_of(product: Product) -> str:
-    return "" if product.price is None else str(product.price)
-
-
-def _show_json(answers: Iterator[tuple[Path, SearchResult | PocketLensError]]) -> int:
+def _show_json(found: Iterable[_Answer]) -> int:
     """Prints all answers as JSON; returns how many photos failed."""
-    objects = []
+    objects: list[dict[str, object]] = []
     failed = 0
-    for photo, answer in answers:
+    for photo, answer in found:
         if isinstance(answer, PocketLensError):
             failed += 1
             about: dict[str, object] = {
                 "error": {"type": type(answer).__name__, "message": str(answer)}
             }
         else:
-            about = result_as_json(answer)
-        objects.append({"photo": str(photo), **about})
+            about = answers.as_json(answer)
+        if isinstance(photo, tuple):
+            objects.append({"photos": [str(each) for each in photo], **about})
+        else:
+            objects.append({"photo": str(photo), **about})
     output.show_json(objects)
     return failed
-
-
-def result_as_json(found: SearchResult) -> dict[str, object]:
-    """What `--json` prints of an answer."""
-    return {
-        "verdict": found.verdict.value,
-        "confidence": found.confidence,
-        "threshold": found.threshold,
-        "margin": found.margin,
-        "best": found.best and _match_as_json(found.best),
-        "matches": [
-            {"rank": rank, **_match_as_json(match)} for rank, match in enumerate(found.matches, 1)
-        ],
-        "matches_in_filter": found.matches_in_filter,
-        "gallery_size": found.gallery_size,
-        "generation": found.generation,
-        "version": found.version,
-        "as_of": found.as_of.isoformat(),
-        "accelerator": found.accelerator,
-        "answered_by": found.answered_by,
-        "timings": {
-            "decode_ms": found.timings.decode_ms,
-            "queue_ms": found.timings.queue_ms,
-            "embed_ms": found.timings.embed_ms,
-            "search_ms": found.timings.search_ms,
-        },
-        "fallback": found.fallback and _report_as_json(found.fallback),
-    }
-
-
-def _report_as_json(report: FallbackReport) -> dict[str, object]:
-    return {**asdict(report), "outcome": report.outcome.value}
-
-
-def _match_as_json(match: Match) -> dict[str, object]:
-    return {
-        "similarity": match.similarity,
-        "product": _product_as_json(match.product),
-        "image": {"id": match.image.id, "url": match.image.url},
-        "alternatives": [_product_as_json(other) for other in match.alternatives],
-    }
-
-
-def _product_as_json(product: Product) -> dict[str, object]:
-    price = product.price
-    return {
-        "id": product.id,
-        "title": product.title,
-        "category": product.category,
-        "url": product.url,
-        "price": price and {"amount": str(price.amount), "currency": price.currency},
-        "stock": product.stock,
-        "attributes": dict(product.attributes),
-    }
-
-
-def _price(option: str, text: str | None) -> Decimal | None:
-    if text is None:
-        return None
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        output.usage_error(option, "a price such as 12.50", text)
-
-
-def _attribute(text: str) -> tuple[str, str]:
-    name, equals, value = text.partition("=")
-    if not (name and equals):
-        output.usage_error("--attribute", "NAME=VALUE, such as colour=red", text)
-    return name, value
 
 
 def _box(text: str | None) -> Box | None:

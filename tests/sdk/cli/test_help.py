@@ -17,7 +17,7 @@ COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defin
 
 
 def test_the_commands_are_those_that_are_promised() -> None:
-    assert COMMANDS == ["index", "search", "info", "verify", "doctor", "sync", "watch"]
+    assert COMMANDS == ["index", "search", "similar", "info", "verify", "doctor", "sync", "watch"]
 
 
 @pytest.mark.parametrize("command", COMMANDS)

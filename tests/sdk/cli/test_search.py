@@ -18,10 +18,10 @@ from tests.making.query_servers import StoreService, answering, dead
 
 from pocketlens import index
 from pocketlens.cli import main
-from pocketlens.cli.search import headline, result_as_json
+from pocketlens.cli.answers import agreement_line, as_json, categories_line, headline
 from pocketlens.products import Image as CatalogueImage
 from pocketlens.products import Price, Product
-from pocketlens.results import Match, SearchResult, Timings, Verdict
+from pocketlens.results import CategoryShare, Match, SearchResult, Timings, Verdict
 
 
 def result(
@@ -84,7 +84,7 @@ def test_headline_says_the_verdict(found: SearchResult, line: str) -> None:
 
 
 def test_json_has_every_documented_key() -> None:
-    said = result_as_json(result(Verdict.MATCH, 0.9, OTHER, MATCH))
+    said = as_json(result(Verdict.MATCH, 0.9, OTHER, MATCH))
 
     product = {
         "id": "R-1",
@@ -124,8 +124,50 @@ def test_json_has_every_documented_key() -> None:
         "accelerator": "cpu",
         "answered_by": "device",
         "timings": {"decode_ms": 1.0, "queue_ms": 0.0, "embed_ms": 2.0, "search_ms": 0.5},
+        "agreement": [],
+        "categories": [],
+        "searched": [],
         "fallback": None,
     }
+
+
+@pytest.mark.parametrize(
+    ("agreement", "line"),
+    [
+        ((0.9, 0.8), "photos agree: 0.90, 0.80"),
+        (
+            (0.9, 0.9, 0.1),
+            "photos agree: 0.90, 0.90, 0.10; c: another thing than the rest, it seems",
+        ),
+        (
+            (0.1, 0.1),
+            "photos agree: 0.10, 0.10; they seem to show different things: search them one by one",
+        ),
+    ],
+)
+def test_people_are_told_whether_photos_agree(agreement: tuple[float, ...], line: str) -> None:
+    found = replace(result(Verdict.MATCH, 0.9, MATCH, MATCH), agreement=agreement)
+
+    assert agreement_line(found, "abc"[: len(agreement)]) == line
+
+
+@pytest.mark.parametrize(
+    ("searched", "named"),
+    [
+        (("shoes",), "shoes"),
+        (("shoes", "boots"), "shoes and boots"),
+        ((), "all"),
+    ],
+)
+def test_people_are_told_what_was_searched(searched: tuple[str, ...], named: str) -> None:
+    told = {"shoes": 0.8, "boots": 0.15, "hats": 0.03, "coats": 0.01}
+    shares = tuple(CategoryShare(*each) for each in told.items())
+    found = replace(result(Verdict.MATCH, 0.9, MATCH, OTHER), categories=shares, searched=searched)
+
+    line = f"category: shoes 0.80, boots 0.15, hats 0.03; searched {named}"
+    assert categories_line(found) == line
+    which = "is not of the likely category" if searched else "does not satisfy the filter"
+    assert headline(found).endswith(f"; it {which}")
 
 
 @pytest.fixture(scope="module")
@@ -209,6 +251,76 @@ def test_several_photos_are_told_apart(shop: Path, capsys: pytest.CaptureFixture
     assert [line for line in lines if "Thing" in line and "sku-1" in line]
     assert photos[1] in printed.err
     assert photos[1] not in printed.out
+
+
+def test_photos_together_get_one_answer(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photos = [str(shop / "2.png"), str(shop / "2.png"), str(shop / "4.png")]
+    command = ["search", str(shop / "store"), *photos, "--together", "-k", "2"]
+
+    assert main([*command, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+
+    assert found["photos"] == photos
+    assert found["matches"][0]["product"]["id"] == "sku-2"
+    assert len(found["agreement"]) == 3
+    assert found["agreement"][2] < found["agreement"][0]
+    assert "Thing 2 (sku-2)" in lines[0]
+    assert lines[1].startswith("photos agree: ")
+    assert lines[2].split()[:2] == ["#", "product"]
+
+
+def test_a_bad_photo_fails_those_beside_it_and_is_named(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos = [str(shop / "1.png"), str(shop / "nowhere.png")]
+
+    assert main(["search", str(shop / "store"), *photos, "--together", "--json"]) == 1
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("error: Photo 2 of 2: ")
+
+
+def test_photos_together_are_not_for_a_server(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["search", str(shop / "store"), str(shop / "1.png"), "--together"]
+
+    assert main([*command, "--server-fallback", "shop.example:1"]) == 2
+    assert "--together" in capsys.readouterr().err
+
+
+def test_category_auto_finds_out_which(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    command = ["search", str(shop / "store"), str(shop / "3.png"), "--category", "auto"]
+
+    assert main([*command, "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert main(command) == 0
+    lines = capsys.readouterr().out.splitlines()
+
+    shares = {each["category"]: each["probability"] for each in found["categories"]}
+    assert set(shares) <= {"things 0", "things 1"}
+    assert sum(shares.values()) == pytest.approx(1, abs=0.02)
+    shown = {match["product"]["category"] for match in found["matches"]}
+    assert shown == set(found["searched"] or ["things 0", "things 1"])
+    assert lines[1].startswith("category: things ")
+
+
+def test_a_category_that_is_called_auto_can_be_named(
+    tmp_path: Path, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [f"{shop / '1.png'},a,auto", f"{shop / '2.png'},b,shoes"]
+    (tmp_path / "list.csv").write_text("\n".join(["image,product_id,category", *rows]))
+    index(tmp_path / "list.csv", model=shop / "shop.tflite", out=tmp_path / "store")
+    command = ["search", str(tmp_path / "store"), str(shop / "2.png"), "--json"]
+
+    assert main([*command, "--category", "=auto"]) == 0
+
+    (found,) = json.loads(capsys.readouterr().out)
+    assert [match["product"]["id"] for match in found["matches"]] == ["a"]
+    assert found["categories"] == []
 
 
 def test_accelerator_that_is_absent_is_refused(
