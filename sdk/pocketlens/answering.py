@@ -107,7 +107,7 @@ class Answering:
         if not 0 <= variety <= 1:
             raise QueryError(f"Expected variety from 0 to 1. Received {variety}.")
         of_query, without = self._own_images(product_id, image_id)
-        query = query_vectors.pooled(self._units(of_query))
+        query = query_vectors.pooled(self._units(of_query[: query_vectors.MOST_IMAGES]))
         if not variety:
             found = self._searcher.search(query, k, wanted, without=without)
         else:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from pocketlens.errors import QueryError
 
+MOST_IMAGES = 1000  # of a product that are pooled: one with more looks no other for it
 _SHORTEST = 1e-12  # of a vector that has a direction
 
 

@@ -35,10 +35,10 @@ class Asked:
     """One question.
 
     Attributes:
-        vector: float32 (dim,), unit length.
+        vector: float32 (dim,), of unit length, or shorter where several were pooled.
         k: Matches wanted.
         wanted: Only such products; None for all.
-        without: Keys of products that are no answer; with any, there is no verdict.
+        without: Keys of images that are no answer; with any, there is no verdict.
     """
 
     vector: npt.NDArray[np.float32]
@@ -153,10 +153,11 @@ def _grouped(
 ) -> tuple[list[_Group], bool]:
     keys = nearest.keys.tolist()
     shown = view.product_keys(keys)
-    if allowed is not None or asked.without:
-        may_be = {key for products in shown for key in products} - asked.without
-        if allowed is not None:  # which may be almost all of a catalogue
-            may_be &= _members(allowed, may_be)
+    if asked.without:
+        both = zip(keys, shown, strict=True)
+        shown = [() if key in asked.without else products for key, products in both]
+    if allowed is not None:  # which may be almost all of a catalogue
+        may_be = _members(allowed, {key for products in shown for key in products})
         shown = [tuple(key for key in products if key in may_be) for products in shown]
     opened, is_complete = search.grouped(
         nearest.vectors, shown, asked.k, duplicate_cosine=terms.duplicate_cosine

@@ -29,6 +29,7 @@ from pocketlens.errors import BundleError, NotFound, ServerError, ServerUnavaila
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
 from pocketlens.progress import Progress
+from pocketlens.query import query_vectors
 from pocketlens.query.filters import Filter
 from pocketlens.results import Pipeline, SearchResult
 from pocketlens_server.catalogue.float_siblings import Sibling
@@ -152,11 +153,11 @@ class Searched:
     async def known(
         self, *, product: str | None, image: str | None
     ) -> tuple[npt.NDArray[np.float32], frozenset[int]]:
-        """The vector of an image of the catalogue, and the products that it shows.
+        """What looks for more like a product or an image, and the images that are no answer.
 
         Args:
-            product: Id of a product, whose first image is meant.
-            image: Id of an image.
+            product: Id of a product, whose images are pooled as a device pools them.
+            image: Id of an image; none of a product that it shows is an answer.
 
         Raises:
             NotFound: There is none in this version, or the product has no image.
@@ -200,19 +201,22 @@ class Searched:
         self, product: str | None, image: str | None
     ) -> tuple[npt.NDArray[np.float32], frozenset[int]]:
         with self.gallery.store.view() as view, self.gallery.folder.reading() as tables:
-            if product is not None:
-                kind, id_, key = "product", product, tables.history.known_key(PRODUCT, product)
-                images = [] if key is None else view.images_of(key).tolist()
-            else:
-                kind, id_ = "image", image or ""
-                key = tables.history.known_key(IMAGE, id_)
-                images = [] if key is None else [key]
-            try:
-                vector = view.vectors(images[:1])[0]
-            except (KeyError, IndexError) as exc:
-                raise NotFound(f"There is no {kind} {id_[:64]!r} with a picture.") from exc
-            shown = {each for some in view.product_keys(images) for each in some}
-            return vector, frozenset([key] if product is not None and key is not None else shown)
+            kind, id_ = (PRODUCT, product) if product is not None else (IMAGE, image or "")
+            key = tables.history.known_key(kind, id_)
+            images: list[int] = []
+            shown: tuple[int, ...] = ()
+            if key is not None and kind == PRODUCT:
+                images, shown = view.images_of(key).tolist(), (key,)
+            elif key is not None:
+                (shown,) = view.product_keys([key])
+                images = [key] if shown else []  # one that was deleted shows none
+            if not images:
+                what = "product" if kind == PRODUCT else "image"
+                raise NotFound(f"There is no {what} {id_[:64]!r} with a picture.")
+            vector = query_vectors.pooled(view.vectors(images[: query_vectors.MOST_IMAGES]))
+            return vector, frozenset(
+                image for each in shown for image in view.images_of(each).tolist()
+            )
 
     def _picture(self, image: str) -> Path:
         with self.gallery.store.view() as view, self.gallery.folder.reading() as tables:

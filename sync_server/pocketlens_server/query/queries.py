@@ -160,8 +160,8 @@ class Queries:
 
         Args:
             catalogue: Its name.
-            product: Its id; its first image is what is looked for. Or else ...
-            image: ... an image's id; no product that it shows is an answer.
+            product: Its id; all its images together are what is looked for. Or else ...
+            image: ... an image's id; no image of a product that it shows is an answer.
             k: As for `search`.
             wanted: As for `search`.
             within: As for `search`.
