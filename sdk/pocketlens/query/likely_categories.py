@@ -8,8 +8,10 @@
                 + 0.02 * the category's share of the images
 
 T is fitted to each catalogue, so that the probabilities hold for its own images: each of a sample
-is left out, with its near-duplicates, and voted on by the others. Photos lie further out than
-catalogue images, and T is raised for it (docs/similar.md has the figures).
+is left out, with its near-duplicates and all other images of its products, and voted on by the
+rest. (Of a product's images a model that was trained on them is surer than it ever is of photos.)
+Photos lie further out than catalogue images, and T is raised for it: docs/similar.md has the
+figures.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -33,7 +35,8 @@ _NEIGHBOURS = 64  # with 32 and with 200 the probabilities were no better
 _SMOOTHING = 0.02
 _SAMPLES = 256
 _TEMPERATURES = np.geomspace(0.01, 0.5, 40)
-_UNFITTED = 0.1  # of a catalogue without two images to compare
+_UNFITTED = 0.1  # of a catalogue without two products of one category
+_MOST_OWN = 1000  # images of one product that are passed over; beyond, a sample tells nothing
 _OF_PHOTOS = 1.25
 _LEAST = 0.01  # probability of a category that is worth telling
 
@@ -96,11 +99,13 @@ class LikelyCategories:
     def _held_out(
         self, key: int, unit: npt.NDArray[np.float32], duplicate_cosine: float
     ) -> HeldOut:
-        """An image of the catalogue as if it were none, and what the others say of it."""
-        found = self._nearest(unit, _NEIGHBOURS + 1)
-        others = (found.image_keys != key) & (found.similarities < duplicate_cosine)
-        own = self._images.categories_of(np.array([key], np.uint32))[1]
-        return HeldOut(self._images.votes(found, others), own, float(self._images.prior[own].sum()))
+        """An image of the catalogue as if its products were not in it, and what others say."""
+        own = self._images.of_same_products(key)
+        found = self._nearest(unit, _NEIGHBOURS + min(len(own), _MOST_OWN))
+        others = ~np.isin(found.image_keys, own) & (found.similarities < duplicate_cosine)
+        categories = self._images.categories_of(np.array([key], np.uint32))[1]
+        prior = float(self._images.prior[categories].sum())
+        return HeldOut(self._images.votes(found, others), categories, prior)
 
 
 def to_search(shares: Sequence[CategoryShare]) -> tuple[str, ...]:
@@ -195,16 +200,20 @@ class _Images:
     """Categories of images: those of image key i are numbers[starts[i] : starts[i + 1]].
 
     Attributes:
-        names: Of the categories, by number.
+        columns: Of the products.
         starts: int64 (largest key + 2,).
         numbers: int32 (m,).
         prior: float64 (categories,), share of the images of each.
     """
 
-    names: tuple[str, ...]
+    columns: ProductColumns
     starts: npt.NDArray[np.int64]
     numbers: npt.NDArray[np.int32]
     prior: npt.NDArray[np.float64]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        return self.columns.category_names
 
     @classmethod
     def of(cls, columns: ProductColumns) -> _Images:
@@ -219,7 +228,7 @@ class _Images:
         starts = np.concatenate([[0], np.cumsum(counts)])
         shares = np.bincount(numbers, 1 / counts[images], minlength=len(names))
         prior = shares / max(shares.sum(), 1)
-        return cls(names, starts, numbers.astype(np.int32), prior)
+        return cls(columns, starts, numbers.astype(np.int32), prior)
 
     def categories_of(
         self, image_keys: npt.NDArray[np.uint32]
@@ -236,16 +245,23 @@ class _Images:
         """Votes of candidates, or of some of them."""
         keys, similarities = found.image_keys, found.similarities
         if which is not None:
-            keys, similarities = keys[which], similarities[which]
+            keys, similarities = keys[which][:_NEIGHBOURS], similarities[which][:_NEIGHBOURS]
         places, categories = self.categories_of(keys)
         weights = 1 / np.bincount(places, minlength=len(keys))[places]
         return Votes(similarities[places], categories, weights)
 
+    def of_same_products(self, key: int) -> npt.NDArray[np.uint32]:
+        """All images that show a product of this one, itself among them: uint32 (n,)."""
+        images, products = self.columns.link_image_keys, self.columns.link_product_keys
+        first, end = np.searchsorted(images, (key, key + 1))
+        return images[np.isin(products, products[first:end])]
+
     def sample(self) -> npt.NDArray[np.uint32]:
-        """Images to fit to, spread over all that are not alone in their category: uint32 (n,)."""
+        """Images to fit to, spread over all whose category has two products: uint32 (n,)."""
+        shown = np.isin(self.columns.keys, self.columns.link_product_keys)
+        products = np.bincount(self.columns.categories[shown], minlength=len(self.names))
         images = np.repeat(np.arange(len(self.starts) - 1), np.diff(self.starts))
-        together = np.bincount(self.numbers, minlength=len(self.names))[self.numbers] > 1
-        usable = np.unique(images[together])
+        usable = np.unique(images[products[self.numbers] > 1])
         if len(usable) > _SAMPLES:
             usable = usable[np.linspace(0, len(usable) - 1, _SAMPLES).astype(np.intp)]
         return usable.astype(np.uint32)

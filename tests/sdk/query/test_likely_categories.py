@@ -47,9 +47,7 @@ def catalogue(
     """So many images of each category around a centre of its own, their names, and the centres."""
     rng = np.random.default_rng(seed)
     centres = unit(rng.standard_normal((len(each), DIM), dtype=np.float32))
-    images = [
-        turned(rng, np.repeat(centres[n : n + 1], count, 0), 0.7) for n, count in enumerate(each)
-    ]
+    images = turned(rng, np.repeat(centres, each, axis=0), 0.7)
     names = [f"category {n}" for n, count in enumerate(each) for _ in range(count)]
     return images, names, centres
 
@@ -205,3 +203,29 @@ def test_what_is_searched_follows_from_how_sure_one_is(
     told: dict[str, float], searched: tuple[str, ...]
 ) -> None:
     assert to_search([CategoryShare(*each) for each in told.items()]) == searched
+
+
+def test_a_product_of_many_pictures_is_no_evidence_for_itself() -> None:
+    """Its own pictures are nearest to each other, which says nothing of photos of another."""
+    images, names, centres = catalogue([24] * 6)
+    rng = np.random.default_rng(2)
+    copies = turned(rng, np.repeat(images, 5, 0), 0.9)
+    shows = {key: [1 + (key - 1) // 5] for key in range(1, len(copies) + 1)}
+    query = unit(centres[0] + centres[1])
+
+    one_each = likely(images, names).of(query)[0].probability
+    five_each = likely(copies, names, shows).of(query)[0].probability
+
+    assert five_each == pytest.approx(one_each, abs=0.15)
+    assert to_search(likely(copies, names, shows).of(query)) != ("category 0",)
+
+
+def test_one_product_with_more_pictures_than_are_looked_at_is_searched() -> None:
+    rng = np.random.default_rng(4)
+    images = turned(rng, np.repeat(unit(np.ones((1, DIM), np.float32)), 1300, 0), 0.8)
+    shows = {key: [min(key, 1200)] if key > 1195 else [1] for key in range(1, 1301)}
+    products = len({each[0] for each in shows.values()})
+
+    shares = likely(images, ["a", "b"] * (products // 2), shows).of(images[0])
+
+    assert shares[0].category == "a"
