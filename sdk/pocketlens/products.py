@@ -21,7 +21,7 @@ MAX_ID_BYTES = 200  # of UTF-8; ids are keys of tables on phones
 _CATALOGUE_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")  # names folders, and stands in addresses
 
 # ISO 4217 currencies whose minor unit is not a hundredth.
-_MINOR_DIGITS = {
+MINOR_DIGITS = {
     **dict.fromkeys(
         "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0
     ),
@@ -58,7 +58,7 @@ def checked_id(value: str, what: str) -> str:
 
 def minor_digits(currency: str) -> int:
     """Decimals of a currency's minor unit (ISO 4217): 2 for EUR, 0 for JPY, 3 for KWD."""
-    return _MINOR_DIGITS.get(currency, 2)
+    return MINOR_DIGITS.get(currency, 2)
 
 
 @dataclass(frozen=True, slots=True)

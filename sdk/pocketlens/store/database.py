@@ -29,6 +29,7 @@ from pocketlens.errors import (
     StoreReadOnly,
     StoreTooNew,
 )
+from pocketlens.store import views
 from pocketlens.store.checksums import checksum
 
 FORMAT = 1
@@ -69,6 +70,7 @@ def create(path: Path) -> Connection:
             """
         )
         connection.executescript(_schema())
+        views.refresh(connection)
         return connection
 
 
@@ -168,6 +170,7 @@ def changing(path: Path) -> Iterator[Connection]:
                 """
             )
             connection.execute("BEGIN IMMEDIATE")
+            views.refresh(connection)
         try:
             yield connection
             with errors(path):
@@ -284,11 +287,21 @@ def _format_in_rows(connection: Connection) -> int | None:
 def _check_schema(connection: Connection, path: Path) -> None:
     """One flipped bit in a column's type makes a comparison with it answer otherwise.
 
-    Another makes a text a blob.
+    Another makes a text a blob. Views are not looked at: nothing is read through them, and a
+    store of another release, or somebody who looks into it, has others.
     """
-    found = connection.execute("SELECT sql FROM sqlite_schema WHERE sql NOT NULL").fetchall()
-    if {_bare(sql) if isinstance(sql, str) else "" for (sql,) in found} != _expected():
+    found = connection.execute(
+        "SELECT name, sql FROM sqlite_schema WHERE sql NOT NULL AND type IS NOT 'view'"
+    ).fetchall()
+    bare = {_bare(sql) if isinstance(sql, str) else "": name for name, sql in found}
+    if not _expected() <= bare.keys():
         raise StoreCorrupt(f"The schema of the store's database {path} is damaged. {MEND}")
+    added = [str(name) for sql, name in bare.items() if sql not in _expected()]
+    if added:
+        raise StoreCorrupt(
+            f"Another program has put {', '.join(added)} into the store's database {path}. Take "
+            "that out, or make the store again; views of your own may stay."
+        )
 
 
 @functools.cache
