@@ -26,6 +26,7 @@ import numpy.typing as npt
 
 from pocketlens.closing import Closing
 from pocketlens.errors import StoreCorrupt, StoreNotFound
+from pocketlens.formats.parts import ProductPart
 from pocketlens.product_columns import ProductColumns
 from pocketlens.products import Image, Product
 from pocketlens.store import database, installs, rows
@@ -193,12 +194,31 @@ class Reader(Closing):
         Raises:
             StoreCorrupt: A row is damaged or missing.
         """
+        offers = self._tables.by_key("offers", "product_key", keys, rows.read_offer)
+        return {
+            part.key: rows.product_of(part, offers[part.key]) for part in self.product_parts(keys)
+        }
+
+    def product_parts(self, keys: Sequence[int]) -> list[ProductPart]:
+        """Products without their offers, in the order of their keys as asked for.
+
+        Raises:
+            StoreCorrupt: A row is damaged or missing.
+        """
         names = self.categories()
-        texts = self._tables.by_key(
+        found = self._tables.by_key(
             "products", "key", keys, lambda row: rows.read_product(row, names)
         )
-        offers = self._tables.by_key("offers", "product_key", keys, rows.read_offer)
-        return {key: rows.product_of(part, offers[key]) for key, part in texts.items()}
+        return list(found.values())
+
+    def product_checksums(self) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32]]:
+        """Key and checksum, uint32 (n,) each, of every row of `products`; the rows are not checked.
+
+        What was made of a row with the same two was made of the same row.
+        """
+        found = self._tables.query("SELECT key, checksum FROM products ORDER BY key")
+        table = np.array(found, np.int64).reshape(-1, 2).astype(np.uint32)
+        return table[:, 0].copy(), table[:, 1].copy()
 
     def product_keys(self, ids: Sequence[str]) -> dict[str, int]:
         """Keys of products by their ids, of those that there are.
