@@ -29,8 +29,11 @@ if TYPE_CHECKING:
         FallbackReport,
         Match,
         SearchResult,
+        TextMatch,
+        TextResult,
         Timings,
         Verdict,
+        WordsReport,
     )
 
 __version__ = "0.1.0"
@@ -53,8 +56,11 @@ __all__ = [
     "SearchOptions",
     "SearchResult",
     "SyncOptions",
+    "TextMatch",
+    "TextResult",
     "Timings",
     "Verdict",
+    "WordsReport",
     "index",
     "install",
 ]
@@ -77,8 +83,11 @@ _HOME = {
     "SearchOptions": "options",
     "SearchResult": "results",
     "SyncOptions": "options",
+    "TextMatch": "results",
+    "TextResult": "results",
     "Timings": "results",
     "Verdict": "results",
+    "WordsReport": "results",
     "index": "indexing",
     "install": "following",
 }

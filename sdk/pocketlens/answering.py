@@ -3,6 +3,7 @@
     answering = Answering(reader, bundle, codebook, SearchOptions())
     answering.answer(embedding, 10, Filter(in_stock=True))
     answering.similar(10, None, product_id="R-1")
+    answering.worded(words.hits("blue mug"), 10)
 
 No picture is opened here, and no model loaded.
 """
@@ -23,7 +24,7 @@ import numpy.typing as npt
 from pocketlens.errors import NotFound, QueryError
 from pocketlens.formats.bundle import Bundle
 from pocketlens.options import SearchOptions
-from pocketlens.query import codes, likely_categories, query_vectors
+from pocketlens.query import codes, filters, fusion, likely_categories, query_vectors
 from pocketlens.query.codebook import Codebook
 from pocketlens.query.filters import AnyOf, Filter
 from pocketlens.query.likely_categories import LikelyCategories
@@ -31,8 +32,17 @@ from pocketlens.query.search import Group
 from pocketlens.query.searcher import Found, Searcher
 from pocketlens.query.variety import varied
 from pocketlens.query.verdict import Judgement, judge
-from pocketlens.results import Match, SearchResult, Timings, Verdict
+from pocketlens.results import (
+    Match,
+    SearchResult,
+    TextMatch,
+    TextResult,
+    Timings,
+    Verdict,
+    WordsReport,
+)
 from pocketlens.store.reader import Reader
+from pocketlens.store.words import Hits
 
 Auto = Literal["auto"]
 
@@ -66,6 +76,7 @@ class Answering:
         k: int,
         wanted: Filter | None = None,
         category: Auto | None = None,
+        hits: Hits | None = None,
     ) -> SearchResult:
         """What a photo shows.
 
@@ -74,6 +85,7 @@ class Answering:
             k: Matches wanted.
             wanted: Filter.
             category: "auto" searches the likely categories.
+            hits: Of words beside the photo.
 
         Raises:
             QueryError: The query, `k` or `category` cannot be.
@@ -84,12 +96,13 @@ class Answering:
             _check_category(category, wanted)
         shares = () if category is None else self._likely_categories().of(query)
         searched = likely_categories.to_search(shares)
-        found = self._searched(query, k, wanted or Filter(), searched)
+        found, words = self._searched(query, k, wanted or Filter(), searched, hits)
         if searched and not found.groups:  # nothing there satisfies the filter
-            searched, found = (), self._searcher.search(query, k, wanted)
+            searched = ()
+            found, words = self._searched(query, k, wanted or Filter(), (), hits)
         products = self._reader.facts.products
         judged = judge(found.similarity, found.margin, products, self._calibration)
-        told = self._told(found, judged, started)
+        told = replace(self._told(found, judged, started), words=words)
         named = tuple(each for each in shares if each.category)
         return replace(told, categories=named, searched=searched) if category else told
 
@@ -116,11 +129,57 @@ class Answering:
             found = replace(found, groups=self._varied(found.groups, k, variety))
         return self._told(found, Judgement(Verdict.UNSURE, None, None), started)
 
+    def worded(self, hits: Hits, k: int, wanted: Filter | None = None) -> TextResult:
+        """Products that have words, those with most of them first; see `Lens.search_text`."""
+        if k < 1:
+            raise QueryError(f"Expected k of 1 or more. Received {k}.")
+        facts, columns = self._reader.facts, self._reader.columns()
+        allowed = filters.eligible_products(wanted or Filter(), columns, self._reader.products_with)
+        is_eligible = np.isin(hits.product_keys, columns.keys[allowed], assume_unique=True)
+        order = np.lexsort((hits.product_keys, -hits.scores, -hits.shares))
+        places = order[is_eligible[order]][:k]
+        keys = hits.product_keys[places].tolist()
+        shown = {key: columns.link_image_keys[columns.link_product_keys == key] for key in keys}
+        first = {key: int(images[0]) for key, images in shown.items() if len(images)}
+        images = self._reader.images_only(list(first.values()))
+        products = self._reader.products(keys)
+        return TextResult(
+            matches=tuple(
+                TextMatch(products[key], images.get(first.get(key, 0)), share)
+                for key, share in zip(keys, hits.shares[places].tolist(), strict=True)
+            ),
+            words=WordsReport(hits.asked, hits.unknown, int(np.count_nonzero(is_eligible))),
+            matches_in_filter=int(np.count_nonzero(allowed)),
+            gallery_size=facts.products,
+            generation=facts.generation,
+            version=facts.version,
+            as_of=facts.as_of,
+        )
+
     def _searched(
-        self, query: npt.NDArray[np.float32], k: int, wanted: Filter, categories: tuple[str, ...]
-    ) -> Found:
+        self,
+        query: npt.NDArray[np.float32],
+        k: int,
+        wanted: Filter,
+        categories: tuple[str, ...],
+        hits: Hits | None,
+    ) -> tuple[Found, WordsReport | None]:
         each = tuple(replace(wanted, category=category) for category in categories)
-        return self._searcher.search(query, k, AnyOf(each) if each else wanted)
+        among = AnyOf(each) if each else wanted
+        if hits is None:
+            return self._searcher.search(query, k, among), None
+        fused = fusion.search(
+            self._searcher,
+            _Source(self._reader),
+            query,
+            k,
+            among,
+            product_keys=hits.product_keys,
+            shares=hits.shares,
+            scale=self._scale,
+            duplicate_cosine=self._duplicate_cosine,
+        )
+        return fused.found, WordsReport(hits.asked, hits.unknown, fused.matching)
 
     def _likely_categories(self) -> LikelyCategories:
         with self._fitting:

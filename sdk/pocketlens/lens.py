@@ -34,7 +34,7 @@ from pocketlens.open_install import Asked, Settings
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions, SyncOptions
 from pocketlens.query.filters import Filter
 from pocketlens.query.query_vectors import unit
-from pocketlens.results import SearchResult
+from pocketlens.results import SearchResult, TextResult
 from pocketlens.store.facts import StoreFacts
 
 if TYPE_CHECKING:
@@ -100,6 +100,7 @@ class Lens(Closing):
         k: int = 10,
         *,
         filter: Filter | None = None,
+        text: str = "",
         box: Box | None = None,
         category: Auto | None = None,
         fallback: Fallback | None = None,
@@ -110,6 +111,8 @@ class Lens(Closing):
             photo: Path, bytes, file object, Pillow image, or uint8 array (height, width, 3).
             k: Matches wanted, 1 or more; as many as there are where the store has fewer.
             filter: Only products that satisfy it; the verdict is that of the unfiltered search.
+            text: Words, such as "blue", that lift products with them in title, category or
+                attributes; the verdict is that of the photo. Servers are not asked with words.
             box: (left, top, right, bottom) in pixels of the upright photo: the part to search.
             category: "auto" searches the category that the photo is of if that is sure, two if it
                 is one of these, else all: see `SearchResult.categories` and `searched`. Where none
@@ -124,13 +127,16 @@ class Lens(Closing):
 
         Raises:
             PictureError: The photo cannot be used as one.
-            QueryError: `k`, `box` or `category` cannot be.
+            QueryError: `k`, `box` or `category` cannot be, or there are words and a fallback.
+            MissingExtraError: There are words, and SQLite has no FTS5.
             BundleError: The model cannot run here, or not on the accelerator asked for.
             StoreError: The store is damaged, or this Lens is closed or of another process.
         """
         if fallback is None:
             with self._in_use.held() as install:
-                return install.answer(install.embedded(photo, box), k, filter, category)
+                return install.answer(install.embedded(photo, box), k, filter, category, text)
+        if text:
+            raise QueryError("Expected words or a fallback. Received both: servers take no words.")
         steps = self.search_in_steps(
             photo, k, filter=filter, box=box, category=category, fallback=fallback
         )
@@ -172,6 +178,7 @@ class Lens(Closing):
         k: int = 10,
         *,
         filter: Filter | None = None,
+        text: str = "",
         boxes: Sequence[Box | None] | None = None,
         category: Auto | None = None,
     ) -> SearchResult:
@@ -181,6 +188,7 @@ class Lens(Closing):
             photos: One or more, each as for `search`.
             k: As for `search`.
             filter: As for `search`.
+            text: As for `search`.
             boxes: The part of each photo to search, None for all of it; None searches all whole.
             category: As for `search`.
 
@@ -202,7 +210,7 @@ class Lens(Closing):
             )
         with self._in_use.held() as install:
             asked, agreement = install.embedded_together(photos, boxes or [None] * len(photos))
-            found = install.answer(asked, k, filter, category)
+            found = install.answer(asked, k, filter, category, text)
             return replace(found, agreement=agreement)
 
     def similar(
@@ -240,12 +248,29 @@ class Lens(Closing):
                 k, filter, product_id=product_id, image_id=image_id, variety=variety
             )
 
+    def search_text(self, text: str, k: int = 10, *, filter: Filter | None = None) -> TextResult:
+        """Finds products by words in title, category and attributes; no photo, and no verdict.
+
+        Args:
+            text: Words, such as "blue mug"; the last may be the beginning of one.
+            k: Products wanted, 1 or more.
+            filter: As for `search`.
+
+        Raises:
+            QueryError: `k` cannot be.
+            MissingExtraError: SQLite has no FTS5.
+            StoreError, BundleError: As for `search_vector`.
+        """
+        with self._in_use.held() as install:
+            return install.answer_words(text, k, filter)
+
     def search_vector(
         self,
         embedding: npt.ArrayLike,
         k: int = 10,
         *,
         filter: Filter | None = None,
+        text: str = "",
         category: Auto | None = None,
     ) -> SearchResult:
         """Finds the products nearest an embedding by the store's model; no picture is opened.
@@ -254,6 +279,7 @@ class Lens(Closing):
             embedding: Float (dim,), finite, not zero; normalised here.
             k: As for `search`.
             filter: As for `search`.
+            text: As for `search`.
             category: As for `search`.
 
         Raises:
@@ -262,7 +288,7 @@ class Lens(Closing):
             BundleError: The bundle is not the one that the store was made with.
         """
         with self._in_use.held() as install:
-            return install.answer(Asked(unit(embedding)), k, filter, category)
+            return install.answer(Asked(unit(embedding)), k, filter, category, text)
 
     def sync(
         self,

@@ -34,10 +34,11 @@ from pocketlens.options import Accelerator, PictureLimits, SearchOptions
 from pocketlens.query import query_vectors
 from pocketlens.query.codebook import Codebook
 from pocketlens.query.filters import Filter
-from pocketlens.results import SearchResult, Timings
+from pocketlens.results import SearchResult, TextResult, Timings
 from pocketlens.store import installs, trials
 from pocketlens.store.reader import Reader, version_of
 from pocketlens.store.starts import Start
+from pocketlens.store.words import Hits, Words
 
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
@@ -101,6 +102,8 @@ class OpenInstall:
         self._embedder: Embedder | None = None
         self._bundle: Bundle | None = None
         self._answering: Answering | None = None
+        self._wording = threading.Lock()  # to make words takes seconds, for which no photo waits
+        self._words: Words | None = None
         with ExitStack() as opened:
             self.reader = opened.enter_context(Reader(directory, folder))
             try:
@@ -166,6 +169,8 @@ class OpenInstall:
             self._start.end()
         if self._embedder is not None:
             self._embedder.close()
+        if self._words is not None:
+            self._words.close()
         self._opened.close()
 
     def embedder(self) -> Embedder:
@@ -239,17 +244,38 @@ class OpenInstall:
         return asked, query_vectors.agreement(vectors)
 
     def answer(
-        self, asked: Asked, k: int, wanted: Filter | None = None, category: Auto | None = None
+        self,
+        asked: Asked,
+        k: int,
+        wanted: Filter | None = None,
+        category: Auto | None = None,
+        text: str = "",
     ) -> SearchResult:
-        """Embedding to result; see `Answering.answer`."""
-        found = self.answering().answer(asked.vector, k, wanted, category)
+        """Embedding, and words beside it, to result; see `Answering.answer`."""
+        started = perf_counter()
+        hits = self._hits(text) if text else None
+        spent_ms = (perf_counter() - started) * 1e3
+        found = self.answering().answer(asked.vector, k, wanted, category, hits)
         if self._start is not None:
             self._pass_trial(self._start)
         return replace(
             found,
             accelerator=asked.accelerator,
-            timings=replace(asked.spent, search_ms=found.timings.search_ms),
+            timings=replace(asked.spent, search_ms=found.timings.search_ms + spent_ms),
         )
+
+    def answer_words(self, text: str, k: int, wanted: Filter | None = None) -> TextResult:
+        """Words alone to result; see `Answering.worded`."""
+        started = perf_counter()
+        found = self.answering().worded(self._hits(text), k, wanted)
+        return replace(found, timings=Timings(search_ms=(perf_counter() - started) * 1e3))
+
+    def _hits(self, text: str) -> Hits:
+        """What has the words of a text; they are loaded, or made, with the first."""
+        with self._wording:
+            if self._words is None:
+                self._words = Words(self.reader)
+        return self._words.hits(text)
 
     def answering(self) -> Answering:
         """What answers of the rows, made once."""

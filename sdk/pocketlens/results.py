@@ -132,6 +132,63 @@ class CategoryShare:
     probability: float
 
 
+@dataclass(frozen=True, slots=True)
+class WordsReport:
+    """What came of the words that were asked for.
+
+    Attributes:
+        asked: Each once, as they were written.
+        unknown: Those that no product has.
+        matching: Products under the filter that have any; none beside a photo means that the photo
+            alone has answered.
+    """
+
+    asked: tuple[str, ...]
+    unknown: tuple[str, ...]
+    matching: int
+
+
+@dataclass(frozen=True, slots=True)
+class TextMatch:
+    """One product that has words that were asked for.
+
+    Attributes:
+        product: It.
+        image: A catalogue image of it; None where it has none.
+        share: How much it has of the words that any product has, above 0 to 1; rare words count for
+            more.
+    """
+
+    product: Product
+    image: Image | None
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class TextResult:
+    """What is known of words alone; no picture, and so no verdict.
+
+    Attributes:
+        matches: At most k under the filter; those that have most of the words first.
+        words: What came of them.
+        matches_in_filter: Products under the filter; gallery size without one.
+        gallery_size: Products in the store.
+        generation: Hex id of the store's generation.
+        version: Version of the catalogue.
+        as_of: When that version was made, UTC.
+        timings: What it took.
+    """
+
+    matches: tuple[TextMatch, ...]
+    words: WordsReport
+    matches_in_filter: int
+    gallery_size: int
+    generation: str
+    version: int
+    as_of: datetime
+    timings: Timings = field(default_factory=Timings)
+
+
 AGREES = 0.4
 """Cosine of a photo with the others from which they may be of one thing (docs/similar.md)."""
 
@@ -145,7 +202,8 @@ class SearchResult:
         confidence: P(`best` is right), 0 to 1; None without a calibration.
         best: The first match of the unfiltered search, the same as that of `matches` without a
             filter; None of an empty store.
-        matches: At most k under the filter, best first, no two sharing an image.
+        matches: At most k under the filter, best first, no two sharing an image; with words not by
+            similarity alone.
         threshold: Confidence from which the verdict is MATCH; None without a calibration.
         margin: Similarity of `best` less that of the second match of the unfiltered search.
         matches_in_filter: Eligible products under the filter; gallery size without one.
@@ -159,6 +217,7 @@ class SearchResult:
         agreement: Of each of several photos, cosine with the mean of the others; () for one photo.
         categories: Likely ones, likeliest first, where they were asked for: `category="auto"`.
         searched: Those of them that `matches` are of; () where all categories were searched.
+        words: What came of the words beside the photo; None where there were none.
     """
 
     verdict: Verdict
@@ -179,6 +238,7 @@ class SearchResult:
     agreement: tuple[float, ...] = ()
     categories: tuple[CategoryShare, ...] = ()
     searched: tuple[str, ...] = ()
+    words: WordsReport | None = None
 
     @property
     def disagreeing(self) -> tuple[int, ...]:

@@ -49,7 +49,7 @@ def headline(found: SearchResult) -> str:
     elif not found.best_is_in_filter:
         which = "is not of the likely category" if found.searched else "does not satisfy the filter"
         filtered = f"; it {which}"
-    return f"{word}{confidence}: {nearest}{_name(found.best.product)}{without}{filtered}"
+    return f"{word}{confidence}: {nearest}{name(found.best.product)}{without}{filtered}"
 
 
 def who_answered(found: SearchResult, report: FallbackReport) -> str:
@@ -68,19 +68,21 @@ def who_answered(found: SearchResult, report: FallbackReport) -> str:
 def _rows(rank: int, match: Match) -> Iterator[tuple[str, ...]]:
     product = match.product
     similarity, image = f"{match.similarity:.3f}", match.image.url or match.image.id
-    yield str(rank), _name(product), _price_of(product), similarity, image
+    yield str(rank), name(product), price_of(product), similarity, image
     for other in match.alternatives[:_MAX_ALTERNATIVES]:
-        yield "", f"or {_name(other)}", _price_of(other), "", ""
+        yield "", f"or {name(other)}", price_of(other), "", ""
     left_out = len(match.alternatives) - _MAX_ALTERNATIVES
     if left_out > 0:
         yield "", f"or {left_out} more that share the picture", "", "", ""
 
 
-def _name(product: Product) -> str:
+def name(product: Product) -> str:
+    """Title and id, such as "Red shoe (R-1)"."""
     return f"{product.title} ({product.id})" if product.title else product.id
 
 
-def _price_of(product: Product) -> str:
+def price_of(product: Product) -> str:
+    """The price with its currency; "" where unknown."""
     return "" if product.price is None else str(product.price)
 
 
@@ -132,6 +134,7 @@ def as_json(found: SearchResult) -> dict[str, object]:
         "agreement": list(found.agreement),
         "categories": [asdict(each) for each in found.categories],
         "searched": list(found.searched),
+        "words": found.words and asdict(found.words),
         "fallback": found.fallback and _report_as_json(found.fallback),
     }
 
@@ -143,13 +146,14 @@ def _report_as_json(report: FallbackReport) -> dict[str, object]:
 def _match_as_json(match: Match) -> dict[str, object]:
     return {
         "similarity": match.similarity,
-        "product": _product_as_json(match.product),
+        "product": product_as_json(match.product),
         "image": {"id": match.image.id, "url": match.image.url},
-        "alternatives": [_product_as_json(other) for other in match.alternatives],
+        "alternatives": [product_as_json(other) for other in match.alternatives],
     }
 
 
-def _product_as_json(product: Product) -> dict[str, object]:
+def product_as_json(product: Product) -> dict[str, object]:
+    """What `--json` prints of a product."""
     price = product.price
     return {
         "id": product.id,

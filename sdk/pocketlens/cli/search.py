@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from pocketlens.cli import answers, filter_options, output
+from pocketlens.cli import answers, filter_options, output, words
 from pocketlens.errors import MissingExtraError, PictureError, PocketLensError, QueryError
 from pocketlens.options import Accelerator
 from pocketlens.results import SearchResult
@@ -38,11 +38,16 @@ Examples:
   pocketlens search shop *.jpg -k 3 --category shoes --in-stock --max-price 80 --json
   pocketlens search shop front.jpg side.jpg label.jpg --together
   pocketlens search shop photo.jpg --category auto
+  pocketlens search shop photo.jpg --text blue
+  pocketlens search shop --text "blue mug" --in-stock
   pocketlens search shop photo.jpg --server-fallback shop.example:8443 --token-file token
 
 One bad photo among several is reported, the others are answered, and the command exits 1; among
 photos of one thing (--together) it fails all. With --category auto one category is searched where
 the photo is surely of it, two where it is of one of these, else all.
+
+Words (--text) settle what a photo leaves open; the verdict stays that of the photo. Without a photo
+they are all that is asked.
 
 With --server-fallback a server looks too where the device is unsure. It gets the numbers that the
 model made of the photo, no picture, unless --send-photo says so; DIR/ledger.sqlite lists what was
@@ -66,9 +71,13 @@ sent.
   agreement [...]            with --together: of each photo, cosine with the mean of the others
   categories [...]           with --category auto, likeliest first: category, probability
   searched [...]             those of them that matches are of; empty where all were searched
+  words                      with --text: asked [...], unknown [those that no product has],
+                             matching (products that have any); else null
   fallback                   null where no server was named, else: outcome, reason, sent_bytes,
                              waited_ms, generation and version of the store, unknown [id, ...],
                              gone [id, ...]
+Without a photo it is one object: text, words, matches [...], each with rank, share (of the words,
+0 to 1), product, image or null; matches_in_filter to as_of as above, timings.
 """
 
 
@@ -79,9 +88,14 @@ def register(app: typer.Typer) -> None:
 
 def _search(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The store.")],
-    photos: Annotated[list[Path], typer.Argument(metavar="PHOTO", help="JPEG, PNG or WebP.")],
+    photos: Annotated[
+        list[Path] | None, typer.Argument(metavar="PHOTO", help="JPEG, PNG or WebP.")
+    ] = None,
     *,
     k: Annotated[int, typer.Option("-k", metavar="K", help="Matches wanted for a photo.")] = 10,
+    text: Annotated[
+        str, typer.Option("--text", metavar="WORDS", help="In title, category or attributes.")
+    ] = "",
     together: Annotated[
         bool, typer.Option("--together", help="All photos show one thing: one answer to all.")
     ] = False,
@@ -138,7 +152,7 @@ def _search(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find the products in photos."""
+    """Find the products in photos, with words beside them, or by words alone."""
     from pocketlens.lens import Lens
 
     is_auto = category == _AUTO
@@ -150,6 +164,8 @@ def _search(
         in_stock=in_stock,
         attributes=attributes,
     )
+    if not photos and not text:
+        output.usage_error("PHOTO", "a photo, or --text", "")
     if together and server_fallback:
         output.usage_error("--together", "no --server-fallback beside it", server_fallback)
     corners = _box(box)
@@ -165,8 +181,11 @@ def _search(
             ca=ca,
             ledger=ledger,
         )
-    asked = _Asked(k, wanted, corners, "auto" if is_auto else None, fallback)
+    asked = _Asked(k, wanted, text, corners, "auto" if is_auto else None, fallback)
     with Lens.open(directory, accelerator=_accelerator(accelerator)) as lens:
+        if not photos:
+            words.answer(lens, text, k, wanted, as_json=as_json)
+            return
         if together:
             found = _answer_together(lens, photos, asked)
             failed = _show_json(found) if as_json else _show(found, several=False)
@@ -183,6 +202,7 @@ class _Asked:
 
     k: int
     wanted: Filter
+    text: str
     box: Box | None
     category: Auto | None
     fallback: Fallback | None
@@ -196,6 +216,7 @@ def _answers(lens: Lens, photos: Sequence[Path], asked: _Asked) -> Iterator[_Ans
                 photo,
                 asked.k,
                 filter=asked.wanted,
+                text=asked.text,
                 box=asked.box,
                 category=asked.category,
                 fallback=asked.fallback,
@@ -212,7 +233,12 @@ def _answer_together(lens: Lens, photos: Sequence[Path], asked: _Asked) -> Itera
     yield (
         tuple(photos),
         lens.search_together(
-            photos, asked.k, filter=asked.wanted, boxes=boxes, category=asked.category
+            photos,
+            asked.k,
+            filter=asked.wanted,
+            text=asked.text,
+            boxes=boxes,
+            category=asked.category,
         ),
     )
 
@@ -232,6 +258,8 @@ def _show(found: Iterable[_Answer], *, several: bool) -> int:
             output.show(answers.agreement_line(answer, photo))
         if answer.categories:
             output.show(answers.categories_line(answer))
+        if answer.words is not None:
+            output.show(words.line(answer.words))
         if answer.fallback is not None:
             output.show(answers.who_answered(answer, answer.fallback))
         answers.show_matches(answer)

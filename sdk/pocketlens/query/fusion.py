@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.query import filters, scoring
-from pocketlens.query.filters import Filter
+from pocketlens.query.filters import Wanted
 from pocketlens.query.search import Candidates, group_products
 from pocketlens.query.searcher import Found, RowSource, Searcher
 
@@ -54,7 +54,7 @@ def search(
     source: RowSource,
     query: npt.NDArray[np.float32],
     k: int,
-    wanted: Filter | None,
+    wanted: Wanted | None,
     *,
     product_keys: npt.NDArray[np.uint32],
     shares: npt.NDArray[np.float32],
@@ -126,7 +126,7 @@ class _Worded:
     def of(
         cls,
         source: RowSource,
-        wanted: Filter | None,
+        wanted: Wanted | None,
         product_keys: npt.NDArray[np.uint32],
         shares: npt.NDArray[np.float32],
     ) -> _Worded:

@@ -127,6 +127,7 @@ def test_json_has_every_documented_key() -> None:
         "agreement": [],
         "categories": [],
         "searched": [],
+        "words": None,
         "fallback": None,
     }
 
@@ -428,3 +429,37 @@ def test_searching_needs_nothing_but_the_store(
     (found,) = json.loads(capsys.readouterr().out)
     assert code == 0
     assert found["matches"][0]["product"]["id"] == "sku-3"
+
+
+def test_words_beside_a_photo_and_alone(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store, photo = str(shop / "store"), str(shop / "5.png")
+
+    assert main(["search", store, photo, "-k", "2", "--text", "6 zebra"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Thing 5 (sku-5)" in lines[0]  # the verdict is that of the photo
+    assert lines[1] == "products with some of the words: 1; none with zebra"
+    assert lines[3].split()[:4] == ["1", "Thing", "6", "(sku-6)"]
+
+    assert main(["search", store, "--text", "thing RED", "-k", "2", "--in-stock"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "products with some of the words: 3"
+    assert lines[1].split() == ["#", "product", "price", "share", "image"]
+    assert lines[2].split()[:6] == ["1", "Thing", "1", "(sku-1)", "10.00", "USD"]
+
+    assert main(["search", store, photo, "--text", "zebra", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert found["words"] == {"asked": ["zebra"], "unknown": ["zebra"], "matching": 0}
+
+    assert main(["search", store, "--text", "blue", "-k", "1", "--json"]) == 0
+    (found,) = json.loads(capsys.readouterr().out)
+    assert (found["text"], found["words"]["matching"]) == ("blue", 4)
+    assert found["matches"][0]["product"]["attributes"] == {"colour": "blue"}
+    assert found["matches"][0]["image"]["url"] == "https://shop.example/3.png"
+
+
+def test_neither_photo_nor_words_is_wrong_usage(
+    shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["search", str(shop / "store")]) == 2
+
+    assert "--text" in capsys.readouterr().err
