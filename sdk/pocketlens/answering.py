@@ -248,7 +248,7 @@ class Answering:
         return tuple(
             Match(
                 product=products[group.product_keys[0]],
-                image=images[group.image_key],
+                image=images[group.image_key].shown_by(self._reader.thumbnails.of),
                 similarity=group.similarity,
                 alternatives=tuple(products[key] for key in group.product_keys[1:]),
             )

@@ -15,6 +15,7 @@ from pocketlens.store.database import FILE_NAME
 from pocketlens.store.facts import StoreFacts
 from pocketlens.store.marks import Quarantine, Trial
 from pocketlens.store.reader import Reader
+from pocketlens.store.thumbnails import ThumbnailFacts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,7 @@ class Description:
         bundle: What its bundle says.
         bundle_bytes, database_bytes: Sizes of the two files.
         table_bytes: By table, largest first; empty where SQLite cannot tell.
+        thumbnails: How many images have one that can be read, and what they take.
         trial: Whose place the install took, until it has answered a search; None otherwise.
         quarantine: The version that is held back; None where none is.
     """
@@ -39,6 +41,7 @@ class Description:
     bundle_bytes: int
     database_bytes: int
     table_bytes: dict[str, int] = field(default_factory=dict)
+    thumbnails: ThumbnailFacts = field(default_factory=lambda: ThumbnailFacts(0, 0))
     trial: Trial | None = None
     quarantine: Quarantine | None = None
 
@@ -67,6 +70,7 @@ def describe(directory: str | Path) -> Description:
             bundle_bytes=len(data),
             database_bytes=(install / FILE_NAME).stat().st_size,
             table_bytes=sizes.table_bytes(install),
+            thumbnails=reader.thumbnails.facts,
             trial=marks.get(install, Trial),
             quarantine=marks.get(directory, Quarantine),
         )

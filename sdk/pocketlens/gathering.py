@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from array import array
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +25,11 @@ from pocketlens.image_lists import Line, Problem, merged_image, merged_product
 from pocketlens.products import Product
 from pocketlens.query import pictures
 from pocketlens.query.embedder import Embedder
+from pocketlens.query.thumbnails import thumbnail
+from pocketlens.store.thumbnails import ThumbnailWriter
 from pocketlens.store.writer import StoreWriter
 
-Tensor = npt.NDArray[np.uint8]
+Decoded = TypeVar("Decoded")
 
 _AHEAD = 4  # pictures decoded ahead: decoding takes several times as long as embedding
 
@@ -108,7 +111,12 @@ class Gatherer:
 
 
 def gather_pictures(
-    lines: Iterable[Line], gatherer: Gatherer, embedder: Embedder, *, scratch: Path
+    lines: Iterable[Line],
+    gatherer: Gatherer,
+    embedder: Embedder,
+    *,
+    scratch: Path,
+    thumbnails: ThumbnailWriter | None = None,
 ) -> EmbeddingFile:
     """Embeds each picture once, into `scratch`, and gathers the lines of those that are good.
 
@@ -117,17 +125,26 @@ def gather_pictures(
         gatherer: Takes the lines, and the problems of pictures that cannot be read.
         embedder: Of the bundle.
         scratch: File to make; the caller removes it.
+        thumbnails: Takes one of each picture; None where none are wanted.
     """
+
+    def decode(path: Path) -> tuple[npt.NDArray[np.uint8], bytes]:
+        tensor = pictures.tensor(path, embedder.spec, limits=embedder.limits)
+        return tensor, thumbnail(path, limits=embedder.limits) if thumbnails else b""
+
     bad: set[str] = set()
     embedded = 0
     with scratch.open("wb") as file:
-        for line, tensor in _decoded(lines, embedder):
+        for line, decoded in _decoded(lines, decode):
             try:
-                if isinstance(tensor, PictureError):
-                    raise tensor
-                if tensor is not None:
+                if isinstance(decoded, PictureError):
+                    raise decoded
+                if decoded is not None:
+                    tensor, small = decoded
                     file.write(embedder.embed_tensor(tensor).astype("<f4").tobytes())
                     embedded += 1
+                    if thumbnails is not None:
+                        thumbnails.put(line.image.id, small)
             except PictureError as exc:
                 bad.add(line.image.id)
                 gatherer.problems.append(_left_out(line, exc))
@@ -136,38 +153,56 @@ def gather_pictures(
     return EmbeddingFile(scratch, 0, np.dtype("<f4"), embedder.spec.dim)
 
 
+def gather_thumbnails(
+    lines: Iterable[Line], gatherer: Gatherer, thumbnails: ThumbnailWriter
+) -> None:
+    """Gathers lines whose vectors are given, and draws the pictures that are there.
+
+    Args:
+        lines: Their pictures may be gone: then an image has no thumbnail, which is a problem.
+        gatherer: Takes the lines, and the problems.
+        thumbnails: Takes one of each picture.
+    """
+    for line, small in _decoded(lines, thumbnail):
+        if isinstance(small, PictureError):
+            what = f"{line.path}: {small} The image has no thumbnail."
+            gatherer.problems.append(Problem(line.number, "image", what))
+        elif small is not None:
+            thumbnails.put(line.image.id, small)
+        gatherer.take(line, line.row)
+
+
 def _left_out(line: Line, error: PictureError) -> Problem:
     return Problem(line.number, "image", f"{line.path}: {error} The image is left out.")
 
 
 def _decoded(
-    lines: Iterable[Line], embedder: Embedder
-) -> Iterator[tuple[Line, Tensor | PictureError | None]]:
+    lines: Iterable[Line], decode: Callable[[Path], Decoded]
+) -> Iterator[tuple[Line, Decoded | PictureError | None]]:
     """Each line with its picture, decoded in another thread; None for one that came before."""
     seen: set[str] = set()
-    waiting: deque[tuple[Line, Future[Tensor | PictureError] | None]] = deque()
+    waiting: deque[tuple[Line, Future[Decoded | PictureError] | None]] = deque()
     pool = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-decode")
+
+    def ended() -> tuple[Line, Decoded | PictureError | None]:
+        line, future = waiting.popleft()
+        return line, None if future is None else future.result()
+
     try:
         for line in lines:
             is_new = line.image.id not in seen
             seen.add(line.image.id)
-            waiting.append((line, pool.submit(_decode, line.path, embedder) if is_new else None))
+            waiting.append((line, pool.submit(_tried, decode, line.path) if is_new else None))
             if len(waiting) > _AHEAD:
-                yield _result(*waiting.popleft())
+                yield ended()
         while waiting:
-            yield _result(*waiting.popleft())
+            yield ended()
     finally:
         pool.shutdown(cancel_futures=True)
 
 
-def _decode(path: Path, embedder: Embedder) -> Tensor | PictureError:
+def _tried(decode: Callable[[Path], Decoded], path: Path) -> Decoded | PictureError:
     try:
-        return pictures.tensor(path, embedder.spec, limits=embedder.limits)
+        return decode(path)
     except PictureError as exc:
         return exc
-
-
-def _result(
-    line: Line, future: Future[Tensor | PictureError] | None
-) -> tuple[Line, Tensor | PictureError | None]:
-    return line, None if future is None else future.result()

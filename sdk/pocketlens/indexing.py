@@ -17,6 +17,7 @@ import logging
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +29,7 @@ from pocketlens.embedding_files import EmbeddingRows, open_vectors
 from pocketlens.errors import BundleError, ImageListError, StoreCorrupt, StoreError
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
-from pocketlens.gathering import Gathered, Gatherer, gather_pictures
+from pocketlens.gathering import Gathered, Gatherer, gather_pictures, gather_thumbnails
 from pocketlens.generations import Generation, make_generation
 from pocketlens.image_lists import Line, Problem
 from pocketlens.options import Accelerator
@@ -38,6 +39,7 @@ from pocketlens.query.embedder import Embedder
 from pocketlens.store import database, installs
 from pocketlens.store.facts import Origin
 from pocketlens.store.reader import Reader
+from pocketlens.store.thumbnails import ThumbnailWriter
 from pocketlens.store.writer import Contents, StoreWriter
 
 logger = logging.getLogger(__name__)
@@ -59,6 +61,8 @@ class IndexReport:
         probes: Lists that a search scores.
         probes_estimated: Whether they were fitted without held-out photos.
         saturated_share: Components of codes at the limit, 0 to 1.
+        thumbnails: Images that have one.
+        thumbnail_bytes: That they take in the store; 0 without any.
         problems: Lines and pictures that were left out or ignored.
         seconds: From start to end.
     """
@@ -71,6 +75,8 @@ class IndexReport:
     probes: int
     probes_estimated: bool
     saturated_share: float
+    thumbnails: int
+    thumbnail_bytes: int
     problems: tuple[Problem, ...]
     seconds: float
 
@@ -81,6 +87,7 @@ def index(
     model: str | Path,
     out: str | Path,
     vectors: str | Path | None = None,
+    thumbnails: bool = False,
     progress: Progress | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     rng: np.random.Generator | None = None,
@@ -94,8 +101,10 @@ def index(
         out: Folder of the store; made if missing.
         vectors: .npy file of float vectors (lines, dim), one a line of the list, normalised here;
             pictures are not opened then. An image of several lines has the vector of its first.
-        progress: Called in this thread with a stage ("reading" or "embedding", "clustering",
-            "encoding", "writing"), what is done of it and what there is to do.
+        thumbnails: Whether each picture is kept small, for `Image.thumbnail`; given vectors, of
+            those pictures that are there.
+        progress: Called in this thread with a stage ("reading", "embedding" or "thumbnails",
+            "clustering", "encoding", "writing"), what is done of it and what there is to do.
         clock: What the store says as its `as_of`.
         rng: Draws samples and first centroids; one seed gives one store.
         accelerator: That embeds the pictures.
@@ -113,6 +122,8 @@ def index(
     model_bytes = _read(Path(model))
     bundle = bundles.decode(model_bytes)
     job = _Job(path, bundle, progress or _silent, rng or np.random.default_rng(0))
+    packs: tuple[bytes, ...] = ()
+    small: ThumbnailWriter | None = None
     if any((directory / name).exists() for name in installs.FOLLOWED):
         raise StoreError(
             f"The store {directory} follows a server, which would be lost. Choose another folder."
@@ -121,17 +132,22 @@ def index(
     with installs.writing(directory), installs.new_install(directory, model_bytes) as new:
         scratch = new.folder / "scratch"
         scratch.mkdir()
-        with StoreWriter(new.folder / database.FILE_NAME) as writer:
+        with ExitStack() as opened:
+            writer = opened.enter_context(StoreWriter(new.folder / database.FILE_NAME))
+            if thumbnails:
+                small = opened.enter_context(ThumbnailWriter(new.folder))
             if vectors is None:
                 with Embedder.open(model_bytes, accelerator=accelerator) as embedder:
-                    rows, gathered = job.embed(writer, embedder, scratch / "embeddings")
+                    rows, gathered = job.embed(writer, embedder, scratch / "embeddings", small)
             else:
-                rows, gathered = job.take_vectors(writer, Path(vectors))
+                rows, gathered = job.take_vectors(writer, Path(vectors), small)
+            if small is not None:
+                packs = small.finish()
             sha256 = hashlib.sha256(model_bytes).digest()
             generation = job.encode(rows, sha256, scratch / "codes")
             job.progress("writing", 0, gathered.images)
             facts = writer.complete(
-                _contents(generation, gathered), _origin(generation, sha256, clock())
+                _contents(generation, gathered), _origin(generation, sha256, clock(), packs)
             )
         new.generation = facts.generation
         with Reader(directory, new.folder) as reader:
@@ -141,6 +157,8 @@ def index(
     logger.info("index.complete images=%d products=%d", facts.images, facts.products)
     return IndexReport(
         directory=directory,
+        thumbnails=small.count if small else 0,
+        thumbnail_bytes=small.size_bytes if small and packs else 0,
         problems=tuple(job.problems),
         seconds=time.monotonic() - started,
         **{name: getattr(facts, name) for name in _REPORTED},
@@ -160,23 +178,33 @@ class _Job:
         self.problems: list[Problem] = []
 
     def embed(
-        self, writer: StoreWriter, embedder: Embedder, scratch: Path
+        self,
+        writer: StoreWriter,
+        embedder: Embedder,
+        scratch: Path,
+        thumbnails: ThumbnailWriter | None,
     ) -> tuple[EmbeddingRows, Gathered]:
         gatherer = Gatherer(writer, self.problems)
         lines = self._lines("embedding", need_files=True)
-        file = gather_pictures(lines, gatherer, embedder, scratch=scratch)
+        file = gather_pictures(lines, gatherer, embedder, scratch=scratch, thumbnails=thumbnails)
         gathered = gatherer.gathered()
         if gathered.images == 0:
             first = next((f" The first: {problem}" for problem in self.problems), "")
             raise ImageListError(f"No picture of it can be used.{first}", path=self.path)
         return EmbeddingRows(file, gathered.rows), gathered
 
-    def take_vectors(self, writer: StoreWriter, vectors: Path) -> tuple[EmbeddingRows, Gathered]:
+    def take_vectors(
+        self, writer: StoreWriter, vectors: Path, thumbnails: ThumbnailWriter | None
+    ) -> tuple[EmbeddingRows, Gathered]:
         lines = image_lists.count_rows(self.path)
         file = open_vectors(vectors, dim=self.bundle.spec.dim, lines=lines)
         gatherer = Gatherer(writer, self.problems)
-        for line in self._lines("reading", need_files=False):
-            gatherer.take(line, line.row)
+        if thumbnails is not None:
+            drawn = self._lines("thumbnails", need_files=False)
+            gather_thumbnails(drawn, gatherer, thumbnails)
+        else:
+            for line in self._lines("reading", need_files=False):
+                gatherer.take(line, line.row)
         gathered = gatherer.gathered()
         return EmbeddingRows(file, gathered.rows), gathered
 
@@ -213,7 +241,12 @@ def _contents(generation: Generation, gathered: Gathered) -> Contents:
     )
 
 
-def _origin(generation: Generation, bundle_sha256: bytes, as_of: datetime) -> Origin:
+def _origin(
+    generation: Generation,
+    bundle_sha256: bytes,
+    as_of: datetime,
+    thumbnail_packs: tuple[bytes, ...],
+) -> Origin:
     return Origin(
         generation=generation.id.hex(),
         bundle_sha256=bundle_sha256,
@@ -225,6 +258,7 @@ def _origin(generation: Generation, bundle_sha256: bytes, as_of: datetime) -> Or
         probes_estimated=generation.probes_estimated,
         codebook_sha256=generation.codebook_sha256,
         saturated_share=generation.saturated_share,
+        thumbnail_packs=thumbnail_packs,
     )
 
 

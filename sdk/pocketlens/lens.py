@@ -290,6 +290,21 @@ class Lens(Closing):
         with self._in_use.held() as install:
             return install.answer(Asked(unit(embedding)), k, filter, category, text)
 
+    def thumbnail(self, image_id: str) -> bytes | None:
+        """A catalogue image drawn small, as the store has it now; see `Image.thumbnail`.
+
+        Args:
+            image_id: Of any image; it need not have been found.
+
+        Returns:
+            WebP, at most 3,072 bytes; None where the store has none of it, or a damaged one.
+
+        Raises:
+            StoreError: This Lens is closed or of another process.
+        """
+        with self._in_use() as install:
+            return install.reader.thumbnails.of(image_id)
+
     def sync(
         self,
         options: SyncOptions | None = None,

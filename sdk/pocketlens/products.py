@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 from types import MappingProxyType
@@ -135,8 +135,20 @@ class Product:
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
 
+class _Shown:
+    """Where an image's thumbnail is: a slot that is no field.
+
+    So it is left out of comparing, hashing, printing, copying, pickling and `dataclasses.asdict`:
+    an image is its id and url, whatever it can show.
+    """
+
+    __slots__ = ("_thumbnails",)
+
+    _thumbnails: Callable[[str], bytes | None]
+
+
 @dataclass(frozen=True, slots=True)
-class Image:
+class Image(_Shown):
     """A catalogue picture.
 
     Attributes:
@@ -149,3 +161,22 @@ class Image:
 
     def __post_init__(self) -> None:
         checked_id(self.id, "image")
+
+    def thumbnail(self) -> bytes | None:
+        """The image drawn small: WebP, at most 3,072 bytes; read when it is asked for.
+
+        It is that of the store as it was searched, also when the `Lens` has moved on or is closed.
+        A copy and what came out of a pickle are values alone: ask `Lens.thumbnail(image.id)`.
+
+        Returns:
+            None where the store has none of this image, or a damaged one; where the image is of no
+            search; and of a copy.
+        """
+        read = getattr(self, "_thumbnails", None)
+        return None if read is None else read(self.id)
+
+    def shown_by(self, thumbnails: Callable[[str], bytes | None]) -> Image:
+        """The same image, whose thumbnail is read by `thumbnails`, which takes its id."""
+        image = Image(self.id, self.url)
+        object.__setattr__(image, "_thumbnails", thumbnails)
+        return image

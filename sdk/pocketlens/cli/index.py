@@ -46,6 +46,10 @@ def _index(
             help="Embeddings, row i for line i of the CSV; no picture is opened then.",
         ),
     ] = None,
+    thumbnails: Annotated[
+        bool,
+        typer.Option("--thumbnails", help="Keep each picture small, to be shown: 1 to 3 KB each."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Make a store of catalogue pictures.
@@ -55,7 +59,14 @@ def _index(
     from pocketlens.indexing import index
 
     with output.progress() as progress:
-        report = index(image_list, model=model, out=out, vectors=vectors, progress=progress)
+        report = index(
+            image_list,
+            model=model,
+            out=out,
+            vectors=vectors,
+            thumbnails=thumbnails,
+            progress=progress,
+        )
     if as_json:
         output.show_json(_as_json(report))
         return
@@ -64,6 +75,9 @@ def _index(
         f"{report.images:,} images of {report.products:,} products in {out} "
         f"({report.seconds:.1f} s, {len(report.problems):,} problems)"
     )
+    if thumbnails:
+        size = output.bytes_text(report.thumbnail_bytes)
+        output.show(f"{report.thumbnails:,} thumbnails ({size})")
 
 
 def _as_json(report: IndexReport) -> dict[str, object]:
@@ -78,5 +92,6 @@ def _as_json(report: IndexReport) -> dict[str, object]:
 
 
 _REPORTED = (
-    "images products lists probes probes_estimated saturated_share generation seconds".split()
-)
+    "images products lists probes probes_estimated saturated_share thumbnails thumbnail_bytes"
+    " generation seconds"
+).split()

@@ -128,6 +128,7 @@ def _info_lines(description: Description) -> list[tuple[str, str]]:
         ("probes", f"{facts.probes:,}" + (" (estimated)" if facts.probes_estimated else "")),
         ("calibration", calibrations or "none: every verdict is UNSURE"),
         ("database", output.bytes_text(description.database_bytes)),
+        ("thumbnails", _thumbnails(description)),
         *_noted_lines(description),
     ]
 
@@ -163,6 +164,13 @@ def _sent_as_json(sent: Summary) -> dict[str, object]:
         "bytes": sent.sent_bytes,
         "last": last and {**asdict(last), "at": last.at.isoformat()},
     }
+
+
+def _thumbnails(description: Description) -> str:
+    found = description.thumbnails
+    if not found.size_bytes:
+        return "none"
+    return f"{found.count:,}, {output.bytes_text(found.size_bytes)}"
 
 
 def _size(description: Description) -> str:
@@ -201,6 +209,7 @@ def _info_as_json(description: Description) -> dict[str, object]:
         "codebook_sha256": facts.codebook_sha256.hex(),
         "database_bytes": description.database_bytes,
         "table_bytes": description.table_bytes,
+        "thumbnails": asdict(description.thumbnails),
         "on_trial": description.trial and asdict(description.trial),
         "held_back": description.quarantine and asdict(description.quarantine),
     }

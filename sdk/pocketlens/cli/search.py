@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 import typer
 
 from pocketlens.cli import answers, filter_options, output, words
+from pocketlens.cli.thumbnails import written
 from pocketlens.errors import MissingExtraError, PictureError, PocketLensError, QueryError
 from pocketlens.options import Accelerator
 from pocketlens.results import SearchResult
@@ -150,6 +151,14 @@ def _search(
         Path | None,
         typer.Option("--ledger", metavar="FILE", help="Where to list what is sent; else in DIR."),
     ] = None,
+    thumbnails: Annotated[
+        Path | None,
+        typer.Option(
+            "--thumbnails",
+            metavar="DIR",
+            help="To show matches in: 002-01.webp is photo 2, match 1.",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find the products in photos, with words beside them, or by words alone."""
@@ -187,10 +196,10 @@ def _search(
             words.answer(lens, text, k, wanted, as_json=as_json)
             return
         if together:
-            found = _answer_together(lens, photos, asked)
+            found = written(thumbnails, lens, _answer_together(lens, photos, asked))
             failed = _show_json(found) if as_json else _show(found, several=False)
         else:
-            found = _answers(lens, photos, asked)
+            found = written(thumbnails, lens, _answers(lens, photos, asked))
             failed = _show_json(found) if as_json else _show(found, several=len(photos) > 1)
     if failed:
         raise typer.Exit(output.EXIT_FAILED)

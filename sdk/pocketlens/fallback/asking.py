@@ -36,7 +36,7 @@ from pocketlens.fallback.servers import CLOSED, Answer, Call, Server
 from pocketlens.formats.bundle import Spec
 from pocketlens.options import PictureLimits
 from pocketlens.query.filters import Filter
-from pocketlens.results import FallbackOutcome, FallbackReport, SearchResult
+from pocketlens.results import FallbackOutcome, FallbackReport, Match, SearchResult
 from pocketlens.store.reader import Reader
 from pocketlens.sync.credentials import Credentials
 from pocketlens_protos.v1 import query_service_pb2 as messages
@@ -156,7 +156,8 @@ class Asking(Closing):
         report = replace(report, reason=merged.reason, unknown=merged.unknown, gone=merged.gone)
         if merged.result is None:
             return None, replace(report, outcome=FallbackOutcome.OUTDATED)
-        return replace(merged.result, fallback=report), report
+        shown = _shown_by(reader.thumbnails.of, merged.result)
+        return replace(shown, fallback=report), report
 
     def close(self) -> None:
         """Ends all connections; who waits for an answer goes on without one."""
@@ -208,3 +209,14 @@ class Asking(Closing):
                 breaker = Breaker(clock=self._seconds, rng=self._rng)
                 server = self._servers[address, ca] = Server(address, ca, breaker)
         return CLOSED if server is None else server.ask(call)
+
+
+def _shown_by(thumbnails: Callable[[str], bytes | None], found: SearchResult) -> SearchResult:
+    """A server's answer, whose images are shown as the store has them."""
+
+    def shown(match: Match) -> Match:
+        return replace(match, image=match.image.shown_by(thumbnails))
+
+    return replace(
+        found, best=found.best and shown(found.best), matches=tuple(map(shown, found.matches))
+    )

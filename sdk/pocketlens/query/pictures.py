@@ -26,7 +26,7 @@ from pocketlens.formats.bundle import Spec
 from pocketlens.options import PictureLimits
 from pocketlens.query.picture_sources import Picture, Source, opened
 
-__all__ = ["Box", "Picture", "tensor", "upright"]
+__all__ = ["Box", "Picture", "fitted", "tensor", "upright"]
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in upright pixels."""
@@ -102,6 +102,25 @@ def upright(
     with opened(picture, limits) as source:
         ratio = 1.0 if at_least is None else min(source.size) / max(at_least, 1)
         return _turned(_reduced(source, (0, 0, *source.size), ratio)[0], source.orientation)
+
+
+def fitted(picture: Picture, side: int, *, limits: PictureLimits = DEFAULT_LIMITS) -> Image.Image:
+    """Decodes a picture small, upright and in RGB, by way of the smallest decode that will do.
+
+    Args:
+        picture: As for `tensor`.
+        side: Pixels of the result's longer side; a picture that has fewer keeps its size.
+        limits: Beyond which a picture is refused.
+
+    Raises:
+        PictureError: It cannot be used.
+        MissingExtraError: It is a HEIC, which needs an extra.
+    """
+    with opened(picture, limits) as source:
+        width, height = source.upright_size
+        scale = min(1.0, side / max(width, height))
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        return _resized(source, (0, 0, width, height), size)
 
 
 def _checked_box(box: Box | None, size: tuple[int, int]) -> Box:

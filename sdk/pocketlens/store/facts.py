@@ -37,6 +37,7 @@ class Origin:
     probes_estimated: bool
     codebook_sha256: bytes
     saturated_share: float
+    thumbnail_packs: tuple[bytes, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +62,7 @@ class StoreFacts:
         state_sum: S, 64 bytes.
         state_hash: 32 bytes; see `pocketlens.formats.state_hash`.
         saturated_share: Components of codes at the limit, 0 to 1, when they were made.
+        thumbnail_packs: SHA-256 of each pack of thumbnails, 32 bytes, the oldest first.
     """
 
     format: int
@@ -84,6 +86,7 @@ class StoreFacts:
     state_sum: bytes
     state_hash: bytes
     saturated_share: float
+    thumbnail_packs: tuple[bytes, ...] = ()
 
     def digest(self, state_sum: bytes) -> bytes:
         """The state hash that this store has if S is `state_sum`."""
@@ -107,6 +110,8 @@ def to_rows(facts: StoreFacts) -> list[FactRow]:
         **{name: _I64.pack(int(getattr(facts, name))) for name in _INTEGERS},
         **{name: getattr(facts, name) for name in _BYTES},
     }
+    if facts.thumbnail_packs:  # a store without is what it was before there were any
+        packed[_PACKS] = b"".join(facts.thumbnail_packs)
     return [(name, value, _checksum(name, value)) for name, value in packed.items()]
 
 
@@ -126,6 +131,7 @@ def from_rows(rows: Iterable[FactRow]) -> StoreFacts:
             "saturated_share": _F64.unpack(packed["saturated_share"])[0],
             **{name: _I64.unpack(packed[name])[0] for name in _INTEGERS},
             **{name: packed[name] for name in _BYTES},
+            _PACKS: _hashes(packed.get(_PACKS, b"")),
         }
         fields["probes_estimated"] = bool(fields["probes_estimated"])
         return StoreFacts(**fields)
@@ -141,11 +147,18 @@ _INTEGERS = (
     "format version images products lists max_image_key max_product_key categories attribute_rows"
     " dim probes probes_estimated"
 ).split()
+_PACKS = "thumbnail_packs"
 _BYTES = "bundle_sha256 codebook_sha256 state_sum state_hash".split()
 
 
 def _checksum(name: str, value: bytes) -> int:
     return checksum(name.encode(), b"\0", value)
+
+
+def _hashes(data: bytes) -> tuple[bytes, ...]:
+    if len(data) % 32:
+        raise ValueError("hashes of packs")
+    return tuple(data[at : at + 32] for at in range(0, len(data), 32))
 
 
 def _checked(name: str, value: bytes, expected: int) -> bytes:

@@ -39,6 +39,7 @@ from pocketlens.file_locks import try_lock
 from pocketlens.formats.manifest import Manifest
 from pocketlens.store import cleaning, database, marks
 from pocketlens.store.marks import Trial, Verified
+from pocketlens.store.thumbnails import SUFFIX
 
 CURRENT = "CURRENT"
 LOCK = "lock"
@@ -100,7 +101,7 @@ def copy(source: Path, directory: Path) -> None:
             place = directory / "installs" / install.name
             new = place.with_name(".1.new")
             new.mkdir()
-            for path in install.glob(f"{database.FILE_NAME}*"):
+            for path in [*install.glob(f"{database.FILE_NAME}*"), *install.glob(f"*{SUFFIX}")]:
                 write_file(new / path.name, path.read_bytes())
             # It will follow a server: in the journal mode that lets it while somebody reads.
             # A damaged one is made anew by the sync.

@@ -32,6 +32,7 @@ from pocketlens.products import Image, Product
 from pocketlens.store import database, installs, rows
 from pocketlens.store.facts import StoreFacts, from_rows
 from pocketlens.store.tables import Tables
+from pocketlens.store.thumbnails import Thumbnails
 
 _IDS_AT_ONCE = 500  # the oldest SQLite takes 999
 
@@ -62,7 +63,7 @@ class Reader(Closing):
             install: Its folder.
             connection: In a transaction of the caller's, to read what it changed; None opens one.
         """
-        self.directory = directory
+        self.directory, self.install = directory, install
         self._lock = threading.RLock()
         self._tables = Tables(install / database.FILE_NAME, connection)
         try:
@@ -70,6 +71,7 @@ class Reader(Closing):
         except BaseException:
             self.close()
             raise
+        self.thumbnails = Thumbnails(install, self.facts.thumbnail_packs)
         self._sizes: npt.NDArray[np.uint32] | None = None
         self._lists: npt.NDArray[np.uint32] | None = None
         self._columns: ProductColumns | None = None
@@ -95,8 +97,12 @@ class Reader(Closing):
         return cls.open(directory)  # another took its place in between, and it was removed
 
     def close(self) -> None:
-        """Closes the database; closing again is no error."""
+        """Closes the database; closing again is no error.
+
+        Files of thumbnails stay open for as long as somebody holds `thumbnails`.
+        """
         self._tables.close()
+        self.thumbnails = _NO_THUMBNAILS
 
     def let_log_be_emptied(self) -> None:
         """See `Tables`; what is read stays the same."""
@@ -357,6 +363,7 @@ class Reader(Closing):
         return found
 
 
+_NO_THUMBNAILS = Thumbnails(Path(), ())
 _SIDES: tuple[Literal["left"], Literal["right"]] = ("left", "right")
 
 

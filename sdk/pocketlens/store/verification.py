@@ -20,7 +20,7 @@ from pocketlens.errors import StoreCorrupt, StoreError
 from pocketlens.formats import parts
 from pocketlens.formats.state_hash import StateSum
 from pocketlens.products import Product
-from pocketlens.store import installs, rows
+from pocketlens.store import installs, rows, thumbnails
 from pocketlens.store.checksums import checksum
 from pocketlens.store.facts import StoreFacts
 from pocketlens.store.reader import Reader
@@ -70,11 +70,12 @@ def verify(directory: Path) -> Verification:
 def findings(reader: Reader) -> Iterator[str]:
     """Reads everything in the store of `reader`, and yields what is wrong with it."""
     yield from _found_by(reader, _check_bundle)
+    yield from thumbnails.findings(reader.install, reader.facts.thumbnail_packs)
     yield from row_findings(reader)
 
 
 def row_findings(reader: Reader) -> Iterator[str]:
-    """The same, but for the bundle, which can be fetched again by itself."""
+    """The same, but for the bundle and thumbnails, which come again by themselves."""
     yield from _found_by(reader, _check_database, _check_codebook, _check_state, _check_attributes)
 
 
