@@ -5,9 +5,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from pocketlens.durable_files import translated
 from pocketlens.errors import PocketLensError, StoreError
@@ -16,12 +16,16 @@ from pocketlens.results import SearchResult
 if TYPE_CHECKING:
     from pocketlens.lens import Lens
 
-Answered = tuple[Sequence[Path], SearchResult | PocketLensError]
+Photos = TypeVar("Photos")
 
 _NAME = re.compile(r"[0-9]{3,}-[0-9]{2,}\.webp")
 
 
-def written(folder: Path | None, lens: Lens, answers: Iterable[Answered]) -> Iterator[Answered]:
+def written(
+    folder: Path | None,
+    lens: Lens,
+    answers: Iterable[tuple[Photos, SearchResult | PocketLensError]],
+) -> Iterator[tuple[Photos, SearchResult | PocketLensError]]:
     """Passes answers on, and writes the thumbnail of each match as PHOTO-RANK.webp, from 001-01.
 
     What an earlier search wrote to the folder goes first. Without a folder nothing is written.
