@@ -302,7 +302,7 @@ class Lens(Closing):
         Raises:
             StoreError: This Lens is closed or of another process.
         """
-        with self._in_use() as install:
+        with self._in_use.held() as install:
             return install.reader.thumbnails.of(image_id)
 
     def sync(

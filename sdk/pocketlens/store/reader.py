@@ -200,10 +200,9 @@ class Reader(Closing):
         Raises:
             StoreCorrupt: A row is damaged or missing.
         """
+        parts = self.product_parts(keys)
         offers = self._tables.by_key("offers", "product_key", keys, rows.read_offer)
-        return {
-            part.key: rows.product_of(part, offers[part.key]) for part in self.product_parts(keys)
-        }
+        return {part.key: rows.product_of(part, offers[part.key]) for part in parts}
 
     def product_parts(self, keys: Sequence[int]) -> list[ProductPart]:
         """Products without their offers, in the order of their keys as asked for.
