@@ -14,7 +14,16 @@ from importlib.metadata import distributions
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-EXTRAS = {"tensorflow", "tensorflow-cpu", "keras", "matplotlib", "grpcio", "tuf", "pillow-heif"}
+EXTRAS = {
+    "tensorflow",
+    "tensorflow-cpu",
+    "keras",
+    "matplotlib",
+    "grpcio",
+    "tuf",
+    "pillow-heif",
+    "imagehash",
+}
 # Modules that need an extra, and the library that they miss without it.
 OF_EXTRAS = {
     "pocketlens.fallback.grpc_server": "grpc",

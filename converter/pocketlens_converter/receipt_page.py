@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from pocketlens_converter import pages
+from pocketlens.report import pages
 from pocketlens_converter.evaluation import RECALLS
 from pocketlens_converter.receipt import Receipt, Search
 

@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens import durable_files
-from pocketlens_converter import charts, contact_sheets, pages, receipt_page
+from pocketlens.report import pages
+from pocketlens_converter import charts, contact_sheets, receipt_page
 from pocketlens_converter.contact_sheets import Found, Row
 from pocketlens_converter.evaluation import Comparison, Evaluation
 from pocketlens_converter.galleries import Gallery

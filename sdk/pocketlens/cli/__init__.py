@@ -10,7 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pocketlens.cli import index, inspect, output, programs, search, similar, sync
+from pocketlens.cli import (
+    duplicates,
+    index,
+    inspect,
+    output,
+    programs,
+    report,
+    search,
+    similar,
+    sync,
+)
 
 __all__ = ["app", "main"]
 
@@ -24,6 +34,8 @@ index.register(app)
 search.register(app)
 similar.register(app)
 inspect.register(app)
+duplicates.register(app)
+report.register(app)
 sync.register(app)
 
 

@@ -23,6 +23,10 @@ th:first-child, td:first-child { text-align: left; overflow-wrap: normal; min-wi
 tbody tr:hover { background: #8882; }
 p.note { opacity: .75; max-width: 46rem; } p.bad { color: #b3261e; font-weight: 600; }
 img { max-width: 100%; height: auto; background: #fff; }
+.figures { display: flex; flex-wrap: wrap; gap: .6rem; margin: .4rem 0 1.2rem; }
+figure { margin: 0; width: 6.5rem; } figcaption { font-size: .72rem; line-height: 1.3;
+white-space: pre-line; overflow-wrap: anywhere; opacity: .8; }
+h3 { font-size: 1rem; font-weight: 500; margin: 1rem 0 0; }
 """
 
 
@@ -65,3 +69,19 @@ def picture(png: bytes, description: str) -> str:
     """A picture inside the page; `description` is for who cannot see it."""
     data = base64.b64encode(png).decode()
     return f'<p><img src="data:image/png;base64,{data}" alt="{escape(description)}"></p>'
+
+
+def figures(title: str, shown: Iterable[tuple[bytes | None, str]]) -> str:
+    """Small pictures in a row, under a title if there is one.
+
+    Args:
+        title: Above them, or "".
+        shown: The JPEG of each, or None for its text alone, and what is below it.
+    """
+    cells = []
+    for jpeg, says in shown:
+        data = "" if jpeg is None else base64.b64encode(jpeg).decode()
+        image = f'<img src="data:image/jpeg;base64,{data}" alt="">' if data else ""
+        cells.append(f"<figure>{image}<figcaption>{escape(says)}</figcaption></figure>")
+    heading = f"<h3>{escape(title)}</h3>\n" if title else ""
+    return f'{heading}<div class="figures">' + "\n".join(cells) + "</div>"

@@ -1,0 +1,177 @@
+"""Whether one small picture is another one, or a part of it, whatever light and codecs did to it.
+
+    apart = differences(ones, others)                  # levels, of whole pictures
+    scores, parts = placed(ones, others)               # where each other may be a part of its one
+    apart = differences(cut(ones, parts), others)
+
+Pictures are squeezed to squares. A difference is that of the field that differs most, of 8 x 8,
+after one picture has taken on the tint of the other: so another label on the same package counts,
+and a warmer light does not. Values in, values out.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import numpy.typing as npt
+
+Pictures = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.float32]
+
+SIDE = 24  # of thumbnails that are kept of every picture
+LARGE_SIDE = 64  # of those that are made where a thumbnail says that one may be a part of another
+_FIELDS = 8  # a side: fields that are compared, and pixels of a first look
+# A tint: what a colour is multiplied with, and what is added to it, in levels.
+_GAINS, _MOST_ADDED = (0.85, 1.18), 15.0
+_PLAIN = 100.0  # variance, in levels, of what is nearly of one colour: no gain is fitted to it
+# Parts that a first look tries: shares of width and height, and places of each along the rest.
+_KEPT = ((1.0, 1), (0.95, 2), (0.9, 3), (0.8, 4))
+_PROMISING = 0.75  # correlation from which edges are moved
+_STEPS = (0.05, 0.025, 0.0125)  # shares of the sides, by which they are
+_FINE_STEPS = (0.0125, 0.006, 0.003)
+
+
+def differences(ones: Pictures, others: Pictures) -> Floats:
+    """How far pictures differ at most, pair by pair.
+
+    Args:
+        ones: float32 (m, side, side, 3), levels of 0 to 255; side is a multiple of 8.
+        others: float32 (m, side, side, 3).
+
+    Returns:
+        float32 (m,), mean levels of the field that differs most.
+    """
+    side = ones.shape[1]
+    mean, wanted = (each.mean(axis=(1, 2), keepdims=True) for each in (ones, others))
+    spread = ((ones - mean) ** 2).mean(axis=(1, 2), keepdims=True)
+    shared = ((ones - mean) * (others - wanted)).mean(axis=(1, 2), keepdims=True)
+    gains = np.clip((shared + _PLAIN) / (spread + _PLAIN), *_GAINS)
+    added = np.clip(wanted - gains * mean, -_MOST_ADDED, _MOST_ADDED)
+    apart = np.abs(ones * gains + added - others)
+    patch = side // _FIELDS
+    fields = apart.reshape(-1, _FIELDS, patch, _FIELDS, patch, 3).mean(axis=(2, 4, 5))
+    return np.asarray(fields.max(axis=(1, 2)), np.float32)
+
+
+def placed(wholes: Pictures, others: Pictures) -> tuple[Floats, Floats]:
+    """The part of each picture that the other is most like.
+
+    Args:
+        wholes: float32 (m, side, side, 3); side is a multiple of 8.
+        others: float32 (m, side, side, 3).
+
+    Returns:
+        Correlation with it, float32 (m,), -1 to 1, below 0.75 of a first look only; and its left,
+        top, right and bottom as shares of the sides, float32 (m, 4).
+    """
+    scores, parts = _first_look(wholes, others)
+    rows = np.flatnonzero(scores >= _PROMISING)
+    scores[rows], parts[rows] = _moved(wholes[rows], others[rows], parts[rows], _STEPS)
+    return scores, parts
+
+
+def placed_again(wholes: Pictures, others: Pictures, parts: Floats) -> tuple[Floats, Floats]:
+    """The same, where the part is nearly known: by larger pictures."""
+    return _moved(wholes, others, parts, _FINE_STEPS)
+
+
+def cut(pictures: Pictures, parts: Floats) -> Pictures:
+    """A part of each picture, as large as the whole: float32 (m, side, side, 3).
+
+    Args:
+        pictures: float32 (m, side, side, 3).
+        parts: float32 (m, 4), as of `placed`.
+    """
+    m, side = pictures.shape[:2]
+    rows = _covering(parts[:, 1], parts[:, 3], side) @ pictures.reshape(m, side, side * 3)
+    turned = rows.reshape(m, side, side, 3).transpose(0, 2, 1, 3).reshape(m, side, side * 3)
+    found = _covering(parts[:, 0], parts[:, 2], side) @ turned
+    return found.reshape(m, side, side, 3).transpose(0, 2, 1, 3)
+
+
+def _moved(
+    wholes: Pictures, others: Pictures, parts: Floats, steps: tuple[float, ...]
+) -> tuple[Floats, Floats]:
+    """Moves each edge for as long as the correlation grows."""
+    parts, wanted = parts.copy(), _normal(others)
+    scores = _scores(wholes, parts, wanted)
+    for step, edge, sign in itertools.product(steps, range(4), (-1, 1)):
+        moved = parts.copy()
+        moved[:, edge] = np.clip(moved[:, edge] + np.float32(sign * step), 0, 1)
+        tried = _scores(wholes, moved, wanted)
+        better = tried > scores
+        scores[better], parts[better] = tried[better], moved[better]
+    return scores, parts
+
+
+def _first_look(wholes: Pictures, others: Pictures) -> tuple[Floats, Floats]:
+    """Correlation and the best of a few parts, of 8 x 8 pixels: all of them in one product."""
+    small, wanted = (_shrunk(each) for each in (wholes, others))
+    pixels = _FIELDS * _FIELDS
+    seen = _CUTS @ small.transpose(1, 2, 0).reshape(pixels, -1)
+    seen = seen.reshape(len(_PARTS), pixels, 3, -1)
+    seen -= seen.mean(axis=1, keepdims=True)
+    wanted -= wanted.mean(axis=1, keepdims=True)
+    lengths = np.sqrt(np.einsum("picm,picm->pm", seen, seen))
+    lengths *= np.linalg.norm(wanted, axis=(1, 2))
+    scores = np.einsum("picm,mic->pm", seen, wanted) / np.maximum(lengths, 1e-3)
+    return scores.max(axis=0), _PARTS[scores.argmax(axis=0)]
+
+
+def _shrunk(pictures: Pictures) -> Pictures:
+    """Pictures of 8 x 8 pixels in a row: float32 (m, 64, 3)."""
+    patch = pictures.shape[1] // _FIELDS
+    cells = pictures.reshape(-1, _FIELDS, patch, _FIELDS, patch, 3).mean(axis=(2, 4))
+    return np.asarray(cells.reshape(-1, _FIELDS * _FIELDS, 3))
+
+
+def _scores(wholes: Pictures, parts: Floats, wanted: Floats) -> Floats:
+    return np.asarray(np.einsum("mi,mi->m", _normal(cut(wholes, parts)), wanted))
+
+
+def _normal(pictures: Pictures) -> Floats:
+    """Rows of length 1, the mean of each colour taken away; zeros of what is of one colour."""
+    shapes = pictures - pictures.mean(axis=(1, 2), keepdims=True)
+    rows = shapes.reshape(len(pictures), np.prod(pictures.shape[1:]))
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    return np.asarray(rows / np.maximum(lengths, 1e-3), np.float32)
+
+
+def _covering(starts: Floats, ends: Floats, side: int) -> Floats:
+    """Shares of each of `side` pixels in each of as many of a part: float32 (m, side, side)."""
+    steps = np.arange(side + 1, dtype=np.float32)
+    edges = side * starts[:, None] + (ends - starts)[:, None] * steps
+    shares = np.minimum(edges[:, 1:, None], steps[1:])
+    shares -= np.maximum(edges[:, :-1, None], steps[:-1])
+    np.maximum(shares, 0, out=shares)
+    shares /= shares.sum(axis=2, keepdims=True)
+    return shares
+
+
+def _parts() -> Floats:
+    """Parts of a first look: float32 (parts, 4)."""
+    spans = {
+        share: [(start, start + share) for start in np.linspace(0, 1 - share, places).tolist()]
+        for share, places in _KEPT
+    }
+    found = [
+        (left, top, right, bottom)
+        for across, down in itertools.product(spans, spans)
+        if across == down or 1.0 in (across, down)
+        for (left, right), (top, bottom) in itertools.product(spans[across], spans[down])
+    ]
+    return np.array(found, np.float32)
+
+
+def _cuts(parts: Floats) -> Floats:
+    """What makes every part of a small picture in one product: float32 (64 parts, 64)."""
+    rows = _covering(parts[:, 1], parts[:, 3], _FIELDS)
+    columns = _covering(parts[:, 0], parts[:, 2], _FIELDS)
+    return np.einsum("pij,pkl->pikjl", rows, columns).reshape(-1, _FIELDS * _FIELDS)
+
+
+_PARTS = _parts()
+_CUTS = _cuts(_PARTS)
