@@ -3,7 +3,7 @@
     answering = Answering(reader, bundle, codebook, SearchOptions())
     answering.answer(embedding, 10, Filter(in_stock=True))
     answering.similar(10, None, product_id="R-1")
-    answering.worded(words.hits("blue mug"), 10)
+    answering.worded(hits, words.scores(hits), 10)
 
 No picture is opened here, and no model loaded.
 """
@@ -129,14 +129,27 @@ class Answering:
             found = replace(found, groups=self._varied(found.groups, k, variety))
         return self._told(found, Judgement(Verdict.UNSURE, None, None), started)
 
-    def worded(self, hits: Hits, k: int, wanted: Filter | None = None) -> TextResult:
-        """Products that have words, those with most of them first; see `Lens.search_text`."""
+    def worded(
+        self, hits: Hits, scores: npt.NDArray[np.float32], k: int, wanted: Filter | None = None
+    ) -> TextResult:
+        """Products that have words, those with most of them first; see `Lens.search_text`.
+
+        Args:
+            hits: The products.
+            scores: float32 (n,), of each, which tell apart those that have as much.
+            k: Products wanted.
+            wanted: Filter.
+
+        Raises:
+            QueryError: `k` cannot be.
+            StoreCorrupt: Something that had to be read is damaged.
+        """
         if k < 1:
             raise QueryError(f"Expected k of 1 or more. Received {k}.")
         facts, columns = self._reader.facts, self._reader.columns()
         allowed = filters.eligible_products(wanted or Filter(), columns, self._reader.products_with)
         is_eligible = np.isin(hits.product_keys, columns.keys[allowed], assume_unique=True)
-        order = np.lexsort((hits.product_keys, -hits.scores, -hits.shares))
+        order = np.lexsort((hits.product_keys, -scores, -hits.shares))
         places = order[is_eligible[order]][:k]
         keys = hits.product_keys[places].tolist()
         shown = {key: columns.link_image_keys[columns.link_product_keys == key] for key in keys}

@@ -38,7 +38,7 @@ from pocketlens.results import SearchResult, TextResult, Timings
 from pocketlens.store import installs, trials
 from pocketlens.store.reader import Reader, version_of
 from pocketlens.store.starts import Start
-from pocketlens.store.words import Hits, Words
+from pocketlens.store.words import Words
 
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
@@ -253,7 +253,7 @@ class OpenInstall:
     ) -> SearchResult:
         """Embedding, and words beside it, to result; see `Answering.answer`."""
         started = perf_counter()
-        hits = self._hits(text) if text else None
+        hits = self._the_words().hits(text) if text else None
         spent_ms = (perf_counter() - started) * 1e3
         found = self.answering().answer(asked.vector, k, wanted, category, hits)
         if self._start is not None:
@@ -267,15 +267,17 @@ class OpenInstall:
     def answer_words(self, text: str, k: int, wanted: Filter | None = None) -> TextResult:
         """Words alone to result; see `Answering.worded`."""
         started = perf_counter()
-        found = self.answering().worded(self._hits(text), k, wanted)
+        words = self._the_words()
+        hits = words.hits(text)
+        found = self.answering().worded(hits, words.scores(hits), k, wanted)
         return replace(found, timings=Timings(search_ms=(perf_counter() - started) * 1e3))
 
-    def _hits(self, text: str) -> Hits:
-        """What has the words of a text; they are loaded, or made, with the first."""
+    def _the_words(self) -> Words:
+        """The words of its products, read or made once."""
         with self._wording:
             if self._words is None:
                 self._words = Words(self.reader)
-        return self._words.hits(text)
+            return self._words
 
     def answering(self) -> Answering:
         """What answers of the rows, made once."""

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from pocketlens.query import filters, scoring
 from pocketlens.query.filters import Wanted
-from pocketlens.query.search import Candidates, group_products
+from pocketlens.query.search import Candidates, Group, group_products
 from pocketlens.query.searcher import Found, RowSource, Searcher
 
 LIFT = 0.6  # in units of similarity
@@ -32,7 +32,6 @@ FEW_IMAGES = 5_000
 _NEAREST = 50  # images taken at first
 _MORE = 4  # times as many when they were not enough
 _MOST_NEAREST = 20_000
-_GROUPED = 1_000  # looked at for matches: copies of one picture make one match
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,14 +84,7 @@ def search(
     count = max(_NEAREST, 2 * k)
     while True:
         near = searcher.nearest_images(query, count, wanted)
-        candidates = _best(_joined(near, scored), worded, max(_GROUPED, 2 * k))
-        groups, _ = group_products(
-            candidates,
-            worded.products_of(candidates.image_keys),
-            k,
-            scale=scale,
-            duplicate_cosine=duplicate_cosine,
-        )
+        groups = _grouped(_joined(near, scored), worded, k, scale, duplicate_cosine)
         if len(near) < count or count >= _MOST_NEAREST:
             break
         if len(groups) == k:
@@ -192,10 +184,24 @@ def _joined(near: Candidates, scored: Candidates) -> Candidates:
     )
 
 
-def _best(candidates: Candidates, worded: _Worded, count: int) -> Candidates:
-    """The first `count` by similarity and lift; equals by key."""
+def _grouped(
+    candidates: Candidates,
+    worded: _Worded,
+    k: int,
+    scale: npt.NDArray[np.float32],
+    duplicate_cosine: float,
+) -> tuple[Group, ...]:
+    """Matches, by similarity and lift, from ever more of the candidates until complete."""
     lifted = candidates.similarities + worded.lift(candidates.image_keys)
-    order = np.lexsort((candidates.image_keys, -lifted))[:count]
-    return Candidates(
-        candidates.image_keys[order], candidates.similarities[order], candidates.codes[order]
-    )
+    order = np.lexsort((candidates.image_keys, -lifted))
+    count = 2 * k
+    while True:
+        some = order[:count]
+        image_keys = candidates.image_keys[some]
+        best = Candidates(image_keys, candidates.similarities[some], candidates.codes[some])
+        groups, is_complete = group_products(
+            best, worded.products_of(image_keys), k, scale=scale, duplicate_cosine=duplicate_cosine
+        )
+        if is_complete or count >= len(order):
+            return groups
+        count *= _MORE

@@ -77,14 +77,12 @@ class Hits:
         shares: float32 (n,), above 0 to 1: how much each has of the words that any has, rare
             words counting for more (by BM25's inverse document frequency). A word that only begins
             as the last one asked for counts half.
-        scores: float32 (n,), BM25 over the columns, higher is better.
     """
 
     asked: tuple[str, ...]
     unknown: tuple[str, ...]
     product_keys: npt.NDArray[np.uint32]
     shares: npt.NDArray[np.float32]
-    scores: npt.NDArray[np.float32]
 
 
 class Words(Closing):
@@ -127,42 +125,47 @@ class Words(Closing):
         last word may be the beginning of one.
         """
         words, unknown, known_rarity = words_of(text), [], 0.0
-        size = int(self._documents.product_keys.max(initial=0)) + 1
-        shares, scores = np.zeros(size, np.float32), np.zeros(size, np.float32)
+        shares = np.zeros(int(self._documents.product_keys.max(initial=0)) + 1, np.float32)
         for word in words:
-            found = self._found(word, is_last=word == words[-1])
-            if not len(found.keys):
+            having = self._having(f'"{word}"')
+            rest = self._having(f'"{word}" *') if word == words[-1] else having[:0]
+            rest = rest[~np.isin(rest, having)]
+            if not len(having) + len(rest):
                 unknown.append(word)
                 continue
-            rarity = self._rarity(len(found.keys))
+            rarity = self._rarity(len(having) + len(rest))
             known_rarity += rarity
-            shares[found.keys] += np.float32(rarity) * found.counts
-            scores[found.keys] += found.scores
+            shares[having] += np.float32(rarity)
+            shares[rest] += np.float32(_BEGINNING * rarity)
         keys = np.flatnonzero(shares).astype(np.uint32)
-        shared = shares[keys] / np.float32(known_rarity or 1)
-        return Hits(words, tuple(unknown), keys, np.minimum(shared, 1), scores[keys])
+        return Hits(
+            words, tuple(unknown), keys, np.minimum(shares[keys] / np.float32(known_rarity or 1), 1)
+        )
 
-    def _found(self, word: str, *, is_last: bool) -> _Found:
-        whole = self._matching(f'"{word}"')
-        if not is_last:
-            return whole
-        begun = self._matching(f'"{word}" *')
-        scores = np.zeros(int(begun.keys.max(initial=0)) + 1, np.float32)
-        scores[whole.keys] = whole.scores  # a whole word has begun, too
-        counts = np.where(np.isin(begun.keys, whole.keys), 1, _BEGINNING).astype(np.float32)
-        return _Found(begun.keys, counts, begun.scores + scores[begun.keys])
+    def scores(self, hits: Hits) -> npt.NDArray[np.float32]:
+        """BM25 over the columns of each product of `hits`, float32 (n,); higher is better.
 
-    def _matching(self, expression: str) -> _Found:
-        """What an expression of FTS5 matches."""
-        statement = f"SELECT rowid, -bm25(words, {_WEIGHTS}) FROM words WHERE words MATCH ?"  # noqa: S608 # our numbers
+        It takes five times as long as finding them.
+        """
+        scores = np.zeros(int(hits.product_keys.max(initial=0)) + 1, np.float32)
+        if len(hits.product_keys):
+            every = [*(f'"{word}"' for word in hits.asked), f'"{hits.asked[-1]}" *']
+            statement = f"SELECT rowid, -bm25(words, {_WEIGHTS}) FROM words WHERE words MATCH ?"  # noqa: S608 # our numbers
+            with self._lock:
+                rows = self._connection.execute(statement, (" OR ".join(every),)).fetchall()
+            table = np.array(rows, np.float64)
+            keys = self._documents.product_keys[table[:, 0].astype(np.int64) - 1]
+            scores[keys[keys > 0]] = table[keys > 0, 1]
+        return scores[hits.product_keys]
+
+    def _having(self, expression: str) -> _U32:
+        """Keys of the products that an expression of FTS5 matches, in any order."""
+        statement = "SELECT rowid FROM words WHERE words MATCH ?"
         with self._lock:
             rows = self._connection.execute(statement, (expression,)).fetchall()
-        table = np.array(rows, np.float64).reshape(-1, 2)
-        keys = self._documents.product_keys[table[:, 0].astype(np.int64) - 1]
-        alive = np.flatnonzero(keys)
-        return _Found(
-            keys[alive], np.ones(len(alive), np.float32), table[alive, 1].astype(np.float32)
-        )
+        numbers = np.fromiter((number for (number,) in rows), np.int64, len(rows))
+        keys = self._documents.product_keys[numbers - 1]
+        return keys[keys > 0]
 
     def _rarity(self, having: int) -> float:
         """BM25's inverse document frequency, above 0 also of a word that every product has.
@@ -187,7 +190,7 @@ class Words(Closing):
         if found != _FORMAT:
             raise _Unusable(f"format {found}")
         self._documents = _Documents.read(self._connection)
-        self._matching("opened")  # whatever else this SQLite finds wrong with it, it finds here
+        self._having("opened")  # whatever else this SQLite finds wrong with it, it finds here
 
     def _make(self) -> None:
         """Makes everything, and keeps it."""
@@ -275,15 +278,6 @@ def words_of(text: str) -> tuple[str, ...]:
 
 class _Unusable(Exception):
     """What is kept does not serve."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """Products with one word: their keys, what it counts in each, BM25."""
-
-    keys: _U32
-    counts: npt.NDArray[np.float32]
-    scores: npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

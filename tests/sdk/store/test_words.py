@@ -108,7 +108,7 @@ def test_shares_are_what_looking_at_each_product_says(
     expected = naive_shares(products, " ".join(asked))
     assert found.product_keys.tolist() == sorted(expected)
     assert found.shares == pytest.approx([expected[key] for key in sorted(expected)], abs=1e-5)
-    assert (found.scores > 0).all()
+    assert (words.scores(found) > 0).all()
 
 
 @given(text=st.text())
@@ -117,6 +117,7 @@ def test_no_text_is_an_error(opened: tuple[Words, dict[int, Product]], text: str
     found = opened[0].hits(text)
 
     assert ((found.shares > 0) & (found.shares <= 1)).all()
+    assert len(opened[0].scores(found)) == len(found.product_keys)
     assert set(found.unknown) <= set(found.asked)
 
 
@@ -161,9 +162,10 @@ def test_a_title_scores_above_an_attribute(tmp_path: Path) -> None:
     rows[3]["title"] = "azure"
     rows[9]["attr.colour"] = "azure"
 
-    found = hits_of(word_store(tmp_path, rows), "azure")
-
-    assert found.product_keys[np.argsort(-found.scores)].tolist() == [4, 10]
+    with Reader.open(word_store(tmp_path, rows)) as reader, Words(reader) as words:
+        found = words.hits("azure")
+        assert found.product_keys[np.argsort(-words.scores(found))].tolist() == [4, 10]
+        assert words.scores(words.hits("zebra")).tolist() == []
 
 
 # --- the file -------------------------------------------------------------------------------------
@@ -183,7 +185,6 @@ def test_what_is_kept_answers_as_what_is_made(store: Path) -> None:
     after = hits_of(store, "red mug")
 
     assert same(before, after)
-    assert np.array_equal(before.scores, after.scores)
     assert (store / "cache" / FILE_NAME).read_bytes() == kept
     assert verify(store).is_whole
 
