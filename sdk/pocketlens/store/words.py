@@ -47,9 +47,7 @@ _FORMAT = 1
 _BATCH = 4096  # products in memory
 _MOST_PASSED_OVER = 0.25  # of numbers: they cost a question as much as the others
 _KEPT_FROM = 0.05  # of products, changed since it was kept: a price patch changes none
-_WEIGHTS = (
-    "4.0, 2.0, 1.0"  # of the columns: a title says what a thing is, an attribute of what kind
-)
+_WEIGHTS = "4.0, 2.0, 1.0"  # of the columns: the title says what a thing is
 _BEGINNING = 0.5  # what a word counts that only begins as the last one asked for does
 
 _SCHEMA = f"""

@@ -11,15 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tests.making.colour_bundle import colour_bundle, fields
 from tests.making.embeddings import clustered
 from tests.making.shops import bare_bundle, write_csv
 
+from pocketlens import Lens, Price, Product, install
 from pocketlens.errors import StoreCorrupt
 from pocketlens.indexing import index
 from pocketlens.products import MINOR_DIGITS
 from pocketlens.store import database, installs
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
+from pocketlens.testing import MemoryServer
 
 PRODUCTS = 1300  # two chunks of a map, and more products than a chunk of an attribute's value holds
 CURRENCIES = "EUR", "JPY", "KWD", "CLF"
@@ -192,7 +195,12 @@ def test_a_store_that_has_its_views_is_not_written_to(store: Path) -> None:
 
 @pytest.mark.parametrize(
     "statement",
-    ["PRAGMA journal_mode = WAL", "VACUUM", "CREATE VIEW dear AS SELECT * FROM products_view"],
+    [
+        "PRAGMA journal_mode = WAL",
+        "VACUUM",
+        "ANALYZE",
+        "CREATE VIEW dear AS SELECT * FROM products_view",
+    ],
 )
 def test_what_other_tools_may_do_leaves_a_store_whole(statement: str, store: Path) -> None:
     with closing(sqlite3.connect(database_of(store))) as connection:
@@ -239,3 +247,35 @@ def test_a_row_that_a_tool_changed_is_found(statement: str, store: Path) -> None
     told(store, statement)
 
     assert not verify(store).is_whole
+
+
+def test_a_tool_may_read_while_a_store_follows_its_server(tmp_path: Path) -> None:
+    server, store = MemoryServer(colour_bundle()), tmp_path / "store"
+    picture = fields(np.random.default_rng(1), side=64)
+
+    def publish(cents: int) -> None:
+        server.put(Product("mug", "Mug", price=Price(cents, "EUR")), picture)
+        server.publish()
+
+    publish(500)
+    install(store, server="memory", root=server.root, transport=server)
+    publish(600)
+    price = "SELECT price FROM products_view"
+    with Lens.open(store) as lens:
+        lens.sync(transport=server)
+        with closing(sqlite3.connect(database_of(store))) as tool:
+            tool.execute("BEGIN")
+            assert tool.execute(price).fetchall() == [(6.0,)]
+            publish(700)
+            lens.sync(transport=server)
+            assert tool.execute(price).fetchall() == [(6.0,)]
+    assert asked(store, price) == [(7.0,)]  # and whoever is the last to close it takes its log away
+
+    publish(800)
+    with Lens.open(store) as lens:
+        lens.sync(transport=server)
+        found = lens.search(picture).best
+        assert found is not None
+        assert str(found.product.price) == "8.00 EUR"
+    assert asked(store, price) == [(8.0,)]
+    assert verify(store).is_whole
