@@ -15,6 +15,7 @@ Source: docs/pictures.md.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import ceil, floor
 
 import numpy as np
@@ -26,7 +27,7 @@ from pocketlens.formats.bundle import Spec
 from pocketlens.options import PictureLimits
 from pocketlens.query.picture_sources import Picture, Source, opened
 
-__all__ = ["Box", "Picture", "fitted", "tensor", "upright"]
+__all__ = ["Box", "Picture", "Placement", "fitted", "placement", "tensor", "upright"]
 
 Box = tuple[float, float, float, float]
 """Left, top, right, bottom in upright pixels."""
@@ -70,17 +71,39 @@ def tensor(
         MissingExtraError: It is a HEIC, which needs an extra.
     """
     with opened(picture, limits) as source:
-        box = _checked_box(box, source.upright_size)
-        if spec.resize_mode == "crop":
-            box = _centre(box, spec.width / spec.height)
-        size = _content_size(box, spec)
-        content = _resized(source, box, size)
-        if size == (spec.width, spec.height):
+        placed = _placed(source, spec, box)
+        left, top, right, bottom = placed.content
+        content = _resized(source, placed.part, (right - left, bottom - top))
+        if placed.content == (0, 0, spec.width, spec.height):
             return np.array(content)
         framed = np.full((spec.height, spec.width, 3), spec.pad_level, np.uint8)
-        left, top = (spec.width - size[0]) // 2, (spec.height - size[1]) // 2
-        framed[top : top + size[1], left : left + size[0]] = np.asarray(content)
+        framed[top:bottom, left:right] = np.asarray(content)
         return framed
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Which part of a picture is in the model's input, and where there.
+
+    Attributes:
+        part: Left, top, right, bottom in upright pixels of the picture.
+        content: The same in pixels of the tensor: all of it but for the margins of "pad".
+    """
+
+    part: Box
+    content: tuple[int, int, int, int]
+
+
+def placement(
+    picture: Picture,
+    spec: Spec,
+    *,
+    limits: PictureLimits = DEFAULT_LIMITS,
+    box: Box | None = None,
+) -> Placement:
+    """Where `tensor` puts the picture, told from its header; arguments and errors as there."""
+    with opened(picture, limits) as source:
+        return _placed(source, spec, box)
 
 
 def upright(
@@ -121,6 +144,15 @@ def fitted(picture: Picture, side: int, *, limits: PictureLimits = DEFAULT_LIMIT
         scale = min(1.0, side / max(width, height))
         size = max(1, round(width * scale)), max(1, round(height * scale))
         return _resized(source, (0, 0, width, height), size)
+
+
+def _placed(source: Source, spec: Spec, box: Box | None) -> Placement:
+    box = _checked_box(box, source.upright_size)
+    if spec.resize_mode == "crop":
+        box = _centre(box, spec.width / spec.height)
+    width, height = _content_size(box, spec)
+    left, top = (spec.width - width) // 2, (spec.height - height) // 2
+    return Placement(box, (left, top, left + width, top + height))
 
 
 def _checked_box(box: Box | None, size: tuple[int, int]) -> Box:

@@ -18,7 +18,7 @@ from tests.making import pictures as making
 
 from pocketlens.errors import MissingExtraError, PictureError, PictureFormat, QueryError
 from pocketlens.formats.bundle import ResizeMode, Spec
-from pocketlens.query.pictures import Box, tensor, upright
+from pocketlens.query.pictures import Box, placement, tensor, upright
 
 SPEC = Spec("test", 64, 64, 8)
 UNTURNED = {  # what was done to the upright picture before it was stored with this orientation
@@ -149,6 +149,37 @@ def test_box_of_a_large_jpeg_is_the_part_of_a_plain_decode() -> None:
 def test_box_that_is_no_part_is_refused(box: Box) -> None:
     with pytest.raises(QueryError, match="box"):
         tensor(making.encoded(making.drawn(90, 60)), SPEC, box=box)
+
+
+@pytest.mark.parametrize(
+    ("mode", "part", "content"),
+    [
+        ("pad", (0, 0, 90, 30), (0, 21, 64, 42)),
+        ("crop", (30, 0, 60, 30), (0, 0, 64, 64)),
+        ("squash", (0, 0, 90, 30), (0, 0, 64, 64)),
+    ],
+)
+def test_placement_says_what_the_tensor_shows_and_where(
+    mode: ResizeMode, part: Box, content: tuple[int, int, int, int]
+) -> None:
+    pixels = np.full((30, 90, 3), 10, np.uint8)
+
+    placed = placement(pixels, spec(mode))
+
+    assert (placed.part, placed.content) == (part, content)
+    left, top, right, bottom = content
+    shown = (tensor(pixels, spec(mode)) == 10).all(axis=-1)
+    assert shown[top:bottom, left:right].all()
+    assert shown.sum() == (right - left) * (bottom - top)
+
+
+def test_placement_is_of_the_upright_picture_and_of_its_box() -> None:
+    data = making.encoded(making.drawn(80, 40), exif=making.exif(6))
+
+    assert placement(data, spec()).content == (16, 0, 48, 64)
+    assert placement(data, spec(), box=(0, 10, 40, 30)).part == (0, 10, 40, 30)
+    with pytest.raises(QueryError):
+        placement(data, spec(), box=(0, 0, 80, 40))
 
 
 def test_every_kind_of_input_gives_one_tensor(tmp_path: Path) -> None:
