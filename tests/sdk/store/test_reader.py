@@ -117,6 +117,12 @@ def test_products_are_found_by_their_ids(opened: Opened) -> None:
     assert opened.reader.product_keys([]) == {}
 
 
+def test_keys_of_images_are_found_by_their_ids(opened: Opened) -> None:
+    (first, second) = (opened.reader.images_only([key])[key].id for key in (1, 2))
+
+    assert opened.reader.image_keys([second, first, "absent"]) == {first: 1, second: 2}
+
+
 def test_attributes_lead_to_their_products(opened: Opened) -> None:
     red = opened.reader.products_with("colour", "red")
 
