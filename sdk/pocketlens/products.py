@@ -134,6 +134,11 @@ class Product:
             raise CatalogError(f"Expected a stock of 0 or more. Received {self.stock}.")
         object.__setattr__(self, "attributes", MappingProxyType(dict(self.attributes)))
 
+    @property
+    def name(self) -> str:
+        """What people know it by: title and id, or the id alone."""
+        return f"{self.title} ({self.id})" if self.title else self.id
+
 
 class _Shown:
     """Where an image's thumbnail is: a slot that is no field.

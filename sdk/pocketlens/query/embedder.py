@@ -63,6 +63,7 @@ class Embedder(Closing):
         drift: Largest cosine distance to the golden embeddings.
         rejected: Why each accelerator tried before the one used was not taken.
         limits: Beyond which a picture is refused.
+        interpreters: That may embed at once.
     """
 
     def __init__(
@@ -79,6 +80,7 @@ class Embedder(Closing):
         self.bundle, self.spec, self.sha256, self.limits = bundle, bundle.spec, sha256, limits
         self.accelerator, self.runtime = found.runtime.candidate.accelerator, found.runtime.name
         self.drift, self.rejected = found.drift, found.rejected
+        self.interpreters = interpreters
         self._pool = _Pool(found.runtime, make, interpreters)
 
     @classmethod
