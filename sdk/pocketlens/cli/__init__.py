@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pocketlens.cli import (
+    compare,
     duplicates,
     index,
     inspect,
@@ -33,6 +34,7 @@ app = programs.program(
 index.register(app)
 search.register(app)
 similar.register(app)
+compare.register(app)
 inspect.register(app)
 duplicates.register(app)
 report.register(app)

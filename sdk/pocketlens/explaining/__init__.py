@@ -1,0 +1,1 @@
+"""Why pictures are alike, and where in them: two compared, a match explained, both drawn."""
