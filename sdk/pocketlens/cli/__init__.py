@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pocketlens.cli import (
     compare,
     duplicates,
+    estimate,
     index,
     inspect,
     output,
@@ -35,6 +36,7 @@ index.register(app)
 search.register(app)
 similar.register(app)
 compare.register(app)
+estimate.register(app)
 inspect.register(app)
 duplicates.register(app)
 report.register(app)

@@ -17,7 +17,9 @@ COMMANDS = list(typer.main.get_command(app).commands)  # type: ignore[attr-defin
 
 
 def test_the_commands_are_those_that_are_promised() -> None:
-    promised = "index search similar compare info verify doctor duplicates report sync watch"
+    promised = (
+        "index search similar compare estimate info verify doctor duplicates report sync watch"
+    )
     assert promised.split() == COMMANDS
 
 

@@ -1,0 +1,1 @@
+"""What similar items say of another: its price, its attributes."""
