@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.answering import searcher_of
 from pocketlens.duplicates import alignment, comparing
 from pocketlens.duplicates.catalogues import Catalogue
 from pocketlens.duplicates.found import Copy, Kind, Recognised, Seen
 from pocketlens.duplicates.looking import digest, thumbnail_of
 from pocketlens.duplicates.options import DuplicateOptions
 from pocketlens.errors import PictureError
-from pocketlens.open_install import OpenInstall, Settings, searcher_of
+from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import PictureLimits, SearchOptions
 from pocketlens.query import pictures
 

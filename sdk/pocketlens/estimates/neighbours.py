@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.answering import searcher_of
 from pocketlens.estimates.prices import Neighbour
-from pocketlens.open_install import searcher_of
 from pocketlens.query.filters import Filter, eligible_products
 
 if TYPE_CHECKING:

@@ -105,6 +105,7 @@ def explain(
         BundleError: The model cannot run here.
         StoreError: The store is damaged.
     """
+    from pocketlens.open_install import Asked
     from pocketlens.query import pictures
 
     started = perf_counter()
@@ -116,7 +117,7 @@ def explain(
     decoded = perf_counter()
     embedding = embedder.embed_tensor(tensor)
     spent = Timings((decoded - started) * 1e3, (perf_counter() - decoded) * 1e3)
-    found = install.answer(embedding, 1, filter, spent=spent, accelerator=embedder.accelerator)
+    found = install.answer(Asked(embedding, spent, embedder.accelerator), 1, filter)
     match = match or (found.matches[0] if found.matches else None)
     if match is None:
         why = "no product satisfies the filter" if found.best else "the store is empty"
