@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 
-from pocketlens.cli import answers, filter_options, output, words
+from pocketlens.cli import answers, explaining, filter_options, output, words
 from pocketlens.cli.thumbnails import written
 from pocketlens.errors import MissingExtraError, PictureError, PocketLensError, QueryError
 from pocketlens.options import Accelerator
@@ -41,6 +41,7 @@ Examples:
   pocketlens search shop photo.jpg --category auto
   pocketlens search shop photo.jpg --text blue
   pocketlens search shop --text "blue mug" --in-stock
+  pocketlens search shop photo.jpg --explain why.png
   pocketlens search shop photo.jpg --server-fallback shop.example:8443 --token-file token
 
 One bad photo among several is reported, the others are answered, and the command exits 1; among
@@ -159,6 +160,10 @@ def _search(
             help="To show matches in: 002-01.webp is photo 2, match 1.",
         ),
     ] = None,
+    explain: Annotated[
+        Path | None,
+        typer.Option("--explain", metavar="FILE.png", help="Draw why the first match is one."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Find the products in photos, with words beside them, or by words alone."""
@@ -175,6 +180,7 @@ def _search(
     )
     if not photos and not text:
         output.usage_error("PHOTO", "a photo, or --text", "")
+    explaining.check(explain, photos or [])
     if together and server_fallback:
         output.usage_error("--together", "no --server-fallback beside it", server_fallback)
     corners = _box(box)
@@ -201,6 +207,8 @@ def _search(
         else:
             found = written(thumbnails, lens, _answers(lens, photos, asked))
             failed = _show_json(found) if as_json else _show(found, several=len(photos) > 1)
+        if explain is not None and not failed:
+            explaining.draw(explain, lens, photos[0], wanted, corners, in_words=not as_json)
     if failed:
         raise typer.Exit(output.EXIT_FAILED)
 

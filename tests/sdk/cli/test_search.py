@@ -419,6 +419,24 @@ def test_box_of_the_photo_is_searched(
     assert found == ["sku-0", "sku-4"]
 
 
+def test_why_a_photo_matches_is_drawn(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photo, file = str(shop / "2.png"), tmp_path / "why.png"
+    arguments = ["search", str(shop / "store"), photo, "--explain", str(file)]
+
+    assert main(arguments) == 0
+    assert "This may be Thing 2 (sku-2)\nSimilarity 0.999" in capsys.readouterr().out
+    with Image.open(file) as drawn:
+        assert drawn.format == "PNG"
+    file.unlink()
+    assert main([*arguments, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["verdict"] == "unsure"
+    assert file.exists()
+    assert main([*arguments, photo]) == 2
+    assert "one photo" in capsys.readouterr().err
+
+
 def test_searching_needs_nothing_but_the_store(
     shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
