@@ -66,6 +66,7 @@ class Answering:
         self._reader, self._scale = reader, reader.facts.scale
         self._duplicate_cosine = bundle.spec.duplicate_cosine
         self._calibration = bundle.calibration(_PIPELINE)
+        self._background = query_vectors.background_of(bundle.representative)
         self._searcher = searcher_of(reader, bundle, codebook, options)
         self._fitting = threading.Lock()
         self._likely: LikelyCategories | None = None
@@ -77,6 +78,8 @@ class Answering:
         wanted: Filter | None = None,
         category: Auto | None = None,
         hits: Hits | None = None,
+        *,
+        judged_by: npt.NDArray[np.float32] | None = None,
     ) -> SearchResult:
         """What a photo shows.
 
@@ -86,6 +89,7 @@ class Answering:
             wanted: Filter.
             category: "auto" searches the likely categories.
             hits: Of words beside the photo.
+            judged_by: float32 (dim,), whose similarities the verdict is made of; `query` if None.
 
         Raises:
             QueryError: The query, `k` or `category` cannot be.
@@ -100,11 +104,40 @@ class Answering:
         if searched and not found.groups:  # nothing there satisfies the filter
             searched = ()
             found, words = self._searched(query, k, wanted or Filter(), (), hits)
-        products = self._reader.facts.products
-        judged = judge(found.similarity, found.margin, products, self._calibration)
-        told = replace(self._told(found, judged, started), words=words)
+        told = self._told(found, self._judged(found, judged_by), started)
+        told = replace(told, words=words)
         named = tuple(each for each in shares if each.category)
         return replace(told, categories=named, searched=searched) if category else told
+
+    def answer_together(
+        self,
+        photos: npt.NDArray[np.float32],
+        k: int,
+        wanted: Filter | None = None,
+        category: Auto | None = None,
+        hits: Hits | None = None,
+    ) -> SearchResult:
+        """What several photos of one thing show.
+
+        They are ranked by a mean in which good photos count more, and judged by one in which all
+        count the same: the first finds more, but of photos of different things it follows one.
+
+        Args:
+            photos: float32 (n, dim), unit rows, one at least.
+            k: As for `answer`.
+            wanted: As for `answer`.
+            category: As for `answer`.
+            hits: As for `answer`.
+
+        Raises:
+            QueryError, StoreCorrupt: As `answer`.
+        """
+        alone = [self._searcher.nearest_images(photo, 1).similarities for photo in photos]
+        nearest = np.concatenate(alone) if all(map(len, alone)) else np.zeros(len(photos), "f4")
+        query = query_vectors.pooled(photos, query_vectors.weights_of(nearest))
+        evenly = query_vectors.pooled(photos)
+        found = self.answer(query, k, wanted, category, hits, judged_by=evenly)
+        return replace(found, agreement=query_vectors.agreement(photos, self._background))
 
     def similar(
         self,
@@ -193,6 +226,15 @@ class Answering:
             duplicate_cosine=self._duplicate_cosine,
         )
         return fused.found, WordsReport(hits.asked, hits.unknown, fused.matching)
+
+    def _judged(self, found: Found, judged_by: npt.NDArray[np.float32] | None) -> Judgement:
+        similarity, margin = found.similarity, found.margin
+        if judged_by is not None and found.best:
+            keys = np.array([group.image_key for group in found.best], np.uint32)
+            cosines = codes.decode(self._reader.codes_of(keys), self._scale) @ judged_by
+            similarity = float(cosines[0])
+            margin = None if len(cosines) < 2 else float(cosines[0] - cosines[1])
+        return judge(similarity, margin, self._reader.facts.products, self._calibration)
 
     def _likely_categories(self) -> LikelyCategories:
         with self._fitting:

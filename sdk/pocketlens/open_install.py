@@ -22,23 +22,16 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.answering import Answering, Auto
-from pocketlens.errors import (
-    BundleHashMismatch,
-    PictureError,
-    QueryError,
-    StoreCorrupt,
-    StoreNotFound,
-)
+from pocketlens.errors import BundleHashMismatch, StoreCorrupt, StoreNotFound
 from pocketlens.formats import bundle as bundles
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
-from pocketlens.query import query_vectors
 from pocketlens.query.codebook import Codebook
 from pocketlens.query.filters import Filter
 from pocketlens.results import SearchResult, TextResult, Timings
 from pocketlens.store import installs, trials
 from pocketlens.store.reader import Reader, version_of
 from pocketlens.store.starts import Start
-from pocketlens.store.words import Words
+from pocketlens.store.words import Hits, Words
 
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
@@ -65,7 +58,7 @@ class Asked:
     """What a store is searched with.
 
     Attributes:
-        vector: float32 (dim,), unit length, or of several photos pooled.
+        vector: float32 (dim,), unit length.
         spent: What it took to make.
         accelerator: What made it; "" where it was given.
     """
@@ -222,27 +215,6 @@ class OpenInstall:
         spent = Timings((decoded - started) * 1e3, (perf_counter() - decoded) * 1e3)
         return Asked(vector, spent, embedder.accelerator)
 
-    def embedded_together(
-        self, photos: Sequence[Picture], boxes: Sequence[Box | None]
-    ) -> tuple[Asked, tuple[float, ...]]:
-        """Several photos as one question, and how much each agrees with the others.
-
-        Raises:
-            PictureError, QueryError, BundleError: As `embedded`; those of a photo say which.
-        """
-        each = []
-        for number, (photo, box) in enumerate(zip(photos, boxes, strict=True), 1):
-            try:
-                each.append(self.embedded(photo, box))
-            except (PictureError, QueryError) as exc:
-                raise type(exc)(f"Photo {number} of {len(photos)}: {exc}") from exc
-        vectors = np.stack([one.vector for one in each])
-        spent = Timings(
-            sum(one.spent.decode_ms for one in each), sum(one.spent.embed_ms for one in each)
-        )
-        asked = Asked(query_vectors.pooled(vectors), spent, each[0].accelerator)
-        return asked, query_vectors.agreement(vectors)
-
     def answer(
         self,
         asked: Asked,
@@ -252,17 +224,38 @@ class OpenInstall:
         text: str = "",
     ) -> SearchResult:
         """Embedding, and words beside it, to result; see `Answering.answer`."""
+        hits, spent_ms = self._hits(text)
+        found = self.answering().answer(asked.vector, k, wanted, category, hits)
+        return self._told(asked, found, spent_ms)
+
+    def answer_together(
+        self,
+        each: Sequence[Asked],
+        k: int,
+        wanted: Filter | None = None,
+        category: Auto | None = None,
+        text: str = "",
+    ) -> SearchResult:
+        """Embeddings of photos of one thing to one result; see `Answering.answer_together`."""
+        vectors = np.stack([one.vector for one in each])
+        spent = Timings(
+            sum(one.spent.decode_ms for one in each), sum(one.spent.embed_ms for one in each)
+        )
+        hits, spent_ms = self._hits(text)
+        found = self.answering().answer_together(vectors, k, wanted, category, hits)
+        return self._told(replace(each[0], spent=spent), found, spent_ms)
+
+    def _hits(self, text: str) -> tuple[Hits | None, float]:
+        """Products that have some of the words, and the milliseconds that took; None of none."""
         started = perf_counter()
         hits = self._the_words().hits(text) if text else None
-        spent_ms = (perf_counter() - started) * 1e3
-        found = self.answering().answer(asked.vector, k, wanted, category, hits)
+        return hits, (perf_counter() - started) * 1e3
+
+    def _told(self, asked: Asked, found: SearchResult, words_ms: float) -> SearchResult:
         if self._start is not None:
             self._pass_trial(self._start)
-        return replace(
-            found,
-            accelerator=asked.accelerator,
-            timings=replace(asked.spent, search_ms=found.timings.search_ms + spent_ms),
-        )
+        spent = replace(asked.spent, search_ms=found.timings.search_ms + words_ms)
+        return replace(found, accelerator=asked.accelerator, timings=spent)
 
     def answer_words(self, text: str, k: int, wanted: Filter | None = None) -> TextResult:
         """Words alone to result; see `Answering.worded`."""

@@ -190,7 +190,7 @@ class TextResult:
 
 
 AGREES = 0.4
-"""Cosine of a photo with the others from which they may be of one thing (docs/similar.md)."""
+"""Agreement from which photos may be of one thing (docs/similar.md)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +214,8 @@ class SearchResult:
         accelerator: What embedded the photo, such as "cpu"; "" for a given vector.
         answered_by: What the verdict and the similarities are of.
         fallback: What came of asking a server; None where none was allowed, or not yet asked.
-        agreement: Of each of several photos, cosine with the mean of the others; () for one photo.
+        agreement: How much each of several photos says the same as the others: 1 is the same
+            picture, 0 no more alike than any two of the catalogue; () for one photo.
         categories: Likely ones, likeliest first, where they were asked for: `category="auto"`.
         searched: Those of them that `matches` are of; () where all categories were searched.
         words: What came of the words beside the photo; None where there were none.

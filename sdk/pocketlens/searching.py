@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 import numpy.typing as npt
 
 from pocketlens.answering import Auto
-from pocketlens.errors import QueryError
+from pocketlens.errors import PictureError, QueryError
 from pocketlens.fallback.steps import PhotoSearch, Steps, generated
 from pocketlens.install_in_use import InstallInUse
 from pocketlens.open_install import Asked, OpenInstall, Settings
@@ -147,7 +147,8 @@ class Searching:
             category: As for `search`.
 
         Returns:
-            As of `search`. A similarity is the mean of the photos', so that photos of different
+            As of `search`. A similarity is the mean of the photos', in which those that are nearest
+            to some image count most. In the verdict all count the same, so that photos of different
             things come to no match; `agreement` tells how much each says the same as the others,
             and `disagreeing` which do not.
 
@@ -163,9 +164,13 @@ class Searching:
                 f"Expected a box, or None, for each of {len(photos)} photos. Received {len(boxes)}."
             )
         with self._in_use.held() as install:
-            asked, agreement = install.embedded_together(photos, boxes or [None] * len(photos))
-            found = install.answer(asked, k, filter, category, text)
-            return replace(found, agreement=agreement)
+            each = []
+            for number, photo in enumerate(photos):
+                try:
+                    each.append(install.embedded(photo, boxes[number] if boxes else None))
+                except (PictureError, QueryError) as exc:
+                    raise type(exc)(f"Photo {number + 1} of {len(photos)}: {exc}") from exc
+            return install.answer_together(each, k, filter, category, text)
 
     def similar(
         self,

@@ -14,6 +14,8 @@ from tests.making.colour_bundle import colour_bundle, fields
 
 from pocketlens import Embedder, Filter, Lens, Verdict, indexing
 from pocketlens.errors import PictureFormat, QueryError, StoreError
+from pocketlens.query import query_vectors
+from pocketlens.query.verdict import judge
 
 PRODUCTS = 12
 
@@ -42,12 +44,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_similarity_is_the_mean_of_those_of_the_photos(folder: Path) -> None:
-    photos = [photo(3, 1), photo(3, 2), photo(3, 3)]
+def test_a_similarity_is_the_mean_of_the_photos_by_how_near_each_comes(folder: Path) -> None:
+    photos = [photo(3, 1), photo(3, 2), photo(3, 3, noise=120)]
     with Lens.open(folder / "store") as lens:
         found = lens.search_together(photos, PRODUCTS)
         alone = [lens.search(each, PRODUCTS) for each in photos]
 
+    weights = np.exp([one.matches[0].similarity / 0.1 for one in alone])
+    weights /= weights.sum()
     for match in found.matches:
         each = [
             other.similarity
@@ -55,23 +59,39 @@ def test_a_similarity_is_the_mean_of_those_of_the_photos(folder: Path) -> None:
             for other in one.matches
             if other.product == match.product
         ]
-        assert match.similarity == pytest.approx(np.mean(each), abs=1e-3)
+        assert match.similarity == pytest.approx(float(np.dot(weights, each)), abs=1e-3)
     assert found.matches[0].product.id == "sku-3"
     assert found.accelerator == "cpu"
     assert found.timings.decode_ms > 0
     assert found.timings.embed_ms > 0
 
 
+def test_the_verdict_is_of_what_the_photos_show_on_average(folder: Path) -> None:
+    """A good photo leads the search; it does not answer for those that show another thing."""
+    photos = [picture(3), photo(3, 5, noise=150)]
+    with Lens.open(folder / "store") as lens:
+        found = lens.search_together(photos)
+        alone = [lens.search(each, PRODUCTS) for each in photos]
+        calibration = lens.bundle.calibration("device")
+
+    best, second = (
+        np.mean([{m.product.id: m.similarity for m in one.matches}[product] for one in alone])
+        for product in (match.product.id for match in found.matches[:2])
+    )
+    expected = judge(float(best), float(best - second), PRODUCTS, calibration)
+    assert found.confidence == pytest.approx(expected.confidence, abs=0.02)
+    assert found.verdict is expected.verdict
+    assert found.confidence < alone[0].confidence
+
+
 def test_agreement_is_told_of_each_photo(folder: Path) -> None:
     photos = [photo(3, 1), photo(3, 2), photo(7, 1)]
     with Lens.open(folder / "store") as lens, Embedder.open(folder / "shop.tflite") as embedder:
         found = lens.search_together(photos)
-        vectors = embedder.embed_many(photos)
+        vectors, bundle = embedder.embed_many(photos), lens.bundle
 
-    others = (vectors[0] + vectors[1]) / 2
-    assert found.agreement[2] == pytest.approx(
-        float(vectors[2] @ others / np.linalg.norm(others)), abs=1e-5
-    )
+    background = query_vectors.background_of(bundle.representative)
+    assert found.agreement == pytest.approx(query_vectors.agreement(vectors, background), abs=1e-5)
     assert found.agreement[2] < min(found.agreement[:2])
 
 
@@ -92,7 +112,8 @@ def test_one_photo_alone_is_a_search(folder: Path) -> None:
         together, alone = lens.search_together([picture(5)], 4), lens.search(picture(5), 4)
 
     assert together.matches == alone.matches
-    assert (together.confidence, together.agreement) == (alone.confidence, (1.0,))
+    assert together.confidence == pytest.approx(alone.confidence, abs=1e-5)
+    assert together.agreement == (1.0,)
     assert (alone.agreement, alone.disagreeing) == ((), ())
 
 

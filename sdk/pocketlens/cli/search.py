@@ -70,7 +70,7 @@ sent.
   generation, version, as_of, accelerator
   answered_by                device, embedding or photo
   timings                    decode_ms, queue_ms, embed_ms, search_ms
-  agreement [...]            with --together: of each photo, cosine with the mean of the others
+  agreement [...]            with --together: of each photo, 1 like the others to 0 like none
   categories [...]           with --category auto, likeliest first: category, probability
   searched [...]             those of them that matches are of; empty where all were searched
   words                      with --text: asked [...], unknown [those that no product has],
