@@ -426,12 +426,12 @@ def test_why_a_photo_matches_is_drawn(
     arguments = ["search", str(shop / "store"), photo, "--explain", str(file)]
 
     assert main(arguments) == 0
-    assert "This may be Thing 2 (sku-2)\nSimilarity 0.999" in capsys.readouterr().out
+    assert "This is Thing 2 (sku-2)\nSimilarity 0.999" in capsys.readouterr().out
     with Image.open(file) as drawn:
         assert drawn.format == "PNG"
     file.unlink()
     assert main([*arguments, "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)[0]["verdict"] == "unsure"
+    assert json.loads(capsys.readouterr().out)[0]["verdict"] == "match"
     assert file.exists()
     assert main([*arguments, photo]) == 2
     assert "one photo" in capsys.readouterr().err
