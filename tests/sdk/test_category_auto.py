@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -178,3 +179,26 @@ def test_one_category_is_searched_as_all(tmp_path: Path) -> None:
 
     assert found.categories == (CategoryShare("mugs", pytest.approx(1)),)
     assert found.matches == plain.matches
+
+
+def test_threads_get_the_answers_that_one_thread_gets(catalogue: Catalogue) -> None:
+    """The vote is fitted by whoever asks first."""
+    queries = catalogue.vectors[::4]
+    with Lens.open(catalogue.store) as lens:
+        alone = [lens.search_vector(each, 5, category="auto").categories for each in queries]
+    with Lens.open(catalogue.store) as lens, ThreadPoolExecutor(4) as pool:
+        asked = pool.map(lambda each: lens.search_vector(each, 5, category="auto"), queries)
+        together = [found.categories for found in asked]
+
+    assert together == alone
+
+
+def test_the_vote_is_of_the_store_as_it_is_now(catalogue: Catalogue, tmp_path: Path) -> None:
+    store = store_of(tmp_path, catalogue.vectors, ["mugs"] * len(catalogue.vectors))
+    with Lens.open(store) as lens:
+        before = lens.search_vector(catalogue.centres[0], category="auto")
+        store_of(tmp_path, catalogue.vectors, ["cups"] * len(catalogue.vectors))
+        lens.refresh()
+        after = lens.search_vector(catalogue.centres[0], category="auto")
+
+    assert (before.searched, after.searched) == (("mugs",), ("cups",))

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -167,3 +168,29 @@ def test_a_closed_lens_refuses(folder: Path) -> None:
 
     with pytest.raises(StoreError, match="closed"):
         lens.search_together([picture(1)])
+
+
+def test_photos_of_a_real_product_agree_more_than_one_of_another(
+    shared: Path, tmp_path: Path
+) -> None:
+    """A crop and a dim copy, each encoded again, beside a photo of something else."""
+    grocery = shared / "data" / "grocery"
+    bundle = tmp_path / "shop.tflite"
+    bundle.write_bytes(colour_bundle())
+    indexing.index(grocery / "catalog.csv", model=bundle, out=tmp_path / "store")
+    with Image.open(grocery / "catalog" / "Golden-Delicious_Iconic.jpg") as image:
+        whole = image.convert("RGB")
+    width, height = whole.size
+    copies = [whole.crop((4, 4, width - 4, height - 4)), whole.point(lambda level: level * 0.9)]
+    files = [BytesIO() for _ in copies]
+    for copy, file in zip(copies, files, strict=True):
+        copy.save(file, "JPEG", quality=60)
+    other = grocery / "catalog" / "Oatly-Natural-Oatghurt_Iconic.jpg"
+
+    with Lens.open(tmp_path / "store") as lens:
+        same = lens.search_together([file.getvalue() for file in files], 3)
+        mixed = lens.search_together([*(file.getvalue() for file in files), other], 3)
+
+    assert same.matches[0].product.id == "Golden-Delicious"
+    assert mixed.agreement[2] < min(mixed.agreement[:2])
+    assert mixed.agreement[2] < min(same.agreement)

@@ -4,14 +4,15 @@
     shares = likely.of(query)               # [CategoryShare("shoes", 0.91), ...]
     to_search(shares)                       # ("shoes",), or two, or () for all
 
-    P(category) = 0.98 * sum over its neighbours exp(similarity / T) / that over all neighbours
+    P(category) = 0.98 * sum over its neighbours exp(similarity / (T d)) / that over all neighbours
                 + 0.02 * the category's share of the images
 
-T is fitted to each catalogue, so that the probabilities hold for its own images: each of a sample
-is left out, with its near-duplicates and all other images of its products, and voted on by the
-rest. (Of a product's images a model that was trained on them is surer than it ever is of photos.)
-Photos lie further out than catalogue images, and T is raised for it: docs/similar.md has the
-figures.
+d is the distance of the nearest image, sqrt(2 - 2 * its similarity): what lies close by tells
+more than what is merely nearest. T is fitted to each catalogue, so that the probabilities hold for
+its own images: each of a sample is left out, with its near-duplicates and all other images of its
+products, and voted on by the rest. (Of a product's images a model that was trained on them is
+surer than it ever is of photos.) Photos lie further out than catalogue images, and T is raised for
+it: docs/similar.md has the figures.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -34,8 +35,10 @@ SURE = 0.95  # probability from which a category, or two, are searched alone
 _NEIGHBOURS = 64  # with 32 and with 200 the probabilities were no better
 _SMOOTHING = 0.02
 _SAMPLES = 256
-_TEMPERATURES = np.geomspace(0.01, 0.5, 40)
-_UNFITTED = 0.1  # of a catalogue without two products of one category
+_TEMPERATURES = np.geomspace(0.015, 2, 50)
+# What T comes to on the whole, and the images whose evidence that is worth: a few alike say little.
+_USUAL, _USUAL_IMAGES = 0.13, 100
+_LEAST_DISTANCE = 0.03  # of two codes of one picture
 _MOST_OWN = 1000  # images of one product that are passed over; beyond, a sample tells nothing
 _OF_PHOTOS = 1.25
 _LEAST = 0.01  # probability of a category that is worth telling
@@ -159,7 +162,8 @@ def probabilities(
 
     Args:
         votes: One at least.
-        temperature: Difference of similarity by which a vote weighs e times less.
+        temperature: Difference of similarity by which a vote weighs e times less, in distances of
+            the nearest.
         prior: float64 (categories,), share of the images of each.
     """
     weights = votes.weights * np.exp(_above(votes) / temperature)
@@ -169,10 +173,10 @@ def probabilities(
 
 
 def fitted_temperature(held_out: Sequence[HeldOut]) -> float:
-    """The temperature under which what is known of pictures is likeliest; 0.1 of none."""
+    """The temperature under which what is known of pictures is likeliest, held to the usual one."""
     known = [each for each in held_out if len(each.votes.similarities)]
     if not known:
-        return _UNFITTED
+        return _USUAL
     # All votes of all pictures side by side: one exp a temperature instead of 256.
     picture = np.repeat(np.arange(len(known)), [len(each.votes.similarities) for each in known])
     above = np.concatenate([_above(each.votes) for each in known])
@@ -185,13 +189,17 @@ def fitted_temperature(held_out: Sequence[HeldOut]) -> float:
         right = np.bincount(picture, weighed * is_right) / np.bincount(picture, weighed)
         return -float(np.log((1 - _SMOOTHING) * right + _SMOOTHING * priors).sum())
 
-    return float(min(_TEMPERATURES, key=loss))
+    best = np.log(min(_TEMPERATURES, key=loss))
+    usual = _USUAL_IMAGES * np.log(_USUAL)
+    return float(np.exp((len(known) * best + usual) / (len(known) + _USUAL_IMAGES)))
 
 
 def _above(votes: Votes) -> npt.NDArray[np.float64]:
-    """Similarities less the highest, so that none is too large for exp."""
+    """Similarities less the highest, so that none is too large for exp, in its distance."""
     above: npt.NDArray[np.float64] = votes.similarities.astype(np.float64)
-    above -= above.max()
+    highest = float(above.max())
+    above -= highest
+    above /= max(np.sqrt(max(2 - 2 * highest, 0.0)), _LEAST_DISTANCE)
     return above
 
 

@@ -65,14 +65,16 @@ def test_probabilities_are_those_of_a_plain_loop(n: int, seed: int, temperature:
     found = probabilities(votes, temperature, prior)
 
     counted = [0.0, 0.0, 0.0]
+    nearest = float(votes.similarities.max())
+    distance = max(float(np.sqrt(2 - 2 * nearest)), 0.03)
     for similarity, category, weight in zip(
         votes.similarities.tolist(), votes.categories.tolist(), votes.weights.tolist(), strict=True
     ):
-        counted[category] += weight * np.exp(similarity / temperature)
+        counted[category] += weight * np.exp((similarity - nearest) / (temperature * distance))
     expected = [
         0.98 * each / sum(counted) + 0.02 * p for each, p in zip(counted, prior, strict=True)
     ]
-    assert found == pytest.approx(expected, abs=1e-9)
+    assert found == pytest.approx(expected, abs=1e-6)
     assert found.sum() == pytest.approx(1)
 
 
@@ -86,11 +88,13 @@ def test_temperature_is_the_one_under_which_what_is_known_is_likeliest() -> None
         own, even = np.zeros(1, np.int32), np.ones(10)
         return [HeldOut(Votes(similarities, categories, even), own, 0.5)]
 
-    first = [each for _ in range(20) for each in pictures(0)]
-    any_of_them = [each for right in range(10) for each in pictures(right)]
+    first = [each for _ in range(2000) for each in pictures(0)]
+    any_of_them = [each for _ in range(200) for right in range(10) for each in pictures(right)]
 
-    assert fitted_temperature(first) < 0.03
-    assert fitted_temperature(any_of_them) > 0.3
+    assert fitted_temperature(first) < 0.05
+    assert fitted_temperature(any_of_them) > 1
+    assert fitted_temperature([]) == 0.13
+    assert 0.05 < fitted_temperature(first[:20]) < 0.13  # a few say little
 
 
 def test_pictures_without_neighbours_fit_nothing() -> None:
