@@ -117,7 +117,7 @@ def _show(found: Duplicates) -> None:
 
 
 def _rows(groups: Sequence[Group]) -> list[tuple[str, ...]]:
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for group in groups[:_MAX_GROUPS]:
         names = ", ".join(copy.image.id for copy in group.copies[:_MAX_COPIES])
         more = len(group.copies) - _MAX_COPIES
@@ -139,7 +139,7 @@ def _recognise(
 ) -> None:
     from pocketlens.duplicates import recognise
 
-    answers = []
+    answers: list[dict[str, object]] = []
     failed = 0
     for photo, answer in zip(
         photos, recognise(directory, photos, image_list, options=options), strict=True

@@ -113,7 +113,6 @@ def _first_look(wholes: Pictures, others: Pictures) -> tuple[Floats, Floats]:
     pixels = _FIELDS * _FIELDS
     seen = _CUTS @ small.transpose(1, 2, 0).reshape(pixels, -1)
     seen = seen.reshape(len(_PARTS), pixels, 3, -1)
-    seen -= seen.mean(axis=1, keepdims=True)
     wanted -= wanted.mean(axis=1, keepdims=True)
     lengths = np.sqrt(np.einsum("picm,picm->pm", seen, seen))
     lengths *= np.linalg.norm(wanted, axis=(1, 2))
@@ -167,10 +166,13 @@ def _parts() -> Floats:
 
 
 def _cuts(parts: Floats) -> Floats:
-    """What makes every part of a small picture in one product: float32 (64 parts, 64)."""
+    """What makes every part of a small picture, less its mean, in one product: (64 parts, 64)."""
     rows = _covering(parts[:, 1], parts[:, 3], _FIELDS)
     columns = _covering(parts[:, 0], parts[:, 2], _FIELDS)
-    return np.einsum("pij,pkl->pikjl", rows, columns).reshape(-1, _FIELDS * _FIELDS)
+    pixels = _FIELDS * _FIELDS
+    cuts = np.einsum("pij,pkl->pikjl", rows, columns).reshape(-1, pixels, pixels)
+    cuts -= cuts.mean(axis=1, keepdims=True)
+    return np.asarray(cuts.reshape(-1, pixels), np.float32)
 
 
 _PARTS = _parts()

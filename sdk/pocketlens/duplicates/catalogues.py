@@ -52,7 +52,7 @@ class Catalogue:
             self._take(image_lists.read(image_list))
 
     def _take(self, listed: image_lists.ImageList) -> None:
-        place_of = {}
+        place_of: dict[str, int] = {}
         for start in range(0, len(self._keys), _IMAGES_AT_ONCE):
             some = self._keys[start : start + _IMAGES_AT_ONCE].tolist()
             images = self._reader.images_only(some).values()

@@ -24,7 +24,7 @@ from pocketlens.duplicates import alignment, comparing, galleries, groups, hashe
 from pocketlens.duplicates.catalogues import Catalogue
 from pocketlens.duplicates.found import Duplicates, Group, Kind
 from pocketlens.duplicates.galleries import Gallery
-from pocketlens.duplicates.looking import Looks, look, thumbnail_of
+from pocketlens.duplicates.looking import Looks, Thumbnail, look, thumbnails_of
 from pocketlens.duplicates.neighbours import Nearest
 from pocketlens.duplicates.options import DuplicateOptions
 from pocketlens.errors import PictureError
@@ -69,7 +69,9 @@ def find(
     settings = Settings(SearchOptions(), "auto", limits)
     with closing(OpenInstall.opened(Path(directory), settings)) as install:
         gallery = galleries.read(install.reader, progress)
-        catalogue = Catalogue(install.reader, gallery.keys, image_list and Path(image_list))
+        catalogue = Catalogue(
+            install.reader, gallery.keys, Path(image_list) if image_list else None
+        )
         return found_in(
             install,
             gallery,
@@ -192,11 +194,10 @@ class _Pictures:
         first, second = self.looks.thumbnails[ones], self.looks.thumbnails[others]
         second[is_mirrored] = second[is_mirrored][:, :, ::-1]
 
-        def large(row: int) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.uint8]] | None:
+        def large(row: int) -> tuple[Thumbnail, Thumbnail] | None:
             try:
                 one, other = (
-                    thumbnail_of(self.paths[each[row]], alignment.LARGE_SIDE, self.limits)
-                    for each in (ones, others)
+                    thumbnails_of(self.paths[each[row]], self.limits)[1] for each in (ones, others)
                 )
             except PictureError:  # it was there a moment ago
                 return None
@@ -218,7 +219,9 @@ def _compared(
     Pictures that nothing tells apart are linked without a comparison.
     """
     looks, total = pictures.looks, len(pairs[0])
-    seen = np.concatenate([looks.hashes, looks.thumbnails.reshape(len(places), -1)], axis=1)
+    seen = np.concatenate(
+        [looks.hashes, looks.thumbnails.reshape(len(places), 3 * alignment.SIDE**2)], axis=1
+    )
     labels = groups.joined(labels, *_of_one(seen, places))
     at_once = _THREADS * _PAIRS_AT_ONCE
     with ThreadPoolExecutor(_THREADS, thread_name_prefix="pocketlens-compare") as pool:

@@ -29,10 +29,13 @@ from pocketlens.progress import Progress
 from pocketlens.query import pictures
 
 Value = TypeVar("Value")
+Thumbnail = npt.NDArray[np.uint8]
 
 _THREADS = 2  # decoding lets go of Python's lock
 _AHEAD = 8
-_SHORTER_SIDE = 64  # pixels that are decoded at least: what the hash is taken of
+# Pixels that are decoded at least. Copies of other sizes differ by 11 levels in 95 of 100 with 64,
+# by 4 with 128, by 2 with all.
+_SHORTER_SIDE = 128
 _DIGEST_BYTES = 16
 
 
@@ -63,7 +66,7 @@ class Look:
     digest: bytes
     whole: bytes
     mirrored: bytes
-    thumbnail: npt.NDArray[np.uint8]
+    thumbnail: Thumbnail
 
 
 def look(entries: Sequence[Entry], limits: PictureLimits, *, progress: Progress) -> Looks:
@@ -96,13 +99,14 @@ def look(entries: Sequence[Entry], limits: PictureLimits, *, progress: Progress)
     )
 
 
-def thumbnail_of(path: Path, side: int, limits: PictureLimits) -> npt.NDArray[np.uint8]:
-    """What `alignment` compares, of a file: uint8 (side, side, 3).
+def thumbnails_of(path: Path, limits: PictureLimits) -> tuple[Thumbnail, Thumbnail]:
+    """What `comparing` compares, of a file: uint8 (24, 24, 3) and (64, 64, 3).
 
     Raises:
         PictureError: It cannot be read.
     """
-    return _squeezed(pictures.upright(path, limits=limits, at_least=side), side)
+    picture = pictures.upright(path, limits=limits, at_least=_SHORTER_SIDE)
+    return _squeezed(picture, alignment.SIDE), _squeezed(picture, alignment.LARGE_SIDE)
 
 
 def look_at(path: Path, limits: PictureLimits) -> Look:
@@ -148,7 +152,7 @@ def _seen(see: Callable[[Path], Value], path: Path) -> Value | PictureError:
         return exc
 
 
-def _squeezed(picture: Image.Image, side: int) -> npt.NDArray[np.uint8]:
+def _squeezed(picture: Image.Image, side: int) -> Thumbnail:
     return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
 
 

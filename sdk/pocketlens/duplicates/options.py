@@ -22,7 +22,7 @@ class DuplicateOptions:
         hash_bits: Of 256 that may differ between two pictures for them to be held against each
             other: a JPEG of quality 60 differs by 17 or fewer in 95 of 100, others by 126.
         whole_levels: Of the field in which two whole pictures differ most, up to which they are
-            one: a copy in JPEG is at 2 or less, 95 of 100 with another tint at 6.
+            one: 95 of 100 copies of another size are at 4 or less, with another tint at 6.
         part_levels: The same where one is a part of the other, whose edges never quite meet: of 100
             that lost a tenth of their sides 90 are at 15 or less.
     """
@@ -31,7 +31,7 @@ class DuplicateOptions:
     suspect_cosine: float = 0.8
     suspects: int = 2
     hash_bits: int = 32
-    whole_levels: float = 6.0
+    whole_levels: float = 7.0
     part_levels: float = 15.0
 
     def __post_init__(self) -> None:

@@ -17,20 +17,17 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from pocketlens.answering import searcher_of
-from pocketlens.duplicates import alignment, comparing
+from pocketlens.duplicates import comparing
 from pocketlens.duplicates.catalogues import Catalogue
 from pocketlens.duplicates.found import Copy, Kind, Recognised, Seen
-from pocketlens.duplicates.looking import digest, thumbnail_of
+from pocketlens.duplicates.looking import Thumbnail, digest, thumbnails_of
 from pocketlens.duplicates.options import DuplicateOptions
 from pocketlens.errors import PictureError
 from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import PictureLimits, SearchOptions
 from pocketlens.query import pictures
-
-Thumbnail = npt.NDArray[np.uint8]
 
 NEAREST = 10  # images that a photo, and its mirror image, are held against
 
@@ -63,7 +60,7 @@ def recognise(
     limits = limits or PictureLimits()
     settings = Settings(SearchOptions(), "auto", limits)
     with closing(OpenInstall.opened(Path(directory), settings)) as install:
-        asked = _Asked(install, image_list and Path(image_list), options, limits)
+        asked = _Asked(install, Path(image_list) if image_list else None, options, limits)
         for photo in photos:
             try:
                 yield asked.recognised(Path(photo))
@@ -127,18 +124,11 @@ class _Asked:
         found: list[bool | None] = [None] * len(copies)
         shown = [(row, copy.path) for row, copy in enumerate(copies) if copy.path is not None]
         if shown:
-            ours = self._thumbnails(photo)
+            ours = thumbnails_of(photo, self._limits)
             for row, path in shown:
                 with suppress(PictureError):  # the catalogue's, not the photo's: it is passed over
-                    found[row] = self._is_mirrored_copy(ours, self._thumbnails(path))
+                    found[row] = self._is_mirrored_copy(ours, thumbnails_of(path, self._limits))
         return found
-
-    def _thumbnails(self, path: Path) -> tuple[Thumbnail, Thumbnail]:
-        small, large = (
-            thumbnail_of(path, side, self._limits)
-            for side in (alignment.SIDE, alignment.LARGE_SIDE)
-        )
-        return small, large
 
     def _is_mirrored_copy(
         self, ours: tuple[Thumbnail, Thumbnail], theirs: tuple[Thumbnail, Thumbnail]

@@ -24,12 +24,13 @@ def html(survey: Survey) -> str:
     sections = [
         _counts(survey),
         _categories(survey),
-        *_duplicates(survey),
+        _tables(survey),
         *_poor_pictures(survey),
         _hubs(survey),
-        _tables(survey),
+        *_duplicates(survey),
     ]
-    return pages.page(f"Catalogue {facts.catalogue}, version {facts.version}".strip(), sections)
+    name = f"Catalogue {facts.catalogue}" if facts.catalogue else "Catalogue"
+    return pages.page(f"{name}, version {facts.version}", sections)
 
 
 def _counts(survey: Survey) -> str:

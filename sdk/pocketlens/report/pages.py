@@ -23,6 +23,7 @@ th:first-child, td:first-child { text-align: left; overflow-wrap: normal; min-wi
 tbody tr:hover { background: #8882; }
 p.note { opacity: .75; max-width: 46rem; } p.bad { color: #b3261e; font-weight: 600; }
 img { max-width: 100%; height: auto; background: #fff; }
+.group { display: inline-block; vertical-align: top; margin-right: 1.6rem; }
 .figures { display: flex; flex-wrap: wrap; gap: .6rem; margin: .4rem 0 1.2rem; }
 figure { margin: 0; width: 6.5rem; } figcaption { font-size: .72rem; line-height: 1.3;
 white-space: pre-line; overflow-wrap: anywhere; opacity: .8; }
@@ -84,4 +85,5 @@ def figures(title: str, shown: Iterable[tuple[bytes | None, str]]) -> str:
         image = f'<img src="data:image/jpeg;base64,{data}" alt="">' if data else ""
         cells.append(f"<figure>{image}<figcaption>{escape(says)}</figcaption></figure>")
     heading = f"<h3>{escape(title)}</h3>\n" if title else ""
-    return f'{heading}<div class="figures">' + "\n".join(cells) + "</div>"
+    shown_in_a_row = "\n".join(cells)
+    return f'<div class="group">{heading}<div class="figures">{shown_in_a_row}</div></div>'

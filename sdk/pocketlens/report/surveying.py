@@ -71,7 +71,7 @@ def look_over(
         reader = install.reader
         spec = install.bundle().spec
         gallery = galleries.read(reader, progress)
-        catalogue = Catalogue(reader, gallery.keys, image_list and Path(image_list))
+        catalogue = Catalogue(reader, gallery.keys, Path(image_list) if image_list else None)
         columns = reader.columns()
         hubs, never = _hubs(gallery, catalogue, progress)
         found = found_in(
@@ -143,7 +143,8 @@ def _alone(columns: ProductColumns) -> npt.NDArray[np.uint32]:
     counts = np.bincount(columns.categories, minlength=len(names))
     is_named = np.array([bool(name) for name in names], np.bool_)
     alone = (counts == 1) & is_named
-    return columns.keys[alone[columns.categories]]
+    found: npt.NDArray[np.uint32] = columns.keys[alone[columns.categories]]
+    return found
 
 
 def _poor(

@@ -1,0 +1,122 @@
+"""A look at a catalogue, and its page."""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageFilter
+from tests.making.copies import CopyShop, jpeg, write_shop
+from tests.making.shops import make_shop
+
+from pocketlens import index
+from pocketlens.report import catalogue_page
+from pocketlens.report.survey import Category, Survey
+from pocketlens.report.surveying import HUB_TIMES, look_over
+
+LIST = """image,product_id,title,category,price,currency,stock,image_id
+sharp.jpg,p1,<b>One</b>,mugs,2.50,EUR,3,sharp
+blurred.jpg,p2,Two,mugs,,,0,blurred
+tiny.jpg,p3,Three,lamps,4,EUR,,tiny
+copy.jpg,p4,Four,,1,EUR,1,copy
+"""
+
+
+@pytest.fixture(scope="module")
+def shop(tmp_path_factory: pytest.TempPathFactory) -> CopyShop:
+    folder = tmp_path_factory.mktemp("catalogue")
+    cells = np.random.default_rng(2).integers(0, 256, (16, 16, 3), dtype=np.uint8)
+    sharp = Image.fromarray(cells).resize((128, 128), Image.Resampling.NEAREST)
+    shop = write_shop(
+        folder,
+        {
+            "sharp": jpeg(sharp),
+            "blurred": jpeg(sharp.filter(ImageFilter.GaussianBlur(16))),
+            "tiny": jpeg(sharp.crop((0, 0, 64, 64)).resize((24, 30))),
+            "copy": jpeg(sharp),
+        },
+    )
+    shop.list.write_text(LIST)
+    index(shop.list, model=folder / "colours.tflite", out=shop.store)
+    return shop
+
+
+@pytest.fixture(scope="module")
+def survey(shop: CopyShop) -> Survey:
+    return look_over(shop.store, shop.list)
+
+
+def test_products_are_counted(survey: Survey) -> None:
+    assert (survey.facts.images, survey.facts.products) == (4, 4)
+    assert survey.categories == (
+        Category("mugs", 2, 2),
+        Category("", 1, 1),
+        Category("lamps", 1, 1),
+    )
+    assert [product.id for product in survey.alone] == ["p3"]
+    assert (survey.without_price, survey.out_of_stock) == (1, 1)
+    assert (survey.without_image, survey.without_product) == (0, 0)
+
+
+def test_poor_pictures_are_named(survey: Survey) -> None:
+    assert survey.input_side == 32
+    (small,) = survey.small
+    assert (small.copy.image.id, small.width, small.height) == ("tiny", 24, 30)
+    assert [poor.copy.image.id for poor in survey.blurred] == ["blurred"]
+    assert [copy.image.id for copy in survey.duplicates.exact[0].copies] == ["sharp", "copy"]
+
+
+def test_without_pictures_only_codes_and_rows_tell(shop: CopyShop) -> None:
+    survey = look_over(shop.store)
+
+    assert (survey.small, survey.blurred, survey.duplicates.pictures) == ((), (), 0)
+    assert survey.facts.images == 4
+    assert "Without a list of its pictures" in catalogue_page.html(survey)
+
+
+def test_page_needs_no_network_and_escapes_texts(survey: Survey) -> None:
+    page = catalogue_page.html(survey)
+
+    assert re.findall(r"https?://|<script|<link|@import", page) == []
+    assert set(re.findall(r'src="([^;]+);', page)) == {"data:image/jpeg"}
+    assert "&lt;b&gt;" not in page  # p1 is not alone: its title is not told
+    assert "Three" in page
+    for title in ("What is in it", "Categories", "Size of the tables", "Blurred pictures"):
+        assert f"<h2>{title}</h2>" in page
+
+
+def test_image_that_all_are_near_is_a_hub(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path / "shop", products=200, dim=64)
+    rng = np.random.default_rng(3)
+    rows = rng.standard_normal((200, 64)).astype(np.float32)
+    rows[:, 0] += 6
+    rows[17] = np.eye(64)[0]  # in the middle of all
+    np.save(shop.vectors, rows)
+    index(shop.list, vectors=shop.vectors, model=shop.bundle, out=tmp_path / "store")
+
+    survey = look_over(tmp_path / "store")
+
+    assert survey.hubs[0].copy.image.id == "pictures/00017-0.jpg"
+    assert survey.hubs[0].times > HUB_TIMES
+    assert 0 <= survey.never < 0.5
+
+
+def test_tables_add_up(survey: Survey, shop: CopyShop) -> None:
+    (database,) = shop.store.glob("installs/*/store.sqlite")
+
+    assert 0 < sum(survey.table_bytes.values()) <= database.stat().st_size + len(survey.table_bytes)
+    assert {"list_chunks", "products", "images"} <= set(survey.table_bytes)
+
+
+def test_catalogue_of_one_image_has_a_page(tmp_path: Path) -> None:
+    shop = make_shop(tmp_path / "shop", products=1)
+    index(shop.list, vectors=shop.vectors, model=shop.bundle, out=tmp_path / "store")
+
+    survey = look_over(tmp_path / "store")
+
+    assert (survey.hubs, survey.never) == ((), 0.0)
+    assert "<h1>Catalogue, version 1</h1>" in catalogue_page.html(survey)
