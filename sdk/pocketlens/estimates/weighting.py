@@ -30,7 +30,8 @@ class Weighting:
     """How items count. As it stands, that of a catalogue too small to fit one to.
 
     Attributes:
-        temperature: Similarity by which the weight falls to 1/e.
+        temperature: Similarity by which the weight falls to 1/e; 0.05 is the best for votes on
+            attributes, too (docs/estimates.md).
         half_life_days: Age by which it falls to a half; infinity where age does not matter.
         widening: Added to the logarithm of a price at both ends of the interval; below 0 it
             narrows.

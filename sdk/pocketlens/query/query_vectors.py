@@ -62,8 +62,11 @@ def weights_of(nearest: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
     Args:
         nearest: float32 (n,), similarity of each photo with the image nearest to it alone.
     """
-    weights = np.exp((nearest.astype(np.float64) - nearest.max()) / _FARTHER)
-    return weights / weights.sum()
+    weights: npt.NDArray[np.float64] = np.exp(
+        (nearest.astype(np.float64) - nearest.max()) / _FARTHER
+    )
+    weights /= weights.sum()
+    return weights
 
 
 def background_of(embeddings: npt.NDArray[np.float32]) -> float:
