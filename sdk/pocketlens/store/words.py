@@ -126,8 +126,9 @@ class Words(Closing):
         shares = np.zeros(int(self._documents.product_keys.max(initial=0)) + 1, np.float32)
         for word in words:
             having = self._having(f'"{word}"')
-            rest = self._having(f'"{word}" *') if word == words[-1] else having[:0]
-            rest = rest[~np.isin(rest, having)]
+            rest = having[:0]
+            if word == words[-1]:
+                rest = self._having(f'"{word}" * NOT "{word}"')
             if not len(having) + len(rest):
                 unknown.append(word)
                 continue
