@@ -1,4 +1,4 @@
-"""The README's way from a server to every phone runs as it is typed.
+"""What the README tells to type runs: from a server to every phone, and more from a store.
 
 What `make demo` makes is there without training, the shop is smaller, and the port is a free one.
 """
@@ -29,7 +29,7 @@ BEGINS = "set -eum\ntrap 'kill $(jobs -p) 2>/dev/null || true' EXIT"
 def clone(tmp_path: Path) -> Path:
     """A folder where `make demo` has run, and its commands."""
     demo, programs = tmp_path / "runs" / "demo", tmp_path / "bin"
-    make_sample_shop(demo / "shop", seed=7, size=ShopSize(54, 0, 0, 0, 0, 0, 1, 0))
+    make_sample_shop(demo / "shop", seed=7, size=ShopSize(54, 0, 0, 0, 0, 0, 2, 0))
     (demo / "shop.tflite").write_bytes(colour_bundle())
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     programs.mkdir()
@@ -41,10 +41,10 @@ def clone(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def typed() -> list[str]:
-    """The commands of the section, in order, each in one line."""
+def typed(heading: str) -> list[str]:
+    """The commands of a section, in order, each in one line."""
     page = (ROOT / "README.md").read_text("utf-8")
-    section = page.partition("## From a server to every phone\n")[2].partition("\n## ")[0]
+    section = page.partition(f"## {heading}\n")[2].partition("\n## ")[0]
     lines = section.replace("\\\n", "").splitlines()
     return [" ".join(line.split()) for line in lines if line.startswith("    ")]
 
@@ -87,7 +87,7 @@ def run(commands: list[str], folder: Path) -> list[tuple[str, str]]:
 
 
 def test_what_the_readme_tells_to_type_brings_a_shop_to_a_phone(clone: Path) -> None:
-    commands = typed()
+    commands = typed("From a server to every phone")
     assert len(commands) == 16
 
     said = run(commands, clone)
@@ -99,3 +99,20 @@ def test_what_the_readme_tells_to_type_brings_a_shop_to_a_phone(clone: Path) -> 
     assert len(found) == 2  # while there is a server, and when there is none
     for each in found:
         assert "similarity" in each
+
+
+def test_what_the_readme_tells_of_a_store_runs(clone: Path) -> None:
+    commands = typed("More from the same vectors")
+    assert len(commands) == 9
+    index = "pocketlens index runs/demo/shop/catalog.csv --model runs/demo/shop.tflite"
+
+    said = dict(run([f"{index} --out runs/demo/store", *commands], clone))
+
+    for command, printed in said.items():
+        assert printed or "--out" in command, command
+    assert {each.name for each in (clone / "runs").iterdir() if each.is_file()} == {
+        "why.png",
+        "seen.png",
+        "duplicates.png",
+        "catalogue.html",
+    }
