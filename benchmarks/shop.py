@@ -4,6 +4,10 @@
 
 - together: two and three photos of a product against one (shop_together.py).
 - classes: class first against plain search (shop_classes.py).
+- duplicates: planted ones among 100,000 pictures, and homeshop's own (shop_duplicates.py).
+- prices: what past sales say of a price (shop_prices.py).
+- explanation: whether what is hot is what matters (shop_explanation.py).
+- words: pictures that leave open what words settle (shop_words.py).
 
 --model is a bundle of grocery's products, such as `query_quality.py --models DIR` leaves in DIR;
 without it a model of mean colours shows that the parts run, not how well. $POCKETLENS_SHARED names
@@ -30,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from tests.making.colour_bundle import colour_bundle
 
-PARTS = ("together", "classes")
+PARTS = ("together", "classes", "duplicates", "prices", "explanation", "words")
 
 Figures = dict[str, Any]
 

@@ -31,7 +31,7 @@ from pocketlens.indexing import index
 from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import PictureLimits, SearchOptions
 from pocketlens.query.embedder import Embedder
-from pocketlens.results import Timings, Verdict
+from pocketlens.results import Verdict
 
 DATA = Path(os.environ.get("POCKETLENS_SHARED", "../shared")) / "data"
 CATALOG, PHOTO_VAL = (DATA / "grocery" / f"{name}.csv" for name in ("catalog", "photo_val"))
@@ -117,8 +117,7 @@ def _of_photos(
 
 
 def _is_found(install: OpenInstall, photo: Path | Pixels, product: str) -> bool:
-    embedding = install.embedder().embed(photo)
-    found = install.answer(embedding, 1, None, spent=Timings(), accelerator="")
+    found = install.answer(install.embedded(photo), 1)
     return found.matches[0].product.id == product
 
 

@@ -187,7 +187,8 @@ def _verdicts(
         figures[f"{key}_right_share"] = float(right.mean())
         figures[f"{key}_calibration_error"] = _calibration_error(told, right)
         figures[f"{key}_match_share"] = float(is_match.mean())
-        figures[f"{key}_match_is_right_share"] = float(right[is_match].mean())
+        if is_match.any():
+            figures[f"{key}_match_is_right_share"] = float(right[is_match].mean())
         figures[f"{key}_absent_match_share"] = float(
             np.mean(np.array(absent) >= calibration.match_threshold)
         )
