@@ -59,26 +59,28 @@ def measured(
 
 def goals_of(figures: dict[str, float]) -> list[dict[str, object]]:
     """The goals that these figures are there to show; a model that finds nothing shows none."""
-    lost, other, in_box, area, seconds = (
-        figures.get(f"explanation_{name}", math.nan)
-        for name in (
-            "hottest_tenth_lost_similarity",
-            "other_tenth_lost_similarity",
-            "heat_in_box_share",
-            "box_area_share",
-            "p50_s",
-        )
-    )
+
+    def figure(name: str) -> float:
+        return figures.get(f"explanation_{name}", math.nan)
+
     goals = [
-        ("covering the hottest tenth costs so many times as much as another", lost / other, 2),
-        ("heat in the product's box, by the box's share of the photo", in_box / area, 2),
-        ("explanations a second", 1 / seconds, 1),
+        (
+            "similarity lost with the hottest tenth covered: twice that of another, or more",
+            figure("hottest_tenth_lost_similarity"),
+            2 * max(figure("other_tenth_lost_similarity"), 0),
+        ),
+        (
+            "share of heat in the product's box: twice the box's share of the photo, or more",
+            figure("heat_in_box_share"),
+            2 * figure("box_area_share"),
+        ),
+        ("explanations a second", 1 / figure("p50_s"), 1),
     ]
     return [
         {
             "name": f"explanation: {name}",
-            "value": round(value, 2),
-            "goal": f">= {goal}",
+            "value": round(value, 4),
+            "goal": f">= {goal:.4g}",
             "met": value >= goal,
         }
         for name, value, goal in goals

@@ -180,6 +180,8 @@ def _search(
     )
     if not photos and not text:
         output.usage_error("PHOTO", "a photo, or --text", "")
+    if not photos and (together or box or is_auto or server_fallback):
+        output.usage_error("PHOTO", "a photo: what was asked for beside --text needs one", "")
     explaining.check(explain, photos or [])
     if together and server_fallback:
         output.usage_error("--together", "no --server-fallback beside it", server_fallback)

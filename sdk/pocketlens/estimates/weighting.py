@@ -1,6 +1,6 @@
 """How much each similar item counts, and quantiles of what they say (PURE).
 
-    weight = exp((similarity - the greatest) / temperature) * 0.5 ** (age / half_life_days)
+    weight ~ exp(similarity / temperature) * 0.5 ** (age / half_life_days)
 
 A weighting is fitted to a catalogue by telling the prices of its own items from the others; see
 `backtest`. Arrays are (n,) of one item's neighbours or (m, n) of many items'.
@@ -10,6 +10,7 @@ A weighting is fitted to a catalogue by telling the prices of its own items from
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -50,13 +51,14 @@ class Weighting:
             similarities: (..., n); minus infinity of one that does not count.
             ages_days: (..., n), NaN where unknown, which counts as the median of those known.
         """
-        alike = np.asarray(similarities, np.float64)
-        weights = np.exp((alike - alike.max(axis=-1, keepdims=True)) / self.temperature)
+        logs = np.asarray(similarities, np.float64) / self.temperature
         if np.isfinite(self.half_life_days):
             ages = np.asarray(ages_days, np.float64)
             known = ages[np.isfinite(ages)]
             usual = float(np.median(known)) if len(known) else 0.0
-            weights *= 0.5 ** (np.where(np.isnan(ages), usual, ages) / self.half_life_days)
+            logs = logs - math.log(2) / self.half_life_days * np.where(np.isnan(ages), usual, ages)
+        # Less the greatest, so that one weight at least is 1 however old and unlike all are.
+        weights = np.exp(logs - logs.max(axis=-1, keepdims=True))
         total: Floats = weights / weights.sum(axis=-1, keepdims=True)
         return total
 

@@ -127,7 +127,8 @@ def _wrapped(text: str) -> list[str]:
 
 
 def _cut(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> str:
-    """As much of a line as fits."""
+    """As much of a text as fits a line."""
+    text = " ".join(text.split())
     if draw.textlength(text, _font(size)) <= width:
         return text
     while text and draw.textlength(text + "…", _font(size)) > width:

@@ -114,6 +114,12 @@ def test_an_age_that_is_unknown_counts_as_the_median() -> None:
     assert weighting.weights([0.5, 0.5], [float("nan")] * 2) == pytest.approx([0.5, 0.5])
 
 
+def test_however_old_all_are_they_count() -> None:
+    weights = Weighting(half_life_days=90).weights([0.5, 0.4], [740_000, 740_000])
+
+    assert weights == pytest.approx(Weighting().weights([0.5, 0.4], [0, 0]))
+
+
 def market(
     rng: np.random.Generator, items: int, *, yearly: float = 0.0, by_similarity: float = 0.0
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:

@@ -181,6 +181,18 @@ def test_the_drawing_shows_photo_heat_and_catalogue(install: OpenInstall, shop: 
     assert without != with_picture
 
 
+@pytest.mark.parametrize("title", ["two\nlines", "long " * 60, "\N{CJK UNIFIED IDEOGRAPH-4E2D}"])
+def test_any_title_and_address_can_be_drawn(install: OpenInstall, title: str) -> None:
+    why = explain(install, spot(64))
+    named = replace(
+        why.match,
+        product=replace(why.match.product, title=title),
+        image=replace(why.match.image, url=f"https://shop.example/{title}"),
+    )
+
+    assert size_of(replace(why, match=named).png()) == size_of(why.png())
+
+
 def size_of(png: bytes) -> tuple[int, int]:
     with Image.open(io.BytesIO(png)) as image:
         assert image.format == "PNG"

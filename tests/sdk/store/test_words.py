@@ -7,6 +7,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import shutil
+import signal
 import sqlite3
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -243,16 +244,18 @@ def _make(store: Path) -> None:
 def test_a_process_that_is_killed_leaves_words_or_none(store: Path) -> None:
     expected = hits_of(store, "red mug")
     (store / "cache" / FILE_NAME).unlink()
-    spawn = multiprocessing.get_context("fork")
+    context, endings = multiprocessing.get_context("fork"), []
     for wait_ms in range(0, 40, 4):
-        process = spawn.Process(target=_make, args=(store,))
+        process = context.Process(target=_make, args=(store,))
         process.start()
         process.join(wait_ms / 1000)
-        process.kill()  # it may have ended
+        process.kill()
         process.join()
+        endings.append(process.exitcode)
 
         assert same(hits_of(store, "red mug"), expected)
         (store / "cache" / FILE_NAME).unlink()
+    assert -signal.SIGKILL in endings
     assert verify(store).is_whole
 
 
