@@ -132,12 +132,15 @@ class Answering:
         Raises:
             QueryError, StoreCorrupt: As `answer`.
         """
+        started = perf_counter()
         alone = [self._searcher.nearest_images(photo, 1).similarities for photo in photos]
         nearest = np.concatenate(alone) if all(map(len, alone)) else np.zeros(len(photos), "f4")
         query = query_vectors.pooled(photos, query_vectors.weights_of(nearest))
         evenly = query_vectors.pooled(photos)
         found = self.answer(query, k, wanted, category, hits, judged_by=evenly)
-        return replace(found, agreement=query_vectors.agreement(photos, self._background))
+        agreement = query_vectors.agreement(photos, self._background)
+        spent = Timings(search_ms=(perf_counter() - started) * 1e3)
+        return replace(found, agreement=agreement, timings=spent)
 
     def similar(
         self,

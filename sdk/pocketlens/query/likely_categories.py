@@ -31,7 +31,7 @@ from pocketlens.query.search import Candidates
 from pocketlens.query.searcher import RowSource, Searcher
 from pocketlens.results import CategoryShare
 
-SURE = 0.95  # probability from which a category, or two, are searched alone
+SURE = 0.97  # probability from which a category, or two, are searched alone
 _NEIGHBOURS = 64  # with 32 and with 200 the probabilities were no better
 _SMOOTHING = 0.02
 _SAMPLES = 256
@@ -55,7 +55,7 @@ class LikelyCategories:
         scale: npt.NDArray[np.float32],
         duplicate_cosine: float,
     ) -> None:
-        """Fits the vote; 0.1 s of 100,000 images.
+        """Fits the vote; 0.25 s of 100,000 images.
 
         Args:
             source: Rows.
