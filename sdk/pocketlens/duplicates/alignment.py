@@ -85,26 +85,44 @@ def cut(pictures: Pictures, parts: Floats) -> Pictures:
         pictures: float32 (m, side, side, 3).
         parts: float32 (m, 4), as of `placed`.
     """
-    m, side = pictures.shape[:2]
-    rows = _covering(parts[:, 1], parts[:, 3], side) @ pictures.reshape(m, side, side * 3)
-    turned = rows.reshape(m, side, side, 3).transpose(0, 2, 1, 3).reshape(m, side, side * 3)
-    found = _covering(parts[:, 0], parts[:, 2], side) @ turned
-    return found.reshape(m, side, side, 3).transpose(0, 2, 1, 3)
+    return _cut(pictures.transpose(0, 3, 1, 2), parts).transpose(0, 2, 3, 1)
+
+
+def layout(pictures: Pictures) -> Floats:
+    """How colours lie, in 8 x 8 pixels: unit rows, float32 (m, 192); zeros of one colour."""
+    return _normal(_shrunk(pictures).reshape(-1, _FIELDS, _FIELDS, 3))
 
 
 def _moved(
     wholes: Pictures, others: Pictures, parts: Floats, steps: tuple[float, ...]
 ) -> tuple[Floats, Floats]:
     """Moves each edge for as long as the correlation grows."""
-    parts, wanted = parts.copy(), _normal(others)
-    scores = _scores(wholes, parts, wanted)
-    for step, edge, sign in itertools.product(steps, range(4), (-1, 1)):
-        moved = parts.copy()
-        moved[:, edge] = np.clip(moved[:, edge] + np.float32(sign * step), 0, 1)
-        tried = _scores(wholes, moved, wanted)
-        better = tried > scores
-        scores[better], parts[better] = tried[better], moved[better]
+    parts = parts.copy()
+    planes = _planes(wholes)
+    wanted = _planes(others)
+    wanted -= wanted.mean(axis=(2, 3), keepdims=True)
+    lengths = np.sqrt(np.einsum("mcyx,mcyx->m", wanted, wanted))
+    wanted /= np.maximum(lengths, 1e-3)[:, None, None, None]
+    scores = _scores(_cut(planes, parts), wanted)
+    turned, wanted_turned = (each.transpose(0, 1, 3, 2) for each in (planes, wanted))
+    for step in steps:
+        # Across, then down: what is cut in the other direction stays the same meanwhile.
+        for edge, seen, sought in ((0, planes, wanted_turned), (1, turned, wanted)):
+            fixed = _covering(parts[:, 1 - edge], parts[:, 3 - edge], planes.shape[2])[:, None]
+            half = np.ascontiguousarray((fixed @ seen).transpose(0, 1, 3, 2))
+            for side, sign in itertools.product((edge, edge + 2), (-1, 1)):
+                moved = parts.copy()
+                moved[:, side] = np.clip(moved[:, side] + np.float32(sign * step), 0, 1)
+                along = _covering(moved[:, edge], moved[:, edge + 2], planes.shape[2])[:, None]
+                tried = _scores(along @ half, sought)
+                better = tried > scores
+                scores[better], parts[better] = tried[better], moved[better]
     return scores, parts
+
+
+def _planes(pictures: Pictures) -> Floats:
+    """A plane a colour, white being 0: float32 (m, 3, side, side)."""
+    return np.ascontiguousarray(pictures.transpose(0, 3, 1, 2)) - np.float32(255)
 
 
 def _first_look(wholes: Pictures, others: Pictures) -> tuple[Floats, Floats]:
@@ -127,8 +145,26 @@ def _shrunk(pictures: Pictures) -> Pictures:
     return np.asarray(cells.reshape(-1, _FIELDS * _FIELDS, 3))
 
 
-def _scores(wholes: Pictures, parts: Floats, wanted: Floats) -> Floats:
-    return np.asarray(np.einsum("mi,mi->m", _normal(cut(wholes, parts)), wanted))
+def _scores(seen: Floats, wanted: Floats) -> Floats:
+    """Correlations with `wanted`, rows of which have mean 0 and length 1.
+
+    Args:
+        seen: float32 (m, 3, side, side).
+        wanted: float32 (m, 3, side, side).
+    """
+    squares = np.einsum("mcyx,mcyx->m", seen, seen)
+    sums = np.einsum("mcyx->mc", seen)
+    squares -= np.einsum("mc,mc->m", sums, sums) / (seen.shape[2] * seen.shape[3])
+    found = np.einsum("mcyx,mcyx->m", seen, wanted)
+    return np.asarray(found / np.sqrt(np.maximum(squares, 1)), np.float32)
+
+
+def _cut(planes: Floats, parts: Floats) -> Floats:
+    """As `cut`, of float32 (m, 3, side, side)."""
+    side = planes.shape[2]
+    rows = _covering(parts[:, 1], parts[:, 3], side)[:, None]
+    columns = _covering(parts[:, 0], parts[:, 2], side)[:, None]
+    return np.asarray(rows @ planes @ columns.transpose(0, 1, 3, 2))
 
 
 def _normal(pictures: Pictures) -> Floats:

@@ -20,7 +20,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.duplicates import alignment, comparing, galleries, groups, hashes, neighbours
+from pocketlens.duplicates import (
+    alignment,
+    comparing,
+    galleries,
+    groups,
+    hashes,
+    layouts,
+    neighbours,
+)
 from pocketlens.duplicates.catalogues import Catalogue
 from pocketlens.duplicates.found import Duplicates, Group, Kind
 from pocketlens.duplicates.galleries import Gallery
@@ -36,6 +44,7 @@ Numbers = npt.NDArray[np.int64]
 Pairs = tuple[Numbers, Numbers, npt.NDArray[np.bool_]]
 """Pictures of a list, and whether the second is mirrored before they are compared."""
 
+_NEIGHBOURS = 8  # that an image is linked with, if they are the same thing: more are in its chain
 _THREADS = 2
 _PAIRS_AT_ONCE = 1024
 
@@ -93,7 +102,7 @@ def found_in(
 ) -> Duplicates:
     """The same of an install that is open, whose codes and list were read."""
     cosine = options.cosine or install.bundle().spec.duplicate_cosine
-    near = neighbours.nearest(gallery, options.suspects, progress=progress)
+    near = neighbours.nearest(gallery, _NEIGHBOURS, progress=progress)
     looks = look(catalogue.entries, limits, progress=progress)
     places = catalogue.places[looks.rows]
 
@@ -156,28 +165,33 @@ def _of_one_row(gallery: Gallery, near: Nearest, cosine: float) -> tuple[Numbers
 def _suspects(
     gallery: Gallery, near: Nearest, looks: Looks, places: Numbers, options: DuplicateOptions
 ) -> Pairs:
-    """Pairs of pictures that hashes or codes say may be one, each once, the lower first."""
-    n = len(places)
+    """Pairs of pictures that may be one, each once, the lower first.
+
+    Hashes, layouts and codes say so: see docs/duplicates.md for what each is there for.
+    """
+    n = max(len(places), 1)
     ones, others = hashes.alike(
         np.concatenate([looks.hashes, looks.mirrored_hashes]), options.hash_bits
     )
     is_plain = ones < n  # two mirrored ones say no more than the two as they are
     ones, others = ones[is_plain], others[is_plain]
-    is_mirrored = others >= n
-    others = others % n if n else others
+    mirrored = others >= n
 
     picture_of = np.full(len(gallery.codes), -1, np.int64)  # the first of each row
     rows = gallery.row_of[places]
-    picture_of[rows[::-1]] = np.arange(n)[::-1]
-    first, second = (picture_of[each] for each in near.pairs(options.suspect_cosine))
-    both = (first >= 0) & (second >= 0)
-    ones = np.concatenate([ones, first[both], np.arange(n)])
-    others = np.concatenate([others, second[both], picture_of[rows]])
-    is_mirrored = np.concatenate([is_mirrored, np.zeros(len(ones) - len(is_mirrored), np.bool_)])
+    picture_of[rows[::-1]] = np.arange(len(places))[::-1]
+    by_code = np.stack(
+        [picture_of[each] for each in near.pairs(options.suspect_cosine, options.suspects)]
+    )
+    by_layout = layouts.alike(looks.thumbnails, options.layout_cosine, options.suspects)
+    of_one_row = np.stack([np.arange(len(places)), picture_of[rows]])
+    plain = np.concatenate([by_code[:, (by_code >= 0).all(axis=0)], by_layout, of_one_row], axis=1)
 
-    low, high = np.minimum(ones, others), np.maximum(ones, others)
-    codes = np.unique(((low * n + high) * 2 + is_mirrored)[low != high])
-    return codes // 2 // max(n, 1), codes // 2 % max(n, 1), codes % 2 == 1
+    low, high = np.sort(np.concatenate([np.stack([ones, others % n]), plain], axis=1), axis=0)
+    is_mirrored = np.zeros(len(low), np.bool_)
+    is_mirrored[: len(mirrored)] = mirrored
+    numbers = np.unique(((low * n + high) * 2 + is_mirrored)[low != high])
+    return numbers // 2 // n, numbers // 2 % n, numbers % 2 == 1
 
 
 @dataclass(frozen=True, slots=True)

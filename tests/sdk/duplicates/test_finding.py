@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from tests.making.copies import ALTERATIONS, LOOK_ALIKES, CopyShop, jpeg, pictur
 from tests.making.shops import make_shop
 
 from pocketlens import duplicates, index
-from pocketlens.errors import ImageListError, QueryError, StoreNotFound
+from pocketlens.errors import ImageListError, MissingExtraError, QueryError, StoreNotFound
 
 
 def ids(groups: Sequence[duplicates.Group]) -> list[set[str]]:
@@ -136,6 +137,33 @@ def test_list_of_other_images_is_refused(tmp_path: Path, shop: CopyShop) -> None
 
     with pytest.raises(ImageListError, match="none whose id it knows"):
         duplicates.find(shop.store, other.list)
+
+
+def test_store_that_is_made_anew_meanwhile_is_seen_as_it_was(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "first", {name: jpeg(picture(1)) for name in "abc"})
+    other = write_shop(tmp_path / "second", {"d": jpeg(picture(2))})
+    done = []
+
+    def replace(stage: str, at: int, total: int) -> None:
+        if stage == "looking at pictures" and not done:
+            done.append(index(other.list, model=tmp_path / "second/colours.tflite", out=shop.store))
+
+    found = duplicates.find(shop.store, shop.list, progress=replace)
+
+    assert done[0].images == 1
+    assert ids(found.exact) == [{"a", "b", "c"}]
+    assert found.images == 3
+    assert duplicates.find(shop.store).images == 1
+
+
+def test_codes_need_no_extra_and_pictures_name_it(
+    shop: CopyShop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "imagehash", None)
+
+    assert duplicates.find(shop.store).same
+    with pytest.raises(MissingExtraError, match=r"pocketlens\[duplicates\]"):
+        duplicates.find(shop.store, shop.list)
 
 
 def test_missing_store_is_named(tmp_path: Path) -> None:

@@ -19,16 +19,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> CopyShop:
     return write_shop(tmp_path_factory.mktemp("catalogue"), pictures)
 
 
-def asked(
-    shop: CopyShop, photo: Path, *, with_pictures: bool = True
-) -> duplicates.Recognised | PictureError:
-    listed = shop.list if with_pictures else None
-    (answer,) = duplicates.recognise(shop.store, [photo], listed)
-    return answer
-
-
-def recognised(shop: CopyShop, photo: Path, *, with_pictures: bool = True) -> duplicates.Recognised:
-    answer = asked(shop, photo, with_pictures=with_pictures)
+def recognised(shop: CopyShop, photo: Path) -> duplicates.Recognised:
+    (answer,) = duplicates.recognise(shop.store, [photo], shop.list)
     assert isinstance(answer, duplicates.Recognised)
     return answer
 
@@ -74,8 +66,12 @@ def test_another_picture_is_not_ours_and_the_nearest_is_told(
 
 
 def test_codes_alone_say_same_thing(shop: CopyShop) -> None:
-    answer = recognised(shop, shop.list.parent / "image-3.jpg", with_pictures=False)
+    photo = shop.list.parent / "image-3.jpg"
+    options = duplicates.DuplicateOptions(cosine=0.99)
 
+    (answer,) = duplicates.recognise(shop.store, [photo], options=options)
+
+    assert isinstance(answer, duplicates.Recognised)
     assert (answer.kind, answer.seen[0].copy.image.id) == ("same", "image-3")
     assert answer.seen[0].copy.path is None
 

@@ -1,0 +1,66 @@
+"""Pictures whose colours lie alike, also where a tenth of the sides was cut away.
+
+    ones, others = alike(thumbnails, 0.9, 2)
+
+A hash of a crop is another hash, and a model may see another thing in it. But its colours lie as
+those of the middle of the whole do: so pictures of 8 x 8 pixels, of all and of nine tenths, are
+vectors, and those nearest each other are found as images are. Values in, values out.
+"""
+
+# SPDX-License-Identifier: Apache-2.0
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from pocketlens.duplicates import alignment
+from pocketlens.duplicates.galleries import Gallery
+from pocketlens.duplicates.neighbours import nearest
+from pocketlens.query import clustering, codes
+
+_MIDDLE = np.array([[0.05, 0.05, 0.95, 0.95]], np.float32)
+_AT_ONCE = 4096
+
+
+def alike(thumbnails: npt.NDArray[np.uint8], cosine: float, count: int) -> npt.NDArray[np.int64]:
+    """Pairs of a picture and one of the `count` whose layouts are nearest to its own.
+
+    Args:
+        thumbnails: uint8 (n, 24, 24, 3).
+        cosine: Of two layouts, from which they are a pair.
+        count: Pictures that each is paired with, at most.
+
+    Returns:
+        int64 (2, m).
+    """
+    n = len(thumbnails)
+    if n < 2:
+        return np.zeros((2, 0), np.int64)
+    rows = np.concatenate([_layouts(thumbnails, None), _layouts(thumbnails, _MIDDLE)])
+    centroids = clustering.centroids(
+        rows, clustering.list_count(len(rows)), np.random.default_rng(0)
+    )
+    lists = clustering.nearest(rows, centroids.astype(np.float32)).astype(np.int64)
+    scale = codes.scale_of(np.abs(rows).max(axis=0))
+    keys = np.arange(len(rows), dtype=np.uint32)
+    gallery = Gallery.of(keys, codes.encode(rows, scale), lists, centroids, scale)
+    # One more: a picture's own middle is mostly among them.
+    pairs = np.stack(nearest(gallery, count + 1).pairs(cosine))
+    row_of = np.zeros(len(gallery.codes), np.int64)
+    row_of[gallery.row_of[::-1]] = np.arange(len(rows))[::-1]
+    found: npt.NDArray[np.int64] = row_of[pairs] % n
+    return found
+
+
+def _layouts(
+    thumbnails: npt.NDArray[np.uint8], part: npt.NDArray[np.float32] | None
+) -> npt.NDArray[np.float32]:
+    """Unit rows, float32 (n, 192); zeros of what is of one colour."""
+    found = np.empty((len(thumbnails), 192), np.float32)
+    for start in range(0, len(thumbnails), _AT_ONCE):
+        some = thumbnails[start : start + _AT_ONCE].astype(np.float32)
+        if part is not None:
+            some = alignment.cut(some, part.repeat(len(some), axis=0))
+        found[start : start + len(some)] = alignment.layout(some)
+    return found
