@@ -23,7 +23,8 @@ from pocketlens.formats.manifest import Changes
 from pocketlens.lens import Lens
 from pocketlens.store import database, installs
 from pocketlens.store.applying.applier import Applier
-from pocketlens.sync.session import SyncReport, sync
+from pocketlens.sync.reports import SyncReport
+from pocketlens.sync.session import sync
 from pocketlens.sync.transports import FolderTransport, Transport
 
 Figures = dict[str, float]

@@ -34,6 +34,7 @@ class Followed:
             devices first reaches this one, and is never sent.
         ca: File with the certificates to trust; "" for those of the system.
         token_file: File with the token to send; "" for none.
+        thumbnails: "yes" where they are fetched too; "" where not.
     """
 
     server: str
@@ -42,6 +43,7 @@ class Followed:
     device: str
     ca: str = ""
     token_file: str = ""
+    thumbnails: str = ""
 
 
 def write(directory: Path, followed: Followed) -> None:
@@ -60,6 +62,8 @@ def write(directory: Path, followed: Followed) -> None:
         "ca": followed.ca,
         "token_file": followed.token_file,
     }
+    if followed.thumbnails:
+        settings["thumbnails"] = followed.thumbnails
     settings["sha256"] = _seal(settings)
     for name in installs.FOLLOWED:
         if _settings(directory / name) != settings:
@@ -83,6 +87,7 @@ def read(directory: Path) -> Followed | None:
                 found["device"],
                 found.get("ca", ""),
                 found.get("token_file", ""),
+                found.get("thumbnails", ""),
             )
     if not any(path.exists() for path in paths):
         return None

@@ -15,6 +15,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,10 +39,11 @@ from pocketlens.sync.retrying import RetryingTransport
 from pocketlens.sync.transports import FolderTransport, Transport
 
 if TYPE_CHECKING:
-    from pocketlens.sync.session import SyncReport
+    from pocketlens.sync.reports import SyncReport
 
 
 LONGEST_WAIT_SECONDS = 3600  # after failures, on average
+_YES = {True: "yes", False: ""}
 
 
 def install(
@@ -53,6 +55,7 @@ def install(
     ca: str | Path | None = None,
     token_file: str | Path | None = None,
     start_from: str | Path | None = None,
+    thumbnails: bool | None = None,
     transport: Transport | None = None,
     options: SyncOptions | None = None,
     only_plan: bool = False,
@@ -72,6 +75,8 @@ def install(
         token_file: File with the token to send to the server.
         start_from: A store that came with the app (`pocketlens-server export`): copied where there
             is no store yet, so that only what changed since is fetched.
+        thumbnails: Whether catalogue pictures are kept small, to be shown without a network; None
+            for what is remembered, which is no at first.
         transport: What is asked in place of `server`, this time, such as a
             `pocketlens.testing.MemoryServer`; it is closed afterwards.
         options: What it may cost; `SyncOptions()` if None.
@@ -88,7 +93,16 @@ def install(
     data = root if isinstance(root, bytes) else _read(Path(root))
     known = _known(path)  # if it is damaged, it is named again here
     device = known.device if known else secrets.token_hex(16)
-    wanted = Followed(server, catalog, data, device, _absolute(ca), _absolute(token_file))
+    kept = known.thumbnails if known else ""
+    wanted = Followed(
+        server,
+        catalog,
+        data,
+        device,
+        _absolute(ca),
+        _absolute(token_file),
+        kept if thumbnails is None else _YES[thumbnails],
+    )
     if start_from is not None and not only_plan:
         installs.copy(Path(start_from), path)
 
@@ -101,6 +115,7 @@ def install(
 def update(
     directory: str | Path,
     *,
+    thumbnails: bool | None = None,
     transport: Transport | None = None,
     options: SyncOptions | None = None,
     only_plan: bool = False,
@@ -112,6 +127,7 @@ def update(
 
     Args:
         directory: That `install` made.
+        thumbnails: As for `install`.
         transport: As for `install`.
         options: What it may cost; `SyncOptions()` if None.
         only_plan: Whether nothing is changed, and only said what it would cost.
@@ -124,10 +140,11 @@ def update(
         StoreError: The folder cannot be written.
     """
     path = Path(directory)
-    wanted = _followed(path)
+    wanted = _with(_followed(path), thumbnails)
 
     def remember() -> None:
-        followed.write(path, _known(path) or wanted)  # it may have been named anew meanwhile
+        known = _known(path)  # it may have been named anew meanwhile
+        followed.write(path, _with(known, thumbnails) if known else wanted)
 
     return _run(path, wanted, remember, transport, options, only_plan, cancelled, progress, clock)
 
@@ -173,6 +190,10 @@ def watch(
         mean = min(interval_seconds * 2**failures, max(interval_seconds, LONGEST_WAIT_SECONDS))
         if wait(mean * rng.uniform(0.5, 1.5)):
             return
+
+
+def _with(known: Followed, thumbnails: bool | None) -> Followed:
+    return known if thumbnails is None else replace(known, thumbnails=_YES[thumbnails])
 
 
 def _slept(seconds: float) -> bool:
@@ -235,6 +256,7 @@ def _run(
             now=clock(),
             options=options,
             device=wanted.device,
+            with_thumbnails=wanted.thumbnails == _YES[True],
             only_plan=only_plan,
             cancelled=cancelled,
             progress=progress,

@@ -26,7 +26,7 @@ from pocketlens.store.facts import StoreFacts
 
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Bundle
-    from pocketlens.sync.session import SyncReport
+    from pocketlens.sync.reports import SyncReport
     from pocketlens.sync.transports import Transport
 
 

@@ -29,7 +29,7 @@ from pocketlens.query.codebook import Codebook
 from pocketlens.query.filters import Filter
 from pocketlens.results import SearchResult, TextResult, Timings
 from pocketlens.store import installs, trials
-from pocketlens.store.reader import Reader, version_of
+from pocketlens.store.reader import Reader, facts_of
 from pocketlens.store.starts import Start
 from pocketlens.store.words import Hits, Words
 
@@ -138,7 +138,7 @@ class OpenInstall:
 
     @property
     def is_current(self) -> bool:
-        """Whether CURRENT still names it, with the version and bundle that it was opened with.
+        """Whether CURRENT still names it, and all that it was opened with is what there is now.
 
         Raises:
             StoreError: CURRENT is missing or damaged.
@@ -148,7 +148,8 @@ class OpenInstall:
     def _is_current(self) -> bool:
         if installs.current(self.reader.directory) != self.folder:
             return False
-        if version_of(self.folder) != self.reader.facts.version:
+        facts, now = self.reader.facts, facts_of(self.folder)
+        if (now.version, now.thumbnail_facts) != (facts.version, facts.thumbnail_facts):
             return False
         opened = os.fstat(self._file.fileno())
         try:

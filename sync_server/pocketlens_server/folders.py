@@ -88,6 +88,15 @@ class CatalogueFolder:
         name = sha256.hex()
         return self.folder / "pictures" / name[:2] / name
 
+    def thumbnail(self, picture: bytes) -> Path:
+        """Where the thumbnail of a picture waits to be published."""
+        return self.thumbnails / picture.hex()
+
+    @property
+    def thumbnails(self) -> Path:
+        """Folder of thumbnails that wait; there once one was drawn."""
+        return self.folder / "thumbnails"
+
     def bundle(self, sha256: bytes) -> Path:
         """Where a bundle is kept."""
         return self.folder / "bundles" / f"{sha256.hex()}.tflite"

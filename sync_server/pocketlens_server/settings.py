@@ -24,6 +24,7 @@ from pocketlens_server.config import Setting, Source
 from pocketlens_server.publishing.automatic import AutoPublish
 from pocketlens_server.publishing.gate_limits import GateLimits
 from pocketlens_server.publishing.keeping import Keeping
+from pocketlens_server.publishing.picture_settings import Pictures
 
 FILE_NAME = "settings.toml"
 MOST = 1_000_000
@@ -39,11 +40,13 @@ class Settings:
         gates: From where on a version is held.
         keeping: What stays, and how long.
         publishing: When the server publishes by itself.
+        pictures: What devices get of pictures.
     """
 
     gates: GateLimits = field(default_factory=GateLimits)
     keeping: Keeping = field(default_factory=Keeping)
     publishing: AutoPublish = field(default_factory=AutoPublish)
+    pictures: Pictures = field(default_factory=Pictures)
 
 
 def read(folder: Path) -> Settings:

@@ -25,6 +25,7 @@ from tests.conformance import (
     match_vectors,
     part_vectors,
     relist_vectors,
+    thumbnail_vectors,
     trust_vectors,
 )
 
@@ -127,6 +128,7 @@ FILES: dict[str, Callable[[], dict[str, Any]]] = {
     "relists.json": relist_vectors.vectors,
     "matches.json": match_vectors.vectors,
     "manifests.json": manifest_vectors.vectors,
+    "thumbnails.json": thumbnail_vectors.vectors,
     "trust.json": trust_vectors.vectors,
 }
 

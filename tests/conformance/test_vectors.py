@@ -14,14 +14,21 @@ import numpy as np
 import pytest
 from tests.conformance.make_vectors import FILES, FOLDER, PATH, text_of
 
-from pocketlens.errors import CatalogError
-from pocketlens.formats import parts, state_hash
+from pocketlens.errors import (
+    CatalogError,
+    StoreCorrupt,
+    StoreTooNew,
+    TrustError,
+    UpdateRequired,
+)
+from pocketlens.formats import pack_list, parts, state_hash, thumbnail_pack
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
 from pocketlens.query import codes, scoring
 from pocketlens.query.codebook import Codebook
 
 GOLDEN: dict[str, Any] = json.loads(PATH.read_text())
 EDGES: dict[str, Any] = json.loads((FOLDER / "part_edges.json").read_text())
+THUMBNAILS: dict[str, Any] = json.loads((FOLDER / "thumbnails.json").read_text())
 KINDS = {"image": ImagePart, "placement": PlacementPart, "product": ProductPart, "offer": OfferPart}
 
 
@@ -127,6 +134,41 @@ def test_codes_with_feedback_are_those_of_the_document(name: str, samples: list[
             levels[j + 1 :] -= feedback[j, j + 1 :] * (level - found[j])
 
         assert np.array(found, np.int8).tobytes().hex() == code
+
+
+@pytest.mark.parametrize("golden", THUMBNAILS["packs"].values(), ids=THUMBNAILS["packs"])
+def test_packs_have_each_images_thumbnail(golden: dict[str, Any]) -> None:
+    data = bytes.fromhex(golden["bytes"])
+    index = thumbnail_pack.index_of(data)
+
+    assert len(list(thumbnail_pack.entries(index))) == len(golden["images"])
+    for image_id, expected in golden["images"].items():
+        entry = thumbnail_pack.find(index, thumbnail_pack.key_of(image_id))
+        assert entry is not None
+        found = data[entry.offset : entry.offset + entry.size]
+        assert entry.holds(found)
+        assert found.hex() == expected
+    assert thumbnail_pack.find(index, thumbnail_pack.key_of("another")) is None
+
+
+@pytest.mark.parametrize("golden", THUMBNAILS["no_packs"].values(), ids=THUMBNAILS["no_packs"])
+def test_what_is_no_pack_is_refused(golden: dict[str, str]) -> None:
+    with pytest.raises(StoreTooNew if golden["refused"] == "newer" else StoreCorrupt):
+        thumbnail_pack.index_of(bytes.fromhex(golden["bytes"]))
+
+
+@pytest.mark.parametrize("golden", THUMBNAILS["lists"].values(), ids=THUMBNAILS["lists"])
+def test_lists_name_their_packs(golden: dict[str, Any]) -> None:
+    listed = pack_list.decode(bytes.fromhex(golden["bytes"]))
+
+    packs = [[each.sha256.hex(), each.size, each.count, each.head] for each in listed.packs]
+    assert {"head": listed.head, "packs": packs} == golden["expected"]
+
+
+@pytest.mark.parametrize("golden", THUMBNAILS["no_lists"].values(), ids=THUMBNAILS["no_lists"])
+def test_what_is_no_list_is_refused(golden: dict[str, str]) -> None:
+    with pytest.raises(UpdateRequired if golden["refused"] == "newer" else TrustError):
+        pack_list.decode(bytes.fromhex(golden["bytes"]))
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -27,7 +27,8 @@ from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.planner import Action
-from pocketlens.sync.session import SyncReport, sync
+from pocketlens.sync.reports import SyncReport
+from pocketlens.sync.session import sync
 from pocketlens_server.catalogue.operations import Operation, PatchProduct, PutImage
 from pocketlens_server.catalogue.results import Outcome
 from pocketlens_server.client import CatalogueClient

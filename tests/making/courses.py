@@ -30,7 +30,7 @@ from pocketlens.progress import Progress
 from pocketlens.store import database, installs, trusted
 from pocketlens.store.facts import from_rows
 from pocketlens.store.verification import verify
-from pocketlens.sync.session import SyncReport
+from pocketlens.sync.reports import SyncReport
 from pocketlens_server.catalogue.operations import PutProduct, apply
 from tests.making import golden
 from tests.making.servers import Server, change

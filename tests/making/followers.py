@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from pocketlens import Lens, following
-from pocketlens.sync.session import SyncReport
+from pocketlens.sync.reports import SyncReport
 from tests.making.servers import Server
 
 

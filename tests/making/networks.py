@@ -25,7 +25,7 @@ from pocketlens.store.reader import Reader
 from pocketlens.sync import session
 from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.http_transport import HttpTransport
-from pocketlens.sync.session import SyncReport
+from pocketlens.sync.reports import SyncReport
 from pocketlens.sync.transports import AtHand, Transport
 from pocketlens_server.catalogue.operations import PutProduct, apply
 from tests.making.fault_proxy import Ending, FaultProxy, Toxic

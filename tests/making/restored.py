@@ -29,7 +29,8 @@ from pocketlens.store.facts import StoreFacts
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens.sync.session import SyncReport, sync
+from pocketlens.sync.reports import SyncReport
+from pocketlens.sync.session import sync
 from pocketlens.sync.transports import AtHand, FolderTransport
 from pocketlens_server.folders import MAIN, CatalogueFolder, ServerFolder
 from pocketlens_server.maintenance.backup import backup

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import random
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -51,6 +52,7 @@ class Server:
         bundles: By number, also those whose generations have retired.
         pictures: What the first model makes of each, by hash.
         kept: How long it keeps what it no longer needs.
+        thumbnail_of: What it draws of a picture; None where it publishes no thumbnails.
     """
 
     connection: sqlite3.Connection
@@ -63,6 +65,7 @@ class Server:
     bundles: dict[int, OpenBundle] = field(default_factory=dict)
     pictures: dict[bytes, np.ndarray] = field(default_factory=dict)
     kept: Keeping = field(default_factory=Keeping)
+    thumbnail_of: Callable[[bytes], bytes | None] | None = None
 
     @classmethod
     def of_shop(cls, shop: Shop, folder: Path) -> Server:
@@ -150,6 +153,7 @@ class Server:
                 gates=gates,
                 kept=self.kept,
                 begin_again=max(self.bundles) if begin_again else None,
+                thumbnail_of=self.thumbnail_of,
             )
             self.connection.execute("COMMIT")
         finally:

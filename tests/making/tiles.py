@@ -14,7 +14,8 @@ import numpy as np
 from PIL import Image
 
 from pocketlens.progress import Progress
-from pocketlens.sync.session import SyncReport, sync
+from pocketlens.sync.reports import SyncReport
+from pocketlens.sync.session import sync
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.catalogue.pushing import push
 from pocketlens_server.catalogue.targets import LocalTarget

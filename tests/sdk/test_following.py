@@ -34,7 +34,7 @@ from pocketlens.store import database, installs, tables
 from pocketlens.store.installs import FOLLOWED
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens.sync.session import SyncReport
+from pocketlens.sync.reports import SyncReport
 from pocketlens.sync.transports import AtHand, MemoryTransport
 from pocketlens_server.catalogue.operations import PatchProduct, apply
 

@@ -28,7 +28,7 @@ class Changes(_message.Message):
     def __init__(self, base: _Optional[int] = ..., head: _Optional[int] = ..., inflated_size: _Optional[int] = ..., blob: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...
 
 class Manifest(_message.Message):
-    __slots__ = ["as_of", "bundle", "catalogue", "codebook", "deltas", "dim", "format", "generation", "images", "probes", "probes_estimated", "products", "relist", "retires_at", "rollout", "saturated_share", "scale", "signed_at", "snapshot", "state_hash", "version"]
+    __slots__ = ["as_of", "bundle", "catalogue", "codebook", "deltas", "dim", "format", "generation", "images", "probes", "probes_estimated", "products", "relist", "retires_at", "rollout", "saturated_share", "scale", "signed_at", "snapshot", "state_hash", "thumbnails", "version"]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
     BUNDLE_FIELD_NUMBER: _ClassVar[int]
     CATALOGUE_FIELD_NUMBER: _ClassVar[int]
@@ -49,6 +49,7 @@ class Manifest(_message.Message):
     SIGNED_AT_FIELD_NUMBER: _ClassVar[int]
     SNAPSHOT_FIELD_NUMBER: _ClassVar[int]
     STATE_HASH_FIELD_NUMBER: _ClassVar[int]
+    THUMBNAILS_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     as_of: int
     bundle: Blob
@@ -70,5 +71,6 @@ class Manifest(_message.Message):
     signed_at: int
     snapshot: Changes
     state_hash: bytes
+    thumbnails: Blob
     version: int
-    def __init__(self, format: _Optional[int] = ..., catalogue: _Optional[str] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., signed_at: _Optional[int] = ..., state_hash: _Optional[bytes] = ..., images: _Optional[int] = ..., products: _Optional[int] = ..., dim: _Optional[int] = ..., scale: _Optional[bytes] = ..., bundle: _Optional[_Union[Blob, _Mapping]] = ..., codebook: _Optional[_Union[Blob, _Mapping]] = ..., probes: _Optional[int] = ..., probes_estimated: bool = ..., saturated_share: _Optional[float] = ..., snapshot: _Optional[_Union[Changes, _Mapping]] = ..., deltas: _Optional[_Iterable[_Union[Changes, _Mapping]]] = ..., retires_at: _Optional[int] = ..., rollout: _Optional[int] = ..., relist: _Optional[_Union[Changes, _Mapping]] = ...) -> None: ...
+    def __init__(self, format: _Optional[int] = ..., catalogue: _Optional[str] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., signed_at: _Optional[int] = ..., state_hash: _Optional[bytes] = ..., images: _Optional[int] = ..., products: _Optional[int] = ..., dim: _Optional[int] = ..., scale: _Optional[bytes] = ..., bundle: _Optional[_Union[Blob, _Mapping]] = ..., codebook: _Optional[_Union[Blob, _Mapping]] = ..., probes: _Optional[int] = ..., probes_estimated: bool = ..., saturated_share: _Optional[float] = ..., snapshot: _Optional[_Union[Changes, _Mapping]] = ..., deltas: _Optional[_Iterable[_Union[Changes, _Mapping]]] = ..., retires_at: _Optional[int] = ..., rollout: _Optional[int] = ..., relist: _Optional[_Union[Changes, _Mapping]] = ..., thumbnails: _Optional[_Union[Blob, _Mapping]] = ...) -> None: ...

@@ -14,7 +14,7 @@ import typer
 from pocketlens.cli import output
 
 if TYPE_CHECKING:
-    from pocketlens.sync.session import SyncReport
+    from pocketlens.sync.reports import SyncReport, ThumbnailReport
 
 _EXAMPLES = """\b
 Examples:
@@ -68,6 +68,13 @@ def _sync(
             "--token-file", metavar="FILE", help="Token to send; its place is remembered."
         ),
     ] = None,
+    thumbnails: Annotated[
+        bool | None,
+        typer.Option(
+            "--thumbnails/--no-thumbnails",
+            help="Keep pictures small, to be shown without a network; remembered.",
+        ),
+    ] = None,
     plan: Annotated[
         bool, typer.Option("--plan", help="Say what it would cost, and change nothing.")
     ] = False,
@@ -95,7 +102,13 @@ def _sync(
             output.usage_error(name, f"--server and --root with {name}", "neither")
     with output.progress() as progress:
         if root is None:
-            report = following.update(directory, options=options, only_plan=plan, progress=progress)
+            report = following.update(
+                directory,
+                thumbnails=thumbnails,
+                options=options,
+                only_plan=plan,
+                progress=progress,
+            )
         else:
             report = following.install(
                 directory,
@@ -104,6 +117,7 @@ def _sync(
                 catalog=catalog or "main",
                 ca=ca,
                 token_file=token_file,
+                thumbnails=thumbnails,
                 options=options,
                 only_plan=plan,
                 progress=progress,
@@ -112,6 +126,8 @@ def _sync(
         output.show_json(_as_json(report) | {"directory": str(directory), "plan": plan})
         return
     output.show(_summary(directory, report, plan=plan))
+    if told := _thumbnails(report.thumbnails, plan=plan):
+        output.show(told)
 
 
 def _watch(
@@ -179,6 +195,17 @@ def _done(report: SyncReport, *, plan: bool) -> str:
             return f"{came}, version {report.version}; {how} {done} {size}"
 
 
+def _thumbnails(report: ThumbnailReport, *, plan: bool) -> str:
+    waiting = output.bytes_text(report.waiting_bytes)
+    if plan:
+        return f"thumbnails would take {waiting}" if report.waiting_bytes else ""
+    if report.reason:
+        return f"thumbnails wait for the next sync ({waiting}): {report.reason}"
+    if not report.packs:
+        return ""
+    return f"thumbnails took {output.bytes_text(report.fetched_bytes)}"
+
+
 def _as_json(report: SyncReport) -> dict[str, object]:
     return {
         "action": report.action.value,
@@ -187,4 +214,5 @@ def _as_json(report: SyncReport) -> dict[str, object]:
         "fetched_bytes": report.fetched_bytes,
         "as_of": report.as_of.isoformat(),
         "held_back": report.held_back and asdict(report.held_back),
+        "thumbnails": asdict(report.thumbnails),
     }

@@ -99,6 +99,7 @@ class Manifest:
         rollout: Of 65,536 devices, how many may take this version.
         relist: The list of every image at the version that brought this codebook, from 0; None
             where no delta has an older base.
+        thumbnails: The list of the packs that hold them (`formats.pack_list`); None without.
     """
 
     catalogue: str
@@ -120,6 +121,7 @@ class Manifest:
     retires_at: datetime | None = None
     rollout: int = WHOLE_ROLLOUT
     relist: Changes | None = None
+    thumbnails: Blob | None = None
 
     def delta_from(self, version: int) -> Changes | None:
         """The smallest delta for a store at `version`; None where it needs the snapshot."""
@@ -151,6 +153,7 @@ def encode(manifest: Manifest) -> bytes:
         retires_at=0 if retires is None else _microseconds(retires),
         rollout=manifest.rollout,
         relist=None if manifest.relist is None else _changes_message(manifest.relist),
+        thumbnails=None if manifest.thumbnails is None else _blob_message(manifest.thumbnails),
     ).SerializeToString(deterministic=True)
 
 
@@ -192,6 +195,7 @@ def decode(data: bytes) -> Manifest:
     relist = _read_changes(message.relist) if message.HasField("relist") else None
     if relist is not None:
         _check(relist.base == 0 and relist.head <= snapshot.head, "relist")
+    thumbnails = _read_blob(message.thumbnails) if message.HasField("thumbnails") else None
     codebook = _read_blob(message.codebook)
     lists, rest = divmod(codebook.size - 8, 2 * message.dim)
     _check(rest == 0 and 1 <= lists <= 1 << 16, "codebook")
@@ -215,6 +219,7 @@ def decode(data: bytes) -> Manifest:
         retires_at=_time(message.retires_at) if message.retires_at else None,
         rollout=message.rollout,
         relist=relist,
+        thumbnails=thumbnails,
     )
 
 

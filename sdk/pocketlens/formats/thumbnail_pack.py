@@ -15,7 +15,7 @@ import hashlib
 import struct
 import zlib
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from pocketlens.errors import StoreCorrupt, StoreTooNew
@@ -37,7 +37,7 @@ class Entry:
     Attributes:
         key: `key_of` the image's id.
         offset: Of its first byte in the file.
-        size: Bytes, 1 to 3,072.
+        size: Bytes, at most 3,072; 0 says that the image has none any more.
         checksum: `checksum_of` it.
     """
 
@@ -107,6 +107,28 @@ def find(index: bytes, key: bytes) -> Entry | None:
 def entries(index: bytes) -> Iterable[Entry]:
     """All entries."""
     return (Entry(*fields) for fields in _ENTRY.iter_unpack(index))
+
+
+def pack_bytes(thumbnails: Mapping[bytes, bytes]) -> bytes:
+    """A whole pack of thumbnails by their keys; an empty one says that there is none any more."""
+    data, offset, made = [HEAD], len(HEAD), []
+    for key, thumbnail in sorted(thumbnails.items()):
+        made.append(Entry(key, offset, len(thumbnail), checksum_of(key, thumbnail)))
+        data.append(thumbnail)
+        offset += len(thumbnail)
+    return b"".join([*data, index_bytes(made)])
+
+
+def index_of(pack: bytes) -> bytes:
+    """The entries of a whole pack.
+
+    Raises:
+        StoreCorrupt: It is no pack.
+        StoreTooNew: It is of a newer format.
+    """
+    size = index_size(pack[: len(HEAD)], pack[-TAIL_BYTES:], len(pack))
+    end = len(pack) - TAIL_BYTES
+    return pack[end - size : end]
 
 
 def _key_at(index: bytes, place: int) -> bytes:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import io
 
+from PIL import Image
+
 from pocketlens.formats.thumbnail_pack import MAX_BYTES
 from pocketlens.options import PictureLimits
 from pocketlens.query.pictures import DEFAULT_LIMITS, Picture, fitted
@@ -34,7 +36,11 @@ def thumbnail(picture: Picture, *, limits: PictureLimits = DEFAULT_LIMITS) -> by
         PictureError: It cannot be used.
         MissingExtraError: It is a HEIC, which needs an extra.
     """
-    small = fitted(picture, SIDE, limits=limits)
+    return encoded(fitted(picture, SIDE, limits=limits))
+
+
+def encoded(small: Image.Image) -> bytes:
+    """The thumbnail that a picture in RGB of at most `SIDE` pixels a side becomes; changes it."""
     for side in (SIDE, *_SMALLER):
         small.thumbnail((side, side))
         for quality in QUALITIES:

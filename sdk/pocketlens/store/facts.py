@@ -38,6 +38,8 @@ class Origin:
     codebook_sha256: bytes
     saturated_share: float
     thumbnail_packs: tuple[bytes, ...] = ()
+    thumbnail_list: bytes = b""
+    thumbnail_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +65,8 @@ class StoreFacts:
         state_hash: 32 bytes; see `pocketlens.formats.state_hash`.
         saturated_share: Components of codes at the limit, 0 to 1, when they were made.
         thumbnail_packs: SHA-256 of each pack of thumbnails, 32 bytes, the oldest first.
+        thumbnail_list: SHA-256 of the list of packs that they are all of; empty without one.
+        thumbnail_version: That this list is of; 0 without one.
     """
 
     format: int
@@ -87,6 +91,13 @@ class StoreFacts:
     state_hash: bytes
     saturated_share: float
     thumbnail_packs: tuple[bytes, ...] = ()
+    thumbnail_list: bytes = b""
+    thumbnail_version: int = 0
+
+    @property
+    def thumbnail_facts(self) -> tuple[tuple[bytes, ...], bytes, int]:
+        """All that is said of thumbnails."""
+        return self.thumbnail_packs, self.thumbnail_list, self.thumbnail_version
 
     def digest(self, state_sum: bytes) -> bytes:
         """The state hash that this store has if S is `state_sum`."""
@@ -110,8 +121,10 @@ def to_rows(facts: StoreFacts) -> list[FactRow]:
         **{name: _I64.pack(int(getattr(facts, name))) for name in _INTEGERS},
         **{name: getattr(facts, name) for name in _BYTES},
     }
-    if facts.thumbnail_packs:  # a store without is what it was before there were any
-        packed[_PACKS] = b"".join(facts.thumbnail_packs)
+    if any(facts.thumbnail_facts):  # a store without is what it was before there were any
+        packed["thumbnail_packs"] = b"".join(facts.thumbnail_packs)
+        packed["thumbnail_list"] = facts.thumbnail_list
+        packed["thumbnail_version"] = _I64.pack(facts.thumbnail_version)
     return [(name, value, _checksum(name, value)) for name, value in packed.items()]
 
 
@@ -131,7 +144,9 @@ def from_rows(rows: Iterable[FactRow]) -> StoreFacts:
             "saturated_share": _F64.unpack(packed["saturated_share"])[0],
             **{name: _I64.unpack(packed[name])[0] for name in _INTEGERS},
             **{name: packed[name] for name in _BYTES},
-            _PACKS: _hashes(packed.get(_PACKS, b"")),
+            "thumbnail_packs": _hashes(packed.get("thumbnail_packs", b"")),
+            "thumbnail_list": packed.get("thumbnail_list", b""),
+            "thumbnail_version": _I64.unpack(packed.get("thumbnail_version", bytes(8)))[0],
         }
         fields["probes_estimated"] = bool(fields["probes_estimated"])
         return StoreFacts(**fields)
@@ -147,7 +162,6 @@ _INTEGERS = (
     "format version images products lists max_image_key max_product_key categories attribute_rows"
     " dim probes probes_estimated"
 ).split()
-_PACKS = "thumbnail_packs"
 _BYTES = "bundle_sha256 codebook_sha256 state_sum state_hash".split()
 
 

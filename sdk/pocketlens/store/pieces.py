@@ -24,6 +24,25 @@ from pocketlens.formats.manifest import Blob
 _PIECE = re.compile(r"[0-9a-f]{64}")
 
 
+def received(chunks: Iterable[bytes], sha256: bytes, *, size: int) -> bytes:
+    """A piece as it comes; no more is read of it than `size`.
+
+    Raises:
+        TransportError: What came is not this piece.
+    """
+    data = bytearray()
+    for chunk in chunks:
+        data += chunk
+        if len(data) > size:
+            break
+    if len(data) != size or hashlib.sha256(data).digest() != sha256:
+        raise TransportError(
+            f"Expected a piece of {size:,} bytes. Received another, of {len(data):,} or more. "
+            "Something between changes what the server sends, or the server is damaged."
+        )
+    return bytes(data)
+
+
 class Pieces:
     """The pieces in one folder, which is made when the first comes."""
 
@@ -44,21 +63,12 @@ class Pieces:
             TransportError: What came is not this piece.
             StoreFull, StoreReadOnly: It cannot be written.
         """
-        data = bytearray()
-        for chunk in chunks:
-            data += chunk
-            if len(data) > size:
-                break
-        if len(data) != size or hashlib.sha256(data).digest() != sha256:
-            raise TransportError(
-                f"Expected a piece of {size:,} bytes. Received another, of {len(data):,} or more. "
-                "Something between changes what the server sends, or the server is damaged."
-            )
+        data = received(chunks, sha256, size=size)
         try:
             self._folder.mkdir(exist_ok=True)
         except OSError as exc:
             raise translated(exc, self._folder) from exc
-        write_file(self._folder / sha256.hex(), bytes(data), is_private=True)
+        write_file(self._folder / sha256.hex(), data, is_private=True)
 
     def read(self, blob: Blob) -> Iterator[bytes]:
         """Yields the pieces of a blob.

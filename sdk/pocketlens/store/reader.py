@@ -37,15 +37,15 @@ from pocketlens.store.thumbnails import Thumbnails
 _IDS_AT_ONCE = 500  # the oldest SQLite takes 999
 
 
-def version_of(install: Path) -> int:
-    """The version that an install is at now; a reader that is open stays at its own.
+def facts_of(install: Path) -> StoreFacts:
+    """What an install says of itself now; a reader that is open stays at its own.
 
     Raises:
         StoreCorrupt: The database is damaged or missing.
     """
     tables = Tables(install / database.FILE_NAME)
     try:
-        return from_rows(tables.query("SELECT * FROM facts")).version
+        return from_rows(tables.query("SELECT * FROM facts"))
     finally:
         tables.close()
 

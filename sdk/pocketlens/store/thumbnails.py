@@ -152,14 +152,18 @@ class Thumbnails:
         key = thumbnail_pack.key_of(image_id)
         for pack in self._packs:
             if (entry := pack.find(key)) is not None:
-                return pack.read(entry)
+                return pack.read(entry) or None
         return None
 
     @property
     def facts(self) -> ThumbnailFacts:
         """How many there are, read from the packs."""
-        keys = {entry.key for pack in self._packs for entry in pack.entries()}
-        return ThumbnailFacts(len(keys), sum(pack.size_bytes for pack in self._packs))
+        sizes: dict[bytes, int] = {}
+        for pack in self._packs:
+            for entry in pack.entries():
+                sizes.setdefault(entry.key, entry.size)
+        count = sum(1 for size in sizes.values() if size)
+        return ThumbnailFacts(count, sum(pack.size_bytes for pack in self._packs))
 
 
 def findings(install: Path, packs: Sequence[bytes]) -> Iterator[str]:

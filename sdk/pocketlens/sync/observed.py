@@ -19,6 +19,7 @@ from pocketlens.store.facts import StoreFacts, from_rows
 from pocketlens.store.marks import Verified
 from pocketlens.store.reader import Reader
 from pocketlens.store.trusted import Trusted
+from pocketlens.sync import thumbnails
 from pocketlens.sync.planner import Have
 
 logger = logging.getLogger(__name__)
@@ -129,6 +130,7 @@ def _is_whole(directory: Path, install: Path, now: datetime) -> bool:
     try:
         with Reader(directory, install) as reader:
             wrong = list(verification.row_findings(reader))
+            thumbnails.drop_damaged(install, reader.facts)
     except StoreError as exc:
         wrong = [str(exc)]
     if wrong:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -43,10 +43,11 @@ from pocketlens.store.marks import Quarantine, Verified
 from pocketlens.store.pieces import Pieces
 from pocketlens.store.reader import Reader
 from pocketlens.store.trusted import Trusted
-from pocketlens.sync import preflight
+from pocketlens.sync import preflight, thumbnails
 from pocketlens.sync.observed import Observed
 from pocketlens.sync.offers import Offer
 from pocketlens.sync.planner import Action, Plan, make_plan
+from pocketlens.sync.reports import SyncReport
 from pocketlens.sync.signed_facts import codebook_of, origin_of
 from pocketlens.sync.transports import INLINE_BYTES, Transport
 
@@ -54,28 +55,6 @@ logger = logging.getLogger(__name__)
 
 
 _ATTEMPTS = 3  # of one sync; what fails more often waits for the next
-
-
-@dataclass(frozen=True, slots=True)
-class SyncReport:
-    """What a sync did, or, as a plan, would do.
-
-    Attributes:
-        action: What it did.
-        version: Of the store afterwards.
-        before: Of the store before; 0 where there was none.
-        fetched_bytes: Of pieces; signed metadata is not counted.
-        as_of: When the version was published.
-        held_back: The version that waits because it does not work on this device, and why; None
-            where none does. A store of an earlier generation follows that one meanwhile.
-    """
-
-    action: Action
-    version: int
-    before: int
-    fetched_bytes: int
-    as_of: datetime
-    held_back: Quarantine | None = None
 
 
 def sync(
@@ -88,6 +67,7 @@ def sync(
     options: SyncOptions | None = None,
     device: str = "",
     generation: bytes | None = None,
+    with_thumbnails: bool = False,
     only_plan: bool = False,
     cancelled: Callable[[], bool] = lambda: False,
     progress: Progress = lambda stage, done, total: None,
@@ -104,6 +84,8 @@ def sync(
         options: What a sync may cost; `SyncOptions()` if None.
         device: Id of the device, for versions that reach some devices first.
         generation: Id of the one to follow; None for the newest.
+        with_thumbnails: Whether they are fetched behind the version, if it has any; what goes
+            wrong with them is told by the report alone.
         only_plan: Whether nothing is fetched but what is signed, and nothing changed.
         cancelled: Asked between pieces.
         progress: Called with a stage ("fetching", "writing"), done and total.
@@ -150,7 +132,7 @@ def sync(
         first = job(offer)
         plan = first.plan()
         if only_plan:
-            return first.planned(plan)
+            return first.with_thumbnails(first.planned(plan), with_thumbnails, plan=plan)
         if offer.is_recovery:
             marks.remove(directory, Quarantine)
         try:
@@ -175,7 +157,7 @@ def sync(
                 raise
             report = second.carry_out(plan)
         settled()
-        return report
+        return first.with_thumbnails(report, with_thumbnails)
 
 
 class _Job:
@@ -252,6 +234,21 @@ class _Job:
         if plan.changes and self._offer.held_back is None:
             marks.remove(self._directory, Quarantine)  # there is a newer version now
         return facts
+
+    def with_thumbnails(
+        self, report: SyncReport, are_wanted: bool, *, plan: Plan | None = None
+    ) -> SyncReport:
+        """The report, once thumbnails are those of the store's version; or a plan of that."""
+        limit = self._options.limit_bytes
+        given = self._directory, self._transport, self._cancelled, self._progress
+        found = thumbnails.bring(
+            *given,
+            are_wanted=are_wanted,
+            limit_bytes=None if limit is None else limit - report.fetched_bytes,
+            plan_of=plan.manifest if plan and plan.changes else None,
+            only_plan=plan is not None,
+        )
+        return replace(report, thumbnails=found)
 
     def planned(self, plan: Plan) -> SyncReport:
         """What would be done."""
@@ -330,9 +327,11 @@ class _Job:
             new.generation = manifest.generation.hex()
             path = new.folder / database.FILE_NAME
             reader = self._stream(plan.changes[0])
-            facts = snapshots.write(
-                path, reader, codebook.centroids, origin_of(manifest, reader.header)
-            )
+            origin = origin_of(manifest, reader.header)
+            if self._store is not None and not self._offer.is_recovery:
+                of_store = self._store.facts, self._store.install
+                origin = thumbnails.carried(origin, *of_store, new.folder)
+            facts = snapshots.write(path, reader, codebook.centroids, origin)
             self._progress("writing", 1, len(plan.changes))
             with database.changing(path) as connection:
                 for changes in plan.changes[1:]:

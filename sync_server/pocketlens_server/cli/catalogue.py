@@ -291,6 +291,9 @@ def _export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="The store; new or empty.")],
     data: Data,
     catalog: Catalog = MAIN,
+    thumbnails: Annotated[
+        bool, typer.Option("--thumbnails", help="With those that the catalogue publishes.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a store of the newest version, to put inside an app."""
@@ -298,7 +301,8 @@ def _export(
     from pocketlens_server.publishing import releasing
 
     folder = ServerFolder(data).catalogue(catalog)
-    report = releasing.export(folder, out, now=datetime.now(UTC))
+    now = datetime.now(UTC)
+    report = releasing.export(folder, out, now=now, with_thumbnails=thumbnails)
     if as_json:
         output.show_json({"out": str(out), "catalogue": catalog, "version": report.version})
         return

@@ -130,7 +130,7 @@ class _Copying:
 
     def never_changing(self, catalogue: CatalogueFolder) -> None:
         """Copies files that are named by their hash; which of them are needed is known later."""
-        named = _blobs(holdings.read_visible(catalogue.public).manifests)
+        named = _blobs(catalogue, holdings.read_visible(catalogue.public).manifests)
         files = [*_kept_by_hash(catalogue), *(_public_blob(catalogue, each) for each in named)]
         for done, file in enumerate(files):
             self._progress("copying", done, len(files))
@@ -157,7 +157,7 @@ class _Copying:
             if migrations.has_table(connection, "waiting_images"):  # or it waits for an upgrade
                 pictures |= WaitingImages(connection).kept_pictures()
         view.unlink()
-        blobs = {*_blobs(visible.manifests), *_blobs(of_tables), *bundles}
+        blobs = {*_blobs(catalogue, visible.manifests), *_blobs(catalogue, of_tables), *bundles}
         named = {
             *map(catalogue.picture, pictures),
             *map(catalogue.bundle, bundles),
@@ -267,10 +267,11 @@ def _public_blob(catalogue: CatalogueFolder, sha256: bytes) -> Path:
     return catalogue.public / "blobs" / sha256.hex()
 
 
-def _blobs(encoded: Mapping[bytes, bytes]) -> set[bytes]:
+def _blobs(catalogue: CatalogueFolder, encoded: Mapping[bytes, bytes]) -> set[bytes]:
     """SHA-256 of what manifests name."""
     decoded = map(manifests.decode, encoded.values())
-    return {blob.sha256 for manifest in decoded for blob in holdings.blobs_of(manifest)}
+    named = (holdings.blobs_of(manifest, catalogue.public) for manifest in decoded)
+    return {blob.sha256 for blobs in named for blob in blobs}
 
 
 def _is_private(file: Path) -> bool:

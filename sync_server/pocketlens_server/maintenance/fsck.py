@@ -189,7 +189,7 @@ class _Examination:
         named = {
             blob.sha256
             for manifest in (*_decoded(signed), *_decoded(tables.vectors.manifests()))
-            for blob in holdings.blobs_of(manifest)
+            for blob in holdings.blobs_of(manifest, folder.public)
         }
         return {
             Check.PICTURES: {folder.picture(each) for each in pictures},

@@ -185,7 +185,7 @@ def _named(public: Path, tables: Tables) -> Iterator[str]:
     visible = holdings.read_visible(public)
     yield from visible.files
     for data in {*visible.manifests.values(), *tables.vectors.manifests().values()}:
-        for blob in holdings.blobs_of(manifests.decode(data)):
+        for blob in holdings.blobs_of(manifests.decode(data), public):
             yield f"blobs/{blob.sha256.hex()}"
     for sha256 in tables.vectors.bundles().values():
         yield f"blobs/{sha256.hex()}"

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pocketlens.errors import ServerError
+from pocketlens.errors import ServerError, TrustError
+from pocketlens.formats import pack_list
 from pocketlens.formats.manifest import Blob, Manifest, decode
+from pocketlens.formats.pack_list import PackList
 from pocketlens_server.publishing.keys import PUBLISHING
 from pocketlens_server.publishing.signing import NEWEST
 
@@ -88,10 +90,28 @@ def _read_visible(public: Path) -> Visible:
     return Visible(files, manifests, versions)
 
 
-def blobs_of(manifest: Manifest) -> Iterator[Blob]:
-    """Yields the files that a manifest names."""
+def blobs_of(manifest: Manifest, public: Path) -> Iterator[Blob]:
+    """Yields the files that a manifest names, by way of its list of packs too.
+
+    Args:
+        manifest: Of a catalogue.
+        public: Its folder; a list that is missing or damaged there names nothing.
+    """
     yield manifest.bundle
     yield manifest.codebook
     yield manifest.snapshot.blob
     for changes in (*manifest.deltas, *([manifest.relist] if manifest.relist else [])):
         yield changes.blob
+    if manifest.thumbnails is not None:
+        yield manifest.thumbnails
+        listed = read_packs(public / "blobs", manifest.thumbnails)
+        yield from (each.blob for each in (listed.packs if listed else ()))
+
+
+def read_packs(blobs: Path, blob: Blob) -> PackList | None:
+    """The list of packs in a blob; None where that is missing or damaged."""
+    try:
+        data = (blobs / blob.sha256.hex()).read_bytes()
+        return pack_list.decode(data) if Blob.of(data) == blob else None
+    except (OSError, TrustError):
+        return None

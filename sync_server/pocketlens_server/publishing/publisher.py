@@ -28,7 +28,14 @@ from pocketlens.formats.delta_blocks import Block
 from pocketlens.formats.manifest import WHOLE_ROLLOUT, Changes, Manifest, encode
 from pocketlens.formats.state_hash import Counts, Identity
 from pocketlens.query.codebook import Codebook
-from pocketlens_server.publishing import encoding, keeping, planner, relisting, states
+from pocketlens_server.publishing import (
+    encoding,
+    keeping,
+    planner,
+    relisting,
+    states,
+    thumbnails,
+)
 from pocketlens_server.publishing.changes import changes_since, lists_since
 from pocketlens_server.publishing.gate_limits import Gate
 from pocketlens_server.publishing.gates import Gates
@@ -69,6 +76,7 @@ def publish(
     rollout: int = WHOLE_ROLLOUT,
     begin_again: int | None = None,
     above: int = 0,
+    thumbnail_of: Callable[[bytes], bytes | None] | None = None,
 ) -> Published:
     """Makes a version of all that waits.
 
@@ -82,6 +90,8 @@ def publish(
         begin_again: Number of a bundle that begins another generation, with a scale that fits what
             there is now; None for none.
         above: The version that it is above at least; see `History.publish`.
+        thumbnail_of: SHA-256 of a picture to its thumbnail, None where that cannot be drawn; None
+            where none are published.
 
     Raises:
         CatalogError: There is no model, or no image yet, or the generation to begin is there.
@@ -116,7 +126,7 @@ def publish(
             found += inspection.of_generation(generation, rng)
         gates.hold(found, version=max(history.head, above) + 1)
         saturated = inspection.saturated_share(vectors.generations()[-1])
-    base = history.head
+    base, packs = history.head, thumbnails.published_packs(catalogue)
     version = history.publish(now, above=above)
     for generation in vectors.generations():
         if base < generation.listed_at < version:  # the number that would have come next
@@ -124,10 +134,13 @@ def publish(
     kept = kept or Keeping()
     keeping.name_the_day(vectors, now=now, days=kept.generation_days)
     keeping.prune(history, vectors, kept.versions)
+    shown = None
+    if thumbnail_of is not None:
+        shown = thumbnails.publish(catalogue, packs, thumbnail_of, version=version)
     manifests = []
     for generation in vectors.generations():
         made = _published(catalogue, generation, base, version, now)
-        manifests.append(replace(made, rollout=rollout))
+        manifests.append(replace(made, rollout=rollout, thumbnails=shown))
         vectors.put_manifest(generation.number, encode(manifests[-1]))
     return Published(version, tuple(manifests), saturated)
 

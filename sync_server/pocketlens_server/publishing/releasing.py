@@ -10,9 +10,11 @@ signs it again.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +24,12 @@ from pocketlens.formats import bundle as bundles
 from pocketlens.formats.manifest import WHOLE_ROLLOUT, Blob, Manifest, decode, encode
 from pocketlens.store import database, installs, marks
 from pocketlens.store.marks import Verified
-from pocketlens.sync.session import SyncReport, sync
+from pocketlens.sync.reports import SyncReport
+from pocketlens.sync.session import sync
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server import settings
 from pocketlens_server.catalogue.missing import embed_missing, unreadable_pictures
+from pocketlens_server.catalogue.thumbnails import draw_missing, drawn
 from pocketlens_server.folders import CatalogueFolder, Tables
 from pocketlens_server.publishing import (
     collecting,
@@ -36,6 +40,7 @@ from pocketlens_server.publishing import (
     raising,
     restored,
     signing,
+    thumbnails,
 )
 from pocketlens_server.publishing.collecting import Collected
 from pocketlens_server.publishing.gate_limits import Gate
@@ -131,6 +136,10 @@ def publish(
         _sign(folder, now)  # the newest may be that of an earlier try, whose signing failed
     _check_parent(head, terms.parent)
     _embed_waiting(folder, terms.model)
+    if chosen.pictures.thumbnails:
+        with folder.reading() as tables:
+            waiting = thumbnails.waiting_pictures(_catalogue(folder, tables))
+        draw_missing(folder, waiting)
     with folder.changing() as tables:
         if _not_embedded(folder, tables):
             raise Conflict("Pictures came in while others were embedded. Publish again.")
@@ -150,6 +159,7 @@ def publish(
                 rollout=terms.rollout_devices or WHOLE_ROLLOUT,
                 begin_again=_bundle_of(opened, terms) if terms.begin_again else None,
                 above=terms.above or 0,
+                thumbnail_of=partial(drawn, folder) if chosen.pictures.thumbnails else None,
             )
         elif terms.rollout_devices is not None:
             _widen(tables, terms.rollout_devices, now)
@@ -158,6 +168,8 @@ def publish(
     _sign(folder, now)
     if terms.above is not None:
         restored.forget(folder)
+    if published is not None:
+        shutil.rmtree(folder.thumbnails, ignore_errors=True)  # they are in packs now
     return published
 
 
@@ -323,7 +335,9 @@ def roll_back(folder: CatalogueFolder, version: int, *, parent: int | None = Non
     return changed
 
 
-def export(folder: CatalogueFolder, out: Path, *, now: datetime) -> SyncReport:
+def export(
+    folder: CatalogueFolder, out: Path, *, now: datetime, with_thumbnails: bool = False
+) -> SyncReport:
     """Makes a store of the newest version, to put inside an app.
 
     It opens from a read-only folder, and `pocketlens.install(..., start_from=...)` follows the
@@ -333,6 +347,7 @@ def export(folder: CatalogueFolder, out: Path, *, now: datetime) -> SyncReport:
         folder: Of the catalogue.
         out: New or empty.
         now: The clock.
+        with_thumbnails: Whether it has those that the catalogue publishes.
 
     Raises:
         ServerError: `out` holds something.
@@ -341,7 +356,14 @@ def export(folder: CatalogueFolder, out: Path, *, now: datetime) -> SyncReport:
     if out.exists() and any(out.iterdir()):
         raise ServerError(f"Expected a folder that is new or empty. Received {out}.")
     root = (folder.public / "metadata" / "1.root.json").read_bytes()
-    report = sync(out, FolderTransport(folder.public), catalogue=folder.name, root=root, now=now)
+    report = sync(
+        out,
+        FolderTransport(folder.public),
+        catalogue=folder.name,
+        root=root,
+        now=now,
+        with_thumbnails=with_thumbnails,
+    )
     install = installs.current(out)
     database.settle(install / database.FILE_NAME)
     marks.remove(install, Verified)  # of this copy, not of those that are made of it

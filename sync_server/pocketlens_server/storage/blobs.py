@@ -25,6 +25,11 @@ class Blobs:
         self._folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
+    @property
+    def folder(self) -> Path:
+        """Where all of them are."""
+        return self._folder
+
     def path(self, sha256: bytes) -> Path:
         """Where the blob with this hash is, or would be."""
         return self._folder / sha256.hex()

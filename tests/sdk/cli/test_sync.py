@@ -105,3 +105,35 @@ def test_watching_brings_what_is_published_until_ctrl_c(shop: ShopServer, store:
     assert (process.returncode, said) == (130, "")
     assert (store / "lock").read_bytes() == b""
     assert main(["verify", str(store)]) == 0
+
+
+def test_thumbnails_are_told_apart_and_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shop = ShopServer(tmp_path / "shop", products=3)
+    settings = shop.data / "catalogues/main/settings.toml"
+    settings.write_text("[pictures]\nthumbnails = true\n")
+    shop.stock[1] = 5
+    shop.publish()
+    root = tmp_path / "root.json"
+    root.write_bytes(shop.root)
+    store = ["sync", str(tmp_path / "store")]
+    of_server = ["--server", str(shop.data / "public/main"), "--root", str(root), "--thumbnails"]
+    capsys.readouterr()
+
+    assert main([*store, *of_server, "--plan"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("thumbnails would take ")
+    assert main([*store, *of_server, "--max-bytes", "100000"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].startswith("thumbnails took ")
+    with Lens.open(tmp_path / "store") as lens:
+        assert lens.thumbnail("1.png")
+    shop.stock[4] = 1
+    (shop.data.parent / "4.png").write_bytes((shop.data.parent / "1.png").read_bytes())
+    shop.publish()
+    assert main([*store, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["thumbnails"]["packs"] == 1
+    assert main([*store, "--no-thumbnails"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
+    with Lens.open(tmp_path / "store") as lens:
+        assert lens.thumbnail("1.png") is None

@@ -31,7 +31,7 @@ from pocketlens.sync.grpc_transport import GrpcTransport
 from pocketlens.sync.http_transport import HttpTransport
 from pocketlens.sync.observed import Observed
 from pocketlens.sync.planner import Action
-from pocketlens.sync.session import SyncReport
+from pocketlens.sync.reports import SyncReport
 from pocketlens.sync.transports import FolderTransport, Transport
 from pocketlens_server.catalogue.operations import PatchProduct, apply
 from pocketlens_server.publishing import keeping, keys, rekeying

@@ -32,7 +32,7 @@ from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync import session
 from pocketlens.sync.planner import Action
-from pocketlens.sync.session import SyncReport
+from pocketlens.sync.reports import SyncReport
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.catalogue.operations import DeleteProduct, PatchProduct, apply
 

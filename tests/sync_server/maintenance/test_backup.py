@@ -27,7 +27,8 @@ from pocketlens.products import Image
 from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.planner import Action
-from pocketlens.sync.session import SyncReport, sync
+from pocketlens.sync.reports import SyncReport
+from pocketlens.sync.session import sync
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.cli import maintain
 from pocketlens_server.folders import MAIN, ServerFolder

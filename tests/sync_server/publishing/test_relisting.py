@@ -26,7 +26,7 @@ from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync import session
 from pocketlens.sync.planner import Action, Have, make_plan
-from pocketlens.sync.session import SyncReport
+from pocketlens.sync.reports import SyncReport
 from pocketlens.sync.transports import FolderTransport
 from pocketlens_server.publishing import drift, relisting, states
 from pocketlens_server.publishing.drift import is_outgrown
