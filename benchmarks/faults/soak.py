@@ -142,6 +142,7 @@ class Soaked:
             "minutes": round((times[-1] - self.began) / 60, 1),
             "good_calls": good,
             "good_calls_lost_share": round(sum(each.lost for each in self.good) / good, 5),
+            "good_calls_dropped_share": round(sum(each.dropped for each in self.good) / good, 5),
             "good_longest_ms": round(max(each.ok.longest_ms for each in self.good)),
             "calls_too_often": too_often,
             "calls_too_often_refused": sum(each.refused.count for each in self.too_often),

@@ -60,6 +60,7 @@ class Report:
         sent: Calls.
         ok: Answered with what was asked for.
         refused: Told that there is too much to do.
+        dropped: How many of those gRPC refused by itself, before anything was begun.
         codes: How often each status that is neither came; -1 for connections that broke.
         unanswered: Calls without an answer, long after the last one.
     """
@@ -68,6 +69,7 @@ class Report:
     sent: int
     ok: Times
     refused: Times
+    dropped: int
     codes: dict[str, int]
     unanswered: int
 
@@ -159,6 +161,7 @@ class _Tally:
             self.sent,
             Times.of(self.times.get(OK, [])),
             Times.of(refused),
+            len(self.times.get(DROPPED, [])),
             others,
             self.sent - sum(len(each) for each in self.times.values()),
         )
