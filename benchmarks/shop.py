@@ -12,7 +12,7 @@
 --model is a bundle of grocery's products, such as `query_quality.py --models DIR` leaves in DIR;
 without it a model of mean colours shows that the parts run, not how well. $POCKETLENS_SHARED names
 the folder that has the data. Figures are written part by part: a run that is stopped has those that
-were done.
+were done, and parts that are in the file already, of the same model, stay where others are named.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -56,13 +56,19 @@ def main() -> int:
             talk("a model of mean colours shows that it runs, not how well: give --model")
             model.write_bytes(colour_bundle())
         figures["model"] = model.name
+        if arguments.json and arguments.json.exists():
+            kept = json.loads(arguments.json.read_text())
+            if all(kept["figures"].get(name) == each for name, each in figures.items()):
+                figures, goals = kept["figures"], kept["goals"]
         for name in arguments.parts.split(","):
             part = import_module(f"shop_{name}")
             began = perf_counter()
             # A part that makes its own catalogue needs no model.
             given = {"model": model} if "model" in signature(part.measured).parameters else {}
             found = part.measured(**given, quick=arguments.quick)
-            figures |= found | {f"{name}_seconds": round(perf_counter() - began, 1)}
+            seconds = {f"{name}_seconds": round(perf_counter() - began, 1)}
+            figures = _without(name, figures) | found | seconds
+            goals = [each for each in goals if not each["name"].startswith(name)]
             goals += part.goals_of(found)
             text = json.dumps({"figures": figures, "goals": goals}, indent=1) + "\n"
             if arguments.json:
@@ -72,6 +78,10 @@ def main() -> int:
     if not arguments.json:
         sys.stdout.write(text)
     return 0
+
+
+def _without(part: str, figures: Figures) -> Figures:
+    return {name: each for name, each in figures.items() if not name.startswith(f"{part}_")}
 
 
 def talk(line: str) -> None:
