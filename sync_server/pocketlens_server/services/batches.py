@@ -9,7 +9,7 @@ meanwhile, nor where the batch fails, as one does of a call that has ended. Call
 calls end: those who mean no good, by the million. So what is begun is waited for, by a task that
 nobody cancels, and what fails looks to grpc.aio as if it were done: nothing was read, or nobody has
 got what was sent. That a call has ended gRPC tells besides, and cancels its task.
-Source: https://github.com/grpc/grpc/issues/43360, open in grpcio 1.85.1.
+Source: https://github.com/grpc/grpc/issues/43360; so it is in grpcio 1.85.1.
 """
 
 # SPDX-License-Identifier: Apache-2.0
