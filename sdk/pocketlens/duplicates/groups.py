@@ -36,6 +36,21 @@ def joined(labels: Numbers, ones: Numbers, others: Numbers) -> Numbers:
             labels = up
 
 
+def equals(values: npt.NDArray[np.uint8], rows: Numbers) -> tuple[Numbers, Numbers]:
+    """Links between rows whose values are equal, as many as there are rows.
+
+    Args:
+        values: uint8 (n, bytes).
+        rows: int64 (n,), what each value is of.
+
+    Returns:
+        `rows`, and the row of the first equal value of each.
+    """
+    whole = np.ascontiguousarray(values).view(f"V{values.shape[1]}").ravel()
+    _, first, number = np.unique(whole, return_index=True, return_inverse=True)
+    return rows, rows[first[number.reshape(-1)]]
+
+
 def members(labels: Numbers) -> list[Numbers]:
     """Rows of each group of two or more, ascending; larger groups first, equals by their first."""
     order = np.argsort(labels, kind="stable")

@@ -46,6 +46,7 @@ class Looks:
     Attributes:
         rows: int64 (n,), of the entries that could be read.
         digests: uint8 (n, 16), of the bytes.
+        appearances: uint8 (n, 16), of hash and thumbnail: equal where nothing here tells apart.
         hashes, mirrored_hashes: uint8 (n, 32).
         thumbnails: uint8 (n, 24, 24, 3), squeezed to squares.
         problems: A line each that could not be read.
@@ -53,6 +54,7 @@ class Looks:
 
     rows: npt.NDArray[np.int64]
     digests: npt.NDArray[np.uint8]
+    appearances: npt.NDArray[np.uint8]
     hashes: npt.NDArray[np.uint8]
     mirrored_hashes: npt.NDArray[np.uint8]
     thumbnails: npt.NDArray[np.uint8]
@@ -78,13 +80,14 @@ def look(entries: Sequence[Entry], limits: PictureLimits, *, progress: Progress)
     rows: list[int] = []
     problems: list[Problem] = []
     thumbnails = np.empty((len(entries), alignment.SIDE, alignment.SIDE, 3), np.uint8)
-    digests, wholes, turned = bytearray(), bytearray(), bytearray()
+    digests, appearances, wholes, turned = bytearray(), bytearray(), bytearray(), bytearray()
     for row, (entry, seen) in enumerate(walked(entries, lambda path: look_at(path, limits))):
         if isinstance(seen, PictureError):
             problems.append(Problem(entry.line, "image", f"{seen} The picture is left out."))
         else:
             thumbnails[len(rows)] = seen.thumbnail
             digests += seen.digest
+            appearances += _shortened(hashlib.sha256(seen.whole + seen.thumbnail.tobytes()))
             wholes += seen.whole
             turned += seen.mirrored
             rows.append(row)
@@ -92,6 +95,7 @@ def look(entries: Sequence[Entry], limits: PictureLimits, *, progress: Progress)
     return Looks(
         np.array(rows, np.int64),
         _rows(digests, _DIGEST_BYTES),
+        _rows(appearances, _DIGEST_BYTES),
         _rows(wholes, hashes.HASH_BYTES),
         _rows(turned, hashes.HASH_BYTES),
         thumbnails[: len(rows)],
@@ -124,7 +128,7 @@ def look_at(path: Path, limits: PictureLimits) -> Look:
 def digest(path: Path) -> bytes:
     """Of the bytes of a file, 16 bytes."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()[:_DIGEST_BYTES]
+        return _shortened(hashlib.file_digest(file, "sha256"))
 
 
 def walked(
@@ -154,6 +158,10 @@ def _seen(see: Callable[[Path], Value], path: Path) -> Value | PictureError:
 
 def _squeezed(picture: Image.Image, side: int) -> Thumbnail:
     return np.asarray(picture.resize((side, side), Image.Resampling.BILINEAR))
+
+
+def _shortened(found: hashlib._Hash) -> bytes:
+    return found.digest()[:_DIGEST_BYTES]
 
 
 def _rows(data: bytearray, width: int) -> npt.NDArray[np.uint8]:
