@@ -111,9 +111,13 @@ def _poor_pictures(survey: Survey) -> list[str]:
             "Without a list of its pictures nothing is known of them: a store has none."
         )
         return [pages.section("Pictures", without)]
-    side = survey.input_side
+    width, height = survey.input_size
     return [
-        _poor("Small pictures", survey.small, f"The model sees {side} pixels a side."),
+        _poor(
+            "Small pictures",
+            survey.small,
+            f"Enlarged to the {width} x {height} pixels that the model sees.",
+        ),
         _poor("Blurred pictures", survey.blurred, "At the size that the model sees."),
         *_problems(survey),
     ]

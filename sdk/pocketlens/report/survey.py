@@ -55,7 +55,7 @@ class Survey:
 
     Attributes:
         facts: Of the store.
-        input_side: Pixels of the shorter side of the model's input.
+        input_size: Width and height of the model's input, in pixels.
         categories: Those of the most products first.
         alone: Products that are alone in their category: nothing there is like them.
         without_price, out_of_stock, without_image: Counts of products; stock that is unknown is
@@ -64,14 +64,14 @@ class Survey:
         hubs: Images that are the neighbour of many, those of the most first.
         never: Share of images that are among the ten nearest of no other, 0 to 1.
         duplicates: Groups.
-        small: Pictures smaller than the model's input.
+        small: Pictures that are enlarged to the model's input, the smallest first.
         blurred: Pictures that are blurred at the model's size, the worst first.
         table_bytes: By table, largest first.
         is_estimated: Whether `table_bytes` are shared out by contents, as SQLite cannot tell.
     """
 
     facts: StoreFacts
-    input_side: int
+    input_size: tuple[int, int]
     categories: tuple[Category, ...]
     alone: tuple[Product, ...]
     without_price: int

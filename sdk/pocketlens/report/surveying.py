@@ -9,6 +9,7 @@ One reader, which sees one version also while the store is synced. Memory is tha
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from pocketlens.duplicates.galleries import Gallery
 from pocketlens.duplicates.looking import walked
 from pocketlens.duplicates.options import DuplicateOptions
 from pocketlens.errors import PictureError
+from pocketlens.formats.bundle import Spec
 from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import PictureLimits, SearchOptions
 from pocketlens.product_columns import ProductColumns
@@ -39,6 +41,8 @@ BLURRED = 0.56
 HUB_NEIGHBOURS = 10
 HUB_TIMES = 4 * HUB_NEIGHBOURS  # four times the mean
 MAX_HUBS = 100
+
+_Measured = tuple[int, int, float]  # width, height, blur
 
 
 def look_over(
@@ -82,14 +86,13 @@ def look_over(
             limits=limits,
             progress=progress,
         )
-        side = min(spec.width, spec.height)
-        small, blurred = _poor(catalogue, side, limits, progress)
+        small, blurred = _poor(catalogue, spec, limits, progress)
         shown = np.isin(columns.keys, columns.link_product_keys)
         table_bytes = sizes.table_bytes(install.folder)
         alone = _alone(columns)
         return Survey(
             facts=reader.facts,
-            input_side=side,
+            input_size=(spec.width, spec.height),
             categories=_categories(columns),
             alone=tuple(reader.products(alone.tolist()).values()),
             without_price=int(np.count_nonzero(columns.prices < 0)),
@@ -148,40 +151,38 @@ def _alone(columns: ProductColumns) -> npt.NDArray[np.uint32]:
 
 
 def _poor(
-    catalogue: Catalogue, side: int, limits: PictureLimits, progress: Progress
+    catalogue: Catalogue, spec: Spec, limits: PictureLimits, progress: Progress
 ) -> tuple[tuple[PoorPicture, ...], tuple[PoorPicture, ...]]:
     """Pictures that are too small, and those that are blurred; the worst first."""
-    small, blurred = [], []
     entries = catalogue.entries
-
-    def measured(path: Path) -> tuple[int, int, float]:
-        return _measured(path, side, limits)
-
-    for row, (_, seen) in enumerate(walked(entries, measured)):
+    small: list[tuple[int, _Measured]] = []
+    blurred: list[tuple[int, _Measured]] = []
+    side = min(spec.width, spec.height)
+    for row, (_, seen) in enumerate(walked(entries, lambda path: _measured(path, side, limits))):
         if not isinstance(seen, PictureError):  # that it cannot be read is told with duplicates
-            if min(seen[:2]) < side:
+            width, height, blur = seen
+            if _is_enlarged(width, height, spec):
                 small.append((row, seen))
-            if seen[2] > BLURRED:
+            if blur > BLURRED:
                 blurred.append((row, seen))
         progress("measuring pictures", row + 1, len(entries))
-    small.sort(key=lambda each: min(each[1][:2]))
+    small.sort(key=lambda each: each[1][0] * each[1][1])
     blurred.sort(key=lambda each: -each[1][2])
-    return tuple(
-        tuple(
-            PoorPicture(copy, *seen)
-            for copy, (_, seen) in zip(
-                catalogue.copies(catalogue.places[[row for row, _ in poor]].tolist())
-                if poor
-                else (),
-                poor,
-                strict=True,
-            )
-        )
-        for poor in (small, blurred)
-    )  # type: ignore[return-value] # two of them
+    return _told(catalogue, small), _told(catalogue, blurred)
 
 
-def _measured(path: Path, side: int, limits: PictureLimits) -> tuple[int, int, float]:
+def _told(catalogue: Catalogue, poor: Sequence[tuple[int, _Measured]]) -> tuple[PoorPicture, ...]:
+    copies = catalogue.copies([int(catalogue.places[row]) for row, _ in poor])
+    return tuple(PoorPicture(copy, *seen) for copy, (_, seen) in zip(copies, poor, strict=True))
+
+
+def _is_enlarged(width: int, height: int, spec: Spec) -> bool:
+    """Whether the model's input has more pixels across the picture than the picture has."""
+    scales = spec.width / width, spec.height / height
+    return (min(scales) if spec.resize_mode == "pad" else max(scales)) > 1
+
+
+def _measured(path: Path, side: int, limits: PictureLimits) -> _Measured:
     """Width, height, and the blur of a picture as large as the model sees it."""
     with opened(path, limits) as source:
         width, height = source.upright_size

@@ -63,7 +63,7 @@ def test_products_are_counted(survey: Survey) -> None:
 
 
 def test_poor_pictures_are_named(survey: Survey) -> None:
-    assert survey.input_side == 32
+    assert survey.input_size == (32, 32)
     (small,) = survey.small
     assert (small.copy.image.id, small.width, small.height) == ("tiny", 24, 30)
     assert [poor.copy.image.id for poor in survey.blurred] == ["blurred"]
