@@ -84,10 +84,11 @@ def _grown(
     newest = _newest(catalogue.blobs, packs)
     if newest is None:  # a pack is missing or damaged
         before, packs, newest = PackList(0, ()), [], {}
+    # Without what is new: a device that keeps up has all of what they become, and fetches none.
+    if sum(1 for each in packs if each.size < _SMALL_BYTES) >= MOST_SMALL:
+        packs = _merged(catalogue, packs, newest)
     changed = _changed(catalogue, before.head, thumbnail_of, newest)
     packs += _packed(catalogue.blobs, changed, version)
-    if sum(1 for each in packs if each.size < _SMALL_BYTES) > MOST_SMALL:
-        packs = _merged(catalogue, packs)
     return PackList(version, tuple(packs))
 
 
@@ -150,9 +151,11 @@ def _put(blobs: Blobs, thumbnails: Mapping[bytes, bytes], head: int) -> Pack:
     return Pack(blob.sha256, blob.size, len(thumbnails), head)
 
 
-def _merged(catalogue: Catalogue, packs: list[Pack]) -> list[Pack]:
+def _merged(
+    catalogue: Catalogue, packs: list[Pack], newest: Mapping[bytes, tuple[int, Entry]]
+) -> list[Pack]:
     """The same thumbnails in fewer packs; of packs that are half dead, and small ones, new ones."""
-    blobs, newest = catalogue.blobs, _newest(catalogue.blobs, packs) or {}
+    blobs = catalogue.blobs
     images = (image_of(value) for _, value in catalogue.history.values(IMAGE))
     live = {thumbnail_pack.key_of(image.id) for image in images}
     kept: list[list[Entry]] = [[] for _ in packs]
