@@ -30,7 +30,7 @@ from pocketlens.query.filters import AnyOf, Filter
 from pocketlens.query.likely_categories import LikelyCategories
 from pocketlens.query.search import Group
 from pocketlens.query.searcher import Found, Searcher
-from pocketlens.query.variety import varied
+from pocketlens.query.variety import to_choose_from, varied
 from pocketlens.query.verdict import Judgement, judge
 from pocketlens.results import (
     Match,
@@ -47,9 +47,6 @@ from pocketlens.store.words import Hits
 Auto = Literal["auto"]
 
 _PIPELINE = "device"  # of calibrations: the bundle's model against codes
-# Matches to choose from for each that is wanted, where variety is: within a few times k they are
-# still like what was asked for. Beyond 500 only as many as are wanted: choosing is quadratic.
-_TO_VARY, _MOST_TO_VARY = 5, 500
 
 
 class Answering:
@@ -153,15 +150,11 @@ class Answering:
     ) -> SearchResult:
         """What looks like a product of the store, by its own codes; see `Lens.similar`."""
         started = perf_counter()
-        if not 0 <= variety <= 1:
-            raise QueryError(f"Expected variety from 0 to 1. Received {variety}.")
+        some = to_choose_from(k, variety)
         of_query, without = self._own_images(product_id, image_id)
         query = query_vectors.pooled(self._units(of_query[: query_vectors.MOST_IMAGES]))
-        if not variety:
-            found = self._searcher.search(query, k, wanted, without=without)
-        else:
-            some = max(k, min(_TO_VARY * k, _MOST_TO_VARY))
-            found = self._searcher.search(query, some, wanted, without=without)
+        found = self._searcher.search(query, some, wanted, without=without)
+        if variety:
             found = replace(found, groups=self._varied(found.groups, k, variety))
         return self._told(found, Judgement(Verdict.UNSURE, None, None), started)
 

@@ -145,18 +145,20 @@ class SearchResponse(_message.Message):
     def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., best: _Optional[_Union[Match, _Mapping]] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., margin: _Optional[float] = ..., matches_in_filter: _Optional[int] = ..., gallery_size: _Optional[int] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., answered_by: _Optional[str] = ..., accelerator: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
 
 class SimilarRequest(_message.Message):
-    __slots__ = ["catalogue", "filter", "image", "k", "product"]
+    __slots__ = ["catalogue", "filter", "image", "k", "product", "variety"]
     CATALOGUE_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     IMAGE_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
     PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    VARIETY_FIELD_NUMBER: _ClassVar[int]
     catalogue: str
     filter: Filter
     image: str
     k: int
     product: str
-    def __init__(self, catalogue: _Optional[str] = ..., product: _Optional[str] = ..., image: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ...) -> None: ...
+    variety: float
+    def __init__(self, catalogue: _Optional[str] = ..., product: _Optional[str] = ..., image: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., variety: _Optional[float] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ["decode_ms", "embed_ms", "queue_ms", "search_ms"]

@@ -1,5 +1,6 @@
 """Which of the nearest to show, so that they are near and yet not all alike.
 
+    some = to_choose_from(10, variety=0.5)   # so many nearest; of these
     places = varied(similarities, units, 10, variety=0.5)
 
 Source: Carbonell and Goldstein 1998, The use of MMR, diversity-based reranking (maximal marginal
@@ -12,6 +13,23 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+
+from pocketlens.errors import QueryError
+
+# Matches to choose from for each that is wanted: within a few times k they are still like what was
+# asked for. Beyond 500 only as many as are wanted: choosing is quadratic.
+_TO_VARY, _MOST_TO_VARY = 5, 500
+
+
+def to_choose_from(k: int, variety: float) -> int:
+    """How many of the nearest `varied` is to choose k from.
+
+    Raises:
+        QueryError: `variety` is not from 0 to 1.
+    """
+    if not 0 <= variety <= 1:  # written so that NaN fails
+        raise QueryError(f"Expected variety from 0 to 1. Received {variety}.")
+    return max(k, min(_TO_VARY * k, _MOST_TO_VARY)) if variety else k
 
 
 def varied(

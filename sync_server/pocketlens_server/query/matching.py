@@ -11,7 +11,7 @@ An image's products, near-duplicates and the verdict follow the rules of the dev
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from pocketlens.errors import ServerUnavailable
 from pocketlens.formats.bundle import Calibration
 from pocketlens.query import search
 from pocketlens.query.filters import Filter
+from pocketlens.query.variety import to_choose_from, varied
 from pocketlens.query.verdict import Judgement, judge
 from pocketlens.results import Match, Pipeline, SearchResult, Timings, Verdict
 from pocketlens_server.query.galleries import Gallery
@@ -39,12 +40,19 @@ class Asked:
         k: Matches wanted.
         wanted: Only such products; None for all.
         without: Keys of images that are no answer; with any, there is no verdict.
+        variety: Of matches, 0 to 1; see `pocketlens.query.variety`.
     """
 
     vector: npt.NDArray[np.float32]
     k: int
     wanted: Filter | None = None
     without: frozenset[int] = frozenset()
+    variety: float = 0.0
+
+    @property
+    def some(self) -> int:
+        """Matches to find, which those that are wanted are chosen from."""
+        return to_choose_from(self.k, self.variety)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +115,9 @@ def answered(gallery: Gallery, asked: Sequence[Asked], terms: Terms) -> list[Sea
 
 
 def _found(view: View, asked: Sequence[Asked], terms: Terms) -> list[_Found]:
-    plain = [Asked(each.vector, max(each.k, 2), None, each.without) for each in asked]
+    plain = [replace(each, k=max(each.k, 2), wanted=None) for each in asked]
     found = [
-        _Found(groups[:2], groups[: each.k], view.products)
+        _Found(groups[:2], _chosen(view, groups, each), view.products)
         for groups, each in zip(_groups(view, plain, None, terms), asked, strict=True)
     ]
     filtered: dict[object, tuple[Filter, list[int]]] = {}
@@ -120,8 +128,18 @@ def _found(view: View, asked: Sequence[Asked], terms: Terms) -> list[_Found]:
         satisfying = view.satisfying(wanted)
         narrowed = _groups(view, [asked[place] for place in places], wanted, terms, satisfying)
         for place, groups in zip(places, narrowed, strict=True):
+            groups = _chosen(view, groups, asked[place])
             found[place] = _Found(found[place].best, groups, len(satisfying))
     return found
+
+
+def _chosen(view: View, groups: list[_Group], asked: Asked) -> list[_Group]:
+    """The matches wanted, of those that were found."""
+    if not asked.variety:
+        return groups[: asked.k]
+    similarities = np.array([similarity for _, _, similarity in groups], np.float32)
+    units = view.vectors([image for image, _, _ in groups])
+    return [groups[place] for place in varied(similarities, units, asked.k, asked.variety)]
 
 
 def _groups(
@@ -133,7 +151,7 @@ def _groups(
 ) -> list[list[_Group]]:
     """Matches of questions with one filter, from ever more images until they are complete."""
     done: dict[int, list[_Group]] = {}
-    count = _IMAGES * max((each.k for each in asked), default=1)
+    count = _IMAGES * max((each.some for each in asked), default=1)
     while left := [place for place in range(len(asked)) if place not in done]:
         queries = np.stack([asked[place].vector for place in left])
         for place, nearest in zip(left, view.search(queries, count, wanted=wanted), strict=True):
@@ -160,7 +178,7 @@ def _grouped(
         may_be = _members(allowed, {key for products in shown for key in products})
         shown = [tuple(key for key in products if key in may_be) for products in shown]
     opened, is_complete = search.grouped(
-        nearest.vectors, shown, asked.k, duplicate_cosine=terms.duplicate_cosine
+        nearest.vectors, shown, asked.some, duplicate_cosine=terms.duplicate_cosine
     )
     similarities = nearest.similarities.tolist()
     return [(keys[place], products, similarities[place]) for place, products in opened], is_complete

@@ -140,14 +140,11 @@ class Searched:
 
     async def matches(
         self,
-        vector: npt.NDArray[np.float32],
-        k: int,
-        wanted: Filter | None,
-        without: frozenset[int] = frozenset(),
+        asked: Asked,
     ) -> tuple[SearchResult, float, float]:
-        """The answer to a vector, the seconds that it waited, and those that it took."""
+        """The answer to a question, the seconds that it waited, and those that it took."""
         began = perf_counter()
-        found, waited = await self._searching.done(Asked(vector, k, wanted, without))
+        found, waited = await self._searching.done(asked)
         return found, waited, perf_counter() - began - waited
 
     async def known(

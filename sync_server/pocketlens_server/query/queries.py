@@ -28,10 +28,12 @@ from pocketlens.errors import NotFound, PocketLensError, QueryError, ServerUnava
 from pocketlens.fallback.messages import embedding_of
 from pocketlens.formats.bundle import Spec
 from pocketlens.query.filters import Filter
+from pocketlens.query.variety import to_choose_from
 from pocketlens.results import SearchResult, Timings
 from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.folders import CatalogueFolder, ServerFolder
 from pocketlens_server.models.photo_models import PhotoModel
+from pocketlens_server.query.matching import Asked
 from pocketlens_server.query.micro_batches import MicroBatches
 from pocketlens_server.query.open_catalogues import OpenCatalogue, Searched
 from pocketlens_server.query.places import Places
@@ -134,14 +136,14 @@ class Queries:
             searched = opened.by_bundle(query.generation)
             with self._vectors.taken(within=within):
                 vector = embedding_of(query.values, searched.dim)
-                found, queued, searching = await searched.matches(vector, k, wanted)
+                found, queued, searching = await searched.matches(Asked(vector, k, wanted))
             return self._told(found, Timings(), queued, searching, "")
 
         async def looked(searched: Searched) -> SearchResult:
             model = await self._model(searched, query)
             with self._photos.taken(size_bytes=len(query.data), within=within):
                 vector, spent = await self._embedded(searched, model, query)
-                found, queued, searching = await searched.matches(vector, k, wanted)
+                found, queued, searching = await searched.matches(Asked(vector, k, wanted))
             return self._told(found, spent, queued, searching, model.accelerator)
 
         return await opened.seen(looked)
@@ -154,6 +156,7 @@ class Queries:
         image: str | None = None,
         k: int = MATCHES,
         wanted: Filter | None = None,
+        variety: float = 0.0,
         within: float | None = None,
     ) -> SearchResult:
         """Finds the products that look like one of the catalogue, without itself.
@@ -164,20 +167,23 @@ class Queries:
             image: ... an image's id; no image of a product that it shows is an answer.
             k: As for `search`.
             wanted: As for `search`.
+            variety: From 0, the nearest, to 1, as a device has it (`Lens.similar`).
             within: As for `search`.
 
         Raises:
-            QueryError: Neither or both are given, or `k` cannot be.
+            QueryError: Neither or both are given, or `k` or `variety` cannot be.
             NotFound: There is no such catalogue, product or image, or the product has no image.
             QuotaExceeded, ServerUnavailable: As for `search`.
         """
         _check_k(k)
         if (product is None) == (image is None):
             raise QueryError("Expected a product or an image.")
+        to_choose_from(k, variety)  # which refuses what cannot be
         searched = (await self._catalogue(catalogue)).best
         with self._vectors.taken(within=within):
             vector, without = await searched.known(product=product, image=image)
-            found, queued, searching = await searched.matches(vector, k, wanted, without)
+            asked = Asked(vector, k, wanted, without, variety)
+            found, queued, searching = await searched.matches(asked)
         return self._told(found, Timings(), queued, searching, "")
 
     async def embed(

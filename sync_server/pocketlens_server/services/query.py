@@ -47,6 +47,7 @@ class QueryService(stubs.QueryServiceServicer):
                 image=request.image if to == "image" else None,
                 k=request.k or MATCHES,
                 wanted=_wanted(request),
+                variety=request.variety,
                 within=context.time_remaining(),
             )
         return codec.result_message(found)

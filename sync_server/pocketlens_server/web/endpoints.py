@@ -130,6 +130,7 @@ class Endpoints:
                 product=request.path_params["id"],
                 k=fields.k_of(said),
                 wanted=fields.filter_of(said),
+                variety=fields.variety_of(said),
                 within=_left(until),
             ),
         )

@@ -93,6 +93,18 @@ def box_of(fields: Fields) -> tuple[float, float, float, float] | None:
     return left, top, right, bottom
 
 
+def variety_of(fields: Fields) -> float:
+    """How little alike matches are to be.
+
+    Raises:
+        QueryError: It is no number.
+    """
+    text = fields.get("variety", "0")
+    if not _NUMBER.fullmatch(text):
+        raise QueryError(f"Expected variety as a number from 0 to 1. Received {text[:_SHOWN]!r}.")
+    return float(text)
+
+
 def filter_of(fields: Fields) -> Filter | None:
     """Which products are wanted; None for all.
 

@@ -101,6 +101,11 @@ _FILTER = (
         {"type": "object", "additionalProperties": {"type": "string"}},
     ),
 )
+_VARIETY = Parameter(
+    "variety",
+    "From 0, the nearest, to 1: the nearest, then those least like what was chosen already.",
+    {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
+)
 _MODEL = Parameter(
     "model",
     "Which one embeds: the best that there is, or the bundle's, which phones have.",
@@ -138,7 +143,7 @@ ROUTES: tuple[Route, ...] = (
         "/v1/catalogs/{name}/products/{id:path}/similar",
         _QUERY,
         "Finds the products that look like one of the catalogue, without itself.",
-        (_NAME, _ID, _K, *_FILTER),
+        (_NAME, _ID, _K, *_FILTER, _VARIETY),
         answer=(JSON, reference("Answer")),
     ),
     Route(

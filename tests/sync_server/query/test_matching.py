@@ -37,8 +37,8 @@ def questions() -> list[Asked]:
     vectors = np.random.default_rng(7).standard_normal((100, DIM)).astype(np.float32)
     units = iter(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
     return [
-        Asked(next(units), k, wanted, frozenset(without))
-        for without in ((), (1, 2))
+        Asked(next(units), k, wanted, frozenset(without), variety)
+        for without, variety in (((), 0), ((1, 2), 0), ((1, 2), 0.5))
         for k in (1, 3, 100)
         for wanted in FILTERS
     ]

@@ -7,12 +7,13 @@ from __future__ import annotations
 import asyncio
 import csv
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from tests.making.tiles import TileShop, tile
 
 from pocketlens import Lens, SearchResult
-from pocketlens.errors import NotFound
+from pocketlens.errors import NotFound, QueryError
 from pocketlens.progress import Progress
 from pocketlens_server.catalogue.pushing import push
 from pocketlens_server.catalogue.targets import LocalTarget
@@ -46,7 +47,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
     return made
 
 
-def similar(shop: Shop, *asked: dict[str, str]) -> list[SearchResult]:
+def similar(shop: Shop, *asked: dict[str, Any]) -> list[SearchResult]:
     async def run() -> list[SearchResult]:
         queries = Queries(ServerFolder(shop.folder / "server"))
         try:
@@ -71,6 +72,23 @@ def test_a_server_answers_as_a_device(shop: Shop) -> None:
         assert [match.similarity for match in one.matches] == pytest.approx(
             [match.similarity for match in other.matches], abs=0.02
         )
+
+
+@pytest.mark.parametrize("variety", [0.5, 1])
+def test_variety_is_what_it_is_on_a_device(shop: Shop, variety: float) -> None:
+    there = similar(shop, *({"product": each, "k": 2, "variety": variety} for each in SHOWN))
+    with Lens.open(shop.folder / "device") as lens:
+        here = [lens.similar(product, 2, variety=variety) for product in SHOWN]
+        plain = [lens.similar(product, 2) for product in SHOWN]
+
+    assert list(map(shown, there)) == list(map(shown, here))
+    assert list(map(shown, there)) != list(map(shown, plain))
+
+
+@pytest.mark.parametrize("variety", [2, -0.1, float("nan"), float("inf")])
+def test_variety_that_cannot_be_is_told(shop: Shop, variety: float) -> None:
+    with pytest.raises(QueryError, match="variety from 0 to 1"):
+        similar(shop, {"product": "a", "variety": variety})
 
 
 def test_no_image_of_the_product_is_an_answer(shop: Shop) -> None:

@@ -185,6 +185,19 @@ def test_what_is_similar_is_another_product(stub: stubs.QueryServiceStub) -> Non
     assert found.confidence is None
 
 
+def test_what_is_similar_may_be_varied(stub: stubs.QueryServiceStub) -> None:
+    request = messages.SimilarRequest(catalogue="main", product="sku-4", k=4)
+    nearest = codec.result_of(stub.Similar(request, timeout=30))
+    request.variety = 0.9
+    varied = codec.result_of(stub.Similar(request, timeout=30))
+
+    assert ids(varied)[0] == ids(nearest)[0]
+    assert ids(varied) != ids(nearest)
+    for variety in (2, float("nan")):
+        request.variety = variety
+        assert refusal(stub.Similar, request)[0] == "INVALID_ARGUMENT"
+
+
 def test_an_embedding_is_what_a_device_makes(
     stub: stubs.QueryServiceStub, embedder: Embedder
 ) -> None:
@@ -304,7 +317,7 @@ def requests_that_are_right(embedder: Embedder) -> dict[str, list[Message]]:
         ],
         "Similar": [
             messages.SimilarRequest(**main, product="sku-1", k=3, filter=wanted),
-            messages.SimilarRequest(**main, image="1.png", k=3),
+            messages.SimilarRequest(**main, image="1.png", k=3, variety=0.5),
         ],
         "Embed": [messages.EmbedRequest(**main, photo=photo, box=box, model=1)],
     }

@@ -104,6 +104,11 @@ def test_a_product_finds_others_like_it(asker: Asker) -> None:
     check(found, "Answer")
     assert len(ids(found)) == 4
     assert "sku-5" not in ids(found)
+    varied = asker.get("/v1/catalogs/main/products/sku-5/similar", k=4, variety="0.9")
+    assert ids(varied) != ids(found)
+    for variety in ("2", "-1", "nan", "much"):
+        answer = asker.get("/v1/catalogs/main/products/sku-5/similar", variety=variety)
+        assert answer.error[:2] == (400, "INVALID_ARGUMENT")
     assert asker.get("/v1/catalogs/main/products/no%2Fsuch/similar").status == 404
 
 
