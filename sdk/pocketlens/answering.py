@@ -13,7 +13,7 @@ No picture is opened here, and no model loaded.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import Literal
@@ -26,13 +26,14 @@ from pocketlens.formats.bundle import Bundle
 from pocketlens.options import SearchOptions
 from pocketlens.query import codes, filters, fusion, likely_categories, query_vectors
 from pocketlens.query.codebook import Codebook
-from pocketlens.query.filters import AnyOf, Filter
-from pocketlens.query.likely_categories import LikelyCategories
+from pocketlens.query.filters import Filter
+from pocketlens.query.likely_categories import NEIGHBOURS, LikelyCategories, Neighbours
 from pocketlens.query.search import Group
 from pocketlens.query.searcher import Found, Searcher
 from pocketlens.query.variety import to_choose_from, varied
 from pocketlens.query.verdict import Judgement, judge
 from pocketlens.results import (
+    CategoryShare,
     Match,
     SearchResult,
     TextMatch,
@@ -95,7 +96,7 @@ class Answering:
         started = perf_counter()
         if category is not None:
             _check_category(category, wanted)
-        shares = () if category is None else self._likely_categories().of(query)
+        shares = () if category is None else self._shares(query)
         searched = likely_categories.to_search(shares)
         found, words = self._searched(query, k, wanted or Filter(), searched, hits)
         if searched and not found.groups:  # nothing there satisfies the filter
@@ -206,8 +207,7 @@ class Answering:
         categories: tuple[str, ...],
         hits: Hits | None,
     ) -> tuple[Found, WordsReport | None]:
-        each = tuple(replace(wanted, category=category) for category in categories)
-        among = AnyOf(each) if each else wanted
+        among = filters.in_categories(wanted, categories)
         if hits is None:
             return self._searcher.search(query, k, among), None
         fused = fusion.search(
@@ -232,16 +232,22 @@ class Answering:
             margin = None if len(cosines) < 2 else float(cosines[0] - cosines[1])
         return judge(similarity, margin, self._reader.facts.products, self._calibration)
 
-    def _likely_categories(self) -> LikelyCategories:
+    def _shares(self, query: npt.NDArray[np.float32]) -> tuple[CategoryShare, ...]:
         with self._fitting:
             if self._likely is None:
-                self._likely = LikelyCategories(
-                    _Source(self._reader),
-                    self._searcher,
-                    scale=self._scale,
+                self._likely = LikelyCategories.fitted(
+                    self._reader.columns(),
+                    self._neighbours,
+                    self._units,
                     duplicate_cosine=self._duplicate_cosine,
                 )
-            return self._likely
+        return self._likely.of(self._neighbours([query], NEIGHBOURS)[0])
+
+    def _neighbours(
+        self, queries: Iterable[npt.NDArray[np.float32]], count: int
+    ) -> list[Neighbours]:
+        found = (self._searcher.nearest_images(query, count) for query in queries)
+        return [Neighbours(each.image_keys, each.similarities) for each in found]
 
     def _own_images(
         self, product_id: str | None, image_id: str | None

@@ -12,8 +12,8 @@ by product. All its conditions must hold. What is unknown of a product never sat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from types import MappingProxyType
 
@@ -101,6 +101,12 @@ class AnyOf:
 
 Wanted = Filter | AnyOf
 """What a search is narrowed to."""
+
+
+def in_categories(wanted: Filter, categories: Sequence[str]) -> Wanted:
+    """A filter without a category, narrowed to some; the same for none."""
+    each = tuple(replace(wanted, category=category) for category in categories)
+    return AnyOf(each) if each else wanted
 
 
 def currency_number(currency: str) -> int:

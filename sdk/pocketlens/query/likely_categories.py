@@ -1,8 +1,11 @@
 """Which category a photo is probably of, by a vote of its nearest catalogue images.
 
-    likely = LikelyCategories(source, searcher, scale=scale, duplicate_cosine=0.97)
-    shares = likely.of(query)               # [CategoryShare("shoes", 0.91), ...]
+    likely = LikelyCategories.fitted(columns, nearest, units_of, duplicate_cosine=0.97)
+    (neighbours,) = nearest(query[None], NEIGHBOURS)
+    shares = likely.of(neighbours)          # [CategoryShare("shoes", 0.91), ...]
     to_search(shares)                       # ("shoes",), or two, or () for all
+
+What is nearest is asked of whoever calls: a device's codes, a server's vectors.
 
     P(category) = 0.98 * sum over its neighbours exp(similarity / (T d)) / that over all neighbours
                 + 0.02 * the category's share of the images
@@ -19,22 +22,20 @@ it: docs/similar.md has the figures.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pocketlens.product_columns import ProductColumns
-from pocketlens.query import codes
-from pocketlens.query.search import Candidates
-from pocketlens.query.searcher import RowSource, Searcher
 from pocketlens.results import CategoryShare
 
 SURE = 0.97  # probability from which a category, or two, are searched alone
-_NEIGHBOURS = 64  # with 32 and with 200 the probabilities were no better
+NEIGHBOURS = 64  # of a picture that vote; with 32 and with 200 the probabilities were no better
 _SMOOTHING = 0.02
 _SAMPLES = 256
+_AT_ONCE = 16  # samples looked for together: others who ask come in between
 _TEMPERATURES = np.geomspace(0.015, 2, 50)
 # What T comes to on the whole, and the images whose evidence that is worth: a few alike say little.
 _USUAL, _USUAL_IMAGES = 0.13, 100
@@ -44,71 +45,104 @@ _OF_PHOTOS = 1.25
 _LEAST = 0.01  # probability of a category that is worth telling
 
 
-class LikelyCategories:
-    """Of one version of a catalogue. Thread-safe."""
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """Images nearest a picture, by falling similarity.
 
-    def __init__(
-        self,
-        source: RowSource,
-        searcher: Searcher,
+    Attributes:
+        image_keys: uint32 (n,).
+        similarities: float32 (n,).
+    """
+
+    image_keys: npt.NDArray[np.uint32]
+    similarities: npt.NDArray[np.float32]
+
+
+NearestImages = Callable[[npt.NDArray[np.float32], int], Sequence[Neighbours]]
+"""Unit rows float32 (q, dim) to at most so many images of the catalogue nearest each."""
+
+UnitsOf = Callable[[npt.NDArray[np.uint32]], npt.NDArray[np.float32]]
+"""Keys of images to their vectors, float32 (n, dim), unit rows."""
+
+
+@dataclass(frozen=True, slots=True)
+class LikelyCategories:
+    """Of one version of a catalogue.
+
+    Attributes:
+        images: What they are of.
+        temperature: Of the vote.
+    """
+
+    images: _Images
+    temperature: float
+
+    @classmethod
+    def fitted(
+        cls,
+        columns: ProductColumns,
+        nearest: NearestImages,
+        units_of: UnitsOf,
         *,
-        scale: npt.NDArray[np.float32],
         duplicate_cosine: float,
-    ) -> None:
-        """Fits the vote; 0.25 s of 100,000 images.
+    ) -> LikelyCategories:
+        """Fits the vote; 0.25 s of 100,000 images on a device.
 
         Args:
-            source: Rows.
-            searcher: Of the same rows.
-            scale: float32 (dim,), of the codes.
+            columns: Every product.
+            nearest: Called with some images of the catalogue at once, and others, and so on.
+            units_of: Of the same images; what either raises is raised.
             duplicate_cosine: From which two images are one picture.
-
-        Raises:
-            StoreCorrupt: A list that had to be read is damaged.
         """
-        self._nearest = searcher.nearest_images
-        self._images = _Images.of(source.columns())
-        sample = self._images.sample()
-        units = codes.units(source.codes_of(sample), scale)
+        images = _Images.of(columns)
+        sample = images.sample()
         held_out = [
-            self._held_out(key, unit, duplicate_cosine)
-            for key, unit in zip(sample.tolist(), units, strict=True)
+            each
+            for start in range(0, len(sample), _AT_ONCE)
+            for each in _held_out(
+                images, sample[start : start + _AT_ONCE], nearest, units_of, duplicate_cosine
+            )
         ]
-        self._temperature = _OF_PHOTOS * fitted_temperature(held_out)
+        return cls(images, _OF_PHOTOS * fitted_temperature(held_out))
 
-    def of(self, query: npt.NDArray[np.float32]) -> tuple[CategoryShare, ...]:
+    def of(self, neighbours: Neighbours) -> tuple[CategoryShare, ...]:
         """Categories by falling probability, those below 0.01 left out.
 
         "" stands for products without one.
 
         Args:
-            query: float32 (dim,).
-
-        Raises:
-            QueryError, StoreCorrupt: As `Searcher.nearest_images`.
+            neighbours: Of the photo, `NEIGHBOURS` where there are so many.
         """
-        votes = self._images.votes(self._nearest(query, _NEIGHBOURS))
+        votes = self.images.votes(neighbours)
         if not len(votes.similarities):
             return ()
-        found = probabilities(votes, self._temperature, self._images.prior)
+        found = probabilities(votes, self.temperature, self.images.prior)
         order = np.lexsort((np.arange(len(found)), -found))
-        names = self._images.names
+        names = self.images.names
         return tuple(
             CategoryShare(names[place], float(found[place]))
             for place in order.tolist()
             if found[place] >= _LEAST
         )
 
-    def _held_out(
-        self, key: int, unit: npt.NDArray[np.float32], duplicate_cosine: float
-    ) -> HeldOut:
-        """An image of the catalogue as if its products were not in it, and what others say."""
-        own = self._images.of_same_products(key)
-        found = self._nearest(unit, _NEIGHBOURS + min(len(own), _MOST_OWN))
+
+def _held_out(
+    images: _Images,
+    keys: npt.NDArray[np.uint32],
+    nearest: NearestImages,
+    units_of: UnitsOf,
+    duplicate_cosine: float,
+) -> list[HeldOut]:
+    """Images of the catalogue as if their products were not in it, and what others say."""
+    owns = [images.of_same_products(key) for key in keys.tolist()]
+    count = NEIGHBOURS + min(max(map(len, owns)), _MOST_OWN)
+    made = []
+    for key, own, found in zip(keys, owns, nearest(units_of(keys), count), strict=True):
         others = ~np.isin(found.image_keys, own) & (found.similarities < duplicate_cosine)
-        categories = self._images.categories_of(np.array([key], np.uint32))[1]
-        prior = float(self._images.prior[categories].sum())
-        return HeldOut(self._images.votes(found, others), categories, prior)
+        categories = images.categories_of(np.array([key], np.uint32))[1]
+        prior = float(images.prior[categories].sum())
+        made.append(HeldOut(images.votes(found, others), categories, prior))
+    return made
 
 
 def to_search(shares: Sequence[CategoryShare]) -> tuple[str, ...]:
@@ -249,11 +283,11 @@ class _Images:
         within = np.arange(len(places)) - before[places]
         return places, self.numbers[self.starts[keys][places] + within]
 
-    def votes(self, found: Candidates, which: npt.NDArray[np.bool_] | None = None) -> Votes:
-        """Votes of candidates, or of some of them."""
+    def votes(self, found: Neighbours, which: npt.NDArray[np.bool_] | None = None) -> Votes:
+        """Votes of neighbours, or of some of them."""
         keys, similarities = found.image_keys, found.similarities
         if which is not None:
-            keys, similarities = keys[which][:_NEIGHBOURS], similarities[which][:_NEIGHBOURS]
+            keys, similarities = keys[which][:NEIGHBOURS], similarities[which][:NEIGHBOURS]
         places, categories = self.categories_of(keys)
         weights = 1 / np.bincount(places, minlength=len(keys))[places]
         return Votes(similarities[places], categories, weights)

@@ -30,7 +30,6 @@ from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
 from pocketlens.progress import Progress
 from pocketlens.query import query_vectors
-from pocketlens.query.filters import Filter
 from pocketlens.results import Pipeline, SearchResult
 from pocketlens_server.catalogue.float_siblings import Sibling
 from pocketlens_server.folders import CatalogueFolder

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,14 @@ from hypothesis import strategies as st
 from tests.making.embeddings import clustered, turned, unit
 from tests.making.rows import MemoryRows
 
+from pocketlens.query import codes
 from pocketlens.query.codebook import Codebook
 from pocketlens.query.likely_categories import (
+    NEIGHBOURS,
     HeldOut,
     LikelyCategories,
+    NearestImages,
+    Neighbours,
     Votes,
     fitted_temperature,
     probabilities,
@@ -29,16 +34,38 @@ from pocketlens.results import CategoryShare
 DIM = 24
 
 
+@dataclass(frozen=True)
+class Likely:
+    """What is likely of a query."""
+
+    fitted: LikelyCategories
+    nearest: NearestImages
+
+    def of(self, query: npt.NDArray[np.float32]) -> tuple[CategoryShare, ...]:
+        return self.fitted.of(self.nearest(query[None], NEIGHBOURS)[0])
+
+
 def likely(
     embeddings: npt.NDArray[np.float32],
     categories: Sequence[str],
     shows: Mapping[int, Sequence[int]] | None = None,
-) -> LikelyCategories:
+) -> Likely:
     """Of rows that show a product each, of the category given."""
     centroid = unit(np.ones((1, embeddings.shape[1]), np.float32)).astype(np.float16)
     rows = MemoryRows(embeddings, Codebook(centroid), shows, categories=categories)
     searcher = Searcher(rows, rows.codebook, scale=rows.scale, probes=1, duplicate_cosine=0.97)
-    return LikelyCategories(rows, searcher, scale=rows.scale, duplicate_cosine=0.97)
+
+    def nearest(queries: npt.NDArray[np.float32], count: int) -> list[Neighbours]:
+        found = [searcher.nearest_images(query, count) for query in queries]
+        return [Neighbours(each.image_keys, each.similarities) for each in found]
+
+    fitted = LikelyCategories.fitted(
+        rows.columns(),
+        nearest,
+        lambda keys: codes.units(rows.codes_of(keys), rows.scale),
+        duplicate_cosine=0.97,
+    )
+    return Likely(fitted, nearest)
 
 
 def catalogue(
