@@ -160,9 +160,9 @@ async def serve(
                 _begun(_keep_fresh(folder, lives, clock)),
                 _begun(_measure(folder, telemetry)),
                 _begun(publish_when_due(lives, clock=clock.now)),
-                _begun(queries.follow()),
+                _begun(queries.catalogues.follow()),
             ]
-            queries.open_ahead(_asked_about(folder, config, tokens))
+            queries.catalogues.open_ahead(_asked_about(folder, config, tokens))
             await server.start()
             started.grpc(port)
             await (until or asyncio.Event()).wait()

@@ -14,9 +14,7 @@ in. A photo is in memory only, and in no log.
 from __future__ import annotations
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Sequence
 from dataclasses import replace
 from time import perf_counter
 from typing import TypeVar
@@ -24,18 +22,19 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.errors import NotFound, PocketLensError, QueryError, ServerUnavailable
+from pocketlens.errors import QueryError
 from pocketlens.fallback.messages import embedding_of
 from pocketlens.formats.bundle import Spec
 from pocketlens.query.filters import Filter
 from pocketlens.query.variety import to_choose_from
 from pocketlens.results import SearchResult, Timings
 from pocketlens_server.catalogue.decoders import Decoders
-from pocketlens_server.folders import CatalogueFolder, ServerFolder
+from pocketlens_server.folders import ServerFolder
 from pocketlens_server.models.photo_models import PhotoModel
+from pocketlens_server.query.asked_catalogues import AskedCatalogues
 from pocketlens_server.query.matching import Asked
 from pocketlens_server.query.micro_batches import MicroBatches
-from pocketlens_server.query.open_catalogues import OpenCatalogue, Searched
+from pocketlens_server.query.open_catalogues import Searched
 from pocketlens_server.query.places import Places
 from pocketlens_server.query.questions import (
     MATCHES,
@@ -51,16 +50,15 @@ from pocketlens_server.telemetry import Telemetry
 
 __all__ = ["MATCHES", "MOST_MATCHES", "CatalogueFacts", "Embedded", "Photo", "Queries", "Vector"]
 
-logger = logging.getLogger(__name__)
-
-FOLLOW_SECONDS = 1.0  # between looks for versions that were published
-_LEAVE_SECONDS = 5.0  # from one stage of an answer to the next, at most
-
 Value = TypeVar("Value")
 
 
 class Queries:
-    """Of one server; used from one loop."""
+    """Of one server; used from one loop.
+
+    Attributes:
+        catalogues: Those that are asked about.
+    """
 
     def __init__(
         self,
@@ -76,7 +74,7 @@ class Queries:
             settings: `QuerySettings()` if None.
             telemetry: What happens is counted there; nobody looks if None.
         """
-        self._server, self._settings = server, settings or QuerySettings()
+        self._settings = settings or QuerySettings()
         self._telemetry = telemetry or Telemetry()
         self._decoders = Decoders(workers=self._settings.decoders or None)
         self._decoding = MicroBatches(
@@ -91,18 +89,7 @@ class Queries:
         self._photos = Places(most, size_bytes=size_bytes, name="photos")
         self._vectors = Places(most, size_bytes=size_bytes, name="questions")
         self._thumbnails = Thumbnails(self._decoders, waiting=self._settings.waiting)
-        self._open: dict[str, asyncio.Task[OpenCatalogue]] = {}
-        self._coming: dict[str, asyncio.Task[OpenCatalogue]] = {}  # to take their places
-        self._leaving = set[asyncio.Task[None]]()
-        self._ahead: asyncio.Task[None] | None = None
-        self._ending = asyncio.Event()
-
-    def open_ahead(self, catalogues: Iterable[str]) -> None:
-        """Begins to read the vectors of catalogues, so that no question waits for that.
-
-        One after the other: a server that starts has phones to answer, too.
-        """
-        self._ahead = asyncio.create_task(self._open_each(sorted(catalogues)))
+        self.catalogues = AskedCatalogues(server, self._settings, self._telemetry)
 
     async def search(
         self,
@@ -131,7 +118,7 @@ class Queries:
             ServerUnavailable: The server is about to end.
         """
         _check_k(k)
-        opened = await self._catalogue(catalogue)
+        opened = await self.catalogues.of(catalogue)
         if isinstance(query, Vector):
             searched = opened.by_bundle(query.generation)
             with self._vectors.taken(within=within):
@@ -179,7 +166,7 @@ class Queries:
         if (product is None) == (image is None):
             raise QueryError("Expected a product or an image.")
         to_choose_from(k, variety)  # which refuses what cannot be
-        searched = (await self._catalogue(catalogue)).best
+        searched = (await self.catalogues.of(catalogue)).best
         with self._vectors.taken(within=within):
             vector, without = await searched.known(product=product, image=image)
             asked = Asked(vector, k, wanted, without, variety)
@@ -195,7 +182,7 @@ class Queries:
         within: float | None = None,
     ) -> Embedded:
         """Embeds a photo by the best model there is, or by that of phones; errors as `search`."""
-        opened = await self._catalogue(catalogue)
+        opened = await self.catalogues.of(catalogue)
 
         async def looked(searched: Searched) -> Embedded:
             model = await self._model(searched, photo)
@@ -212,7 +199,7 @@ class Queries:
         Raises:
             NotFound: There is none of that name.
         """
-        return await (await self._catalogue(catalogue)).best.facts()
+        return await (await self.catalogues.of(catalogue)).best.facts()
 
     async def thumbnail(self, catalogue: str, image: str) -> bytes:
         """A JPEG of at most 320 pixels a side of a picture that the catalogue keeps.
@@ -220,7 +207,7 @@ class Queries:
         Raises:
             NotFound: There is no such catalogue, or image.
         """
-        searched = (await self._catalogue(catalogue)).best
+        searched = (await self.catalogues.of(catalogue)).best
         path = await searched.picture(image)
         return await self._thumbnails.of(path)
 
@@ -229,95 +216,13 @@ class Queries:
         """Photos that no decoder has begun with."""
         return self._decoding.waiting
 
-    async def follow(self) -> None:
-        """Lets catalogues that were asked about follow their versions, for ever."""
-        while True:
-            await asyncio.sleep(FOLLOW_SECONDS)
-            for name, task in list(self._open.items()):
-                if not _has_opened(task):
-                    continue
-                try:
-                    await self._follow(name, task.result())
-                except PocketLensError as exc:
-                    logger.warning("query.follow.failed catalogue=%s error=%s", name, exc)
-                except Exception:  # a bug, or a system out of files: later it may do better
-                    logger.exception("query.follow.failed catalogue=%s", name)
-
     async def close(self) -> None:
         """Ends; what is worked on is finished."""
-        self._ending.set()
-        if self._ahead is not None:
-            self._ahead.cancel()
+        self.catalogues.end()
         await self._decoding.close()
         await self._thumbnails.close()
-        for task in (*self._open.values(), *self._coming.values()):
-            task.cancel()
-            if _has_opened(task):
-                await task.result().close()
-        self._open, self._coming = {}, {}
-        await asyncio.gather(*self._leaving, return_exceptions=True)
+        await self.catalogues.close()
         await asyncio.to_thread(self._decoders.close)
-
-    async def _follow(self, name: str, opened: OpenCatalogue) -> None:
-        """Lets a catalogue be what is published; meanwhile it answers as it is."""
-        if not opened.folder.folder.is_dir():  # nobody has it any more
-            del self._open[name]
-            self._leave(opened)
-            if (coming := self._coming.pop(name, None)) is not None:
-                coming.cancel()
-        elif (coming := self._coming.get(name)) is not None:
-            if coming.done():
-                del self._coming[name]
-                coming.result()
-                self._open[name] = coming
-                self._leave(opened)
-        elif not await opened.follow():  # of a model that is new, all vectors are read
-            self._coming[name] = asyncio.create_task(self._opened(opened.folder))
-
-    def _leave(self, opened: OpenCatalogue) -> None:
-        """Closes a catalogue that nobody finds any more, once who came before is done."""
-
-        async def leave() -> None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(_LEAVE_SECONDS):
-                    await self._ending.wait()
-            await opened.close()
-
-        task = asyncio.create_task(leave())
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
-
-    async def _opened(self, folder: CatalogueFolder) -> OpenCatalogue:
-        return await OpenCatalogue.open(folder, self._settings, self._telemetry)
-
-    async def _catalogue(self, name: str) -> OpenCatalogue:
-        """A catalogue, opened once; whoever gives up does not stop what others wait for."""
-        if self._ending.is_set():
-            raise ServerUnavailable("The server is about to end. Try again.")
-        if name not in self._open:
-            try:
-                folder = self._server.catalogue(name)
-            except NotFound as exc:  # whose text names the others
-                raise NotFound(f"There is no catalogue {name[:64]!r}.") from exc
-            self._open[name] = asyncio.create_task(self._opened(folder))
-        task = self._open[name]
-        try:
-            return await asyncio.shield(task)
-        except Exception:
-            if self._open.get(name) is task:  # the next one tries again
-                del self._open[name]
-            raise
-
-    async def _open_each(self, names: Iterable[str]) -> None:
-        for name in names:
-            try:
-                await (await self._catalogue(name)).best.model()
-            except NotFound as exc:  # nothing was published yet
-                logger.debug("query.ahead.absent catalogue=%s error=%s", name, exc)
-            except PocketLensError as exc:  # whoever asks is told
-                logger.warning("query.ahead.failed catalogue=%s error=%s", name, exc)
-            except Exception:  # a bug, or a system out of files: the next one may do better
-                logger.exception("query.ahead.failed catalogue=%s", name)
 
     async def _model(self, searched: Searched, photo: Photo) -> PhotoModel:
         """What embeds a photo, if that is not too large; to load it is no part of a pace."""
@@ -371,10 +276,6 @@ async def _timed(
     began = perf_counter()
     value, waited = await work
     return value, waited, perf_counter() - began - waited
-
-
-def _has_opened(task: asyncio.Task[OpenCatalogue]) -> bool:
-    return task.done() and not task.cancelled() and task.exception() is None
 
 
 def _check_k(k: int) -> None:

@@ -55,7 +55,7 @@ async def questions(
     shop: TileShop, settings: QuerySettings | None = None, telemetry: Telemetry | None = None
 ) -> AsyncIterator[Queries]:
     queries = Queries(ServerFolder(shop.folder / "server"), settings, telemetry=telemetry)
-    following = asyncio.create_task(queries.follow())
+    following = asyncio.create_task(queries.catalogues.follow())
     try:
         yield queries
     finally:
@@ -210,7 +210,7 @@ def test_of_the_threads_that_everybody_has_reading_ahead_takes_one(shop: TileSho
     async def run() -> None:
         asyncio.get_running_loop().set_default_executor(Threads(4))
         queries = Queries(server)
-        queries.open_ahead(server.catalogues())
+        queries.catalogues.open_ahead(server.catalogues())
 
         async def is_read() -> bool:  # after two looks at each, and the vectors of one
             return len(most) >= 9 and not at_once
