@@ -23,6 +23,14 @@ class Box(_message.Message):
     top: float
     def __init__(self, left: _Optional[float] = ..., top: _Optional[float] = ..., right: _Optional[float] = ..., bottom: _Optional[float] = ...) -> None: ...
 
+class CategoryShare(_message.Message):
+    __slots__ = ["category", "probability"]
+    CATEGORY_FIELD_NUMBER: _ClassVar[int]
+    PROBABILITY_FIELD_NUMBER: _ClassVar[int]
+    category: str
+    probability: float
+    def __init__(self, category: _Optional[str] = ..., probability: _Optional[float] = ...) -> None: ...
+
 class EmbedRequest(_message.Message):
     __slots__ = ["box", "catalogue", "model", "photo"]
     class Model(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
@@ -97,33 +105,42 @@ class Match(_message.Message):
     def __init__(self, product: _Optional[_Union[_catalog_pb2.Product, _Mapping]] = ..., image: _Optional[_Union[_catalog_pb2.Image, _Mapping]] = ..., similarity: _Optional[float] = ..., alternatives: _Optional[_Iterable[_Union[_catalog_pb2.Product, _Mapping]]] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
-    __slots__ = ["box", "catalogue", "embedding", "filter", "k", "photo"]
+    __slots__ = ["auto_category", "box", "catalogue", "embedding", "filter", "k", "photo"]
+    class AutoCategory(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+        __slots__ = []
+    AUTO_CATEGORY_FIELD_NUMBER: _ClassVar[int]
     BOX_FIELD_NUMBER: _ClassVar[int]
     CATALOGUE_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_FIELD_NUMBER: _ClassVar[int]
     FILTER_FIELD_NUMBER: _ClassVar[int]
     K_FIELD_NUMBER: _ClassVar[int]
+    OFF: SearchRequest.AutoCategory
     PHOTO_FIELD_NUMBER: _ClassVar[int]
+    SEARCH: SearchRequest.AutoCategory
+    TELL: SearchRequest.AutoCategory
+    auto_category: SearchRequest.AutoCategory
     box: Box
     catalogue: str
     embedding: Embedding
     filter: Filter
     k: int
     photo: bytes
-    def __init__(self, catalogue: _Optional[str] = ..., photo: _Optional[bytes] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., box: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
+    def __init__(self, catalogue: _Optional[str] = ..., photo: _Optional[bytes] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., auto_category: _Optional[_Union[SearchRequest.AutoCategory, str]] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ["accelerator", "answered_by", "as_of", "best", "confidence", "gallery_size", "generation", "margin", "matches", "matches_in_filter", "threshold", "timings", "verdict", "version"]
+    __slots__ = ["accelerator", "answered_by", "as_of", "best", "categories", "confidence", "gallery_size", "generation", "margin", "matches", "matches_in_filter", "searched", "threshold", "timings", "verdict", "version"]
     ACCELERATOR_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_BY_FIELD_NUMBER: _ClassVar[int]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
     BEST_FIELD_NUMBER: _ClassVar[int]
+    CATEGORIES_FIELD_NUMBER: _ClassVar[int]
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     GALLERY_SIZE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     MATCHES_FIELD_NUMBER: _ClassVar[int]
     MATCHES_IN_FILTER_FIELD_NUMBER: _ClassVar[int]
+    SEARCHED_FIELD_NUMBER: _ClassVar[int]
     THRESHOLD_FIELD_NUMBER: _ClassVar[int]
     TIMINGS_FIELD_NUMBER: _ClassVar[int]
     VERDICT_FIELD_NUMBER: _ClassVar[int]
@@ -132,17 +149,19 @@ class SearchResponse(_message.Message):
     answered_by: str
     as_of: int
     best: Match
+    categories: _containers.RepeatedCompositeFieldContainer[CategoryShare]
     confidence: float
     gallery_size: int
     generation: bytes
     margin: float
     matches: _containers.RepeatedCompositeFieldContainer[Match]
     matches_in_filter: int
+    searched: _containers.RepeatedScalarFieldContainer[str]
     threshold: float
     timings: Timings
     verdict: Verdict
     version: int
-    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., best: _Optional[_Union[Match, _Mapping]] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., margin: _Optional[float] = ..., matches_in_filter: _Optional[int] = ..., gallery_size: _Optional[int] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., answered_by: _Optional[str] = ..., accelerator: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., best: _Optional[_Union[Match, _Mapping]] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., margin: _Optional[float] = ..., matches_in_filter: _Optional[int] = ..., gallery_size: _Optional[int] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., answered_by: _Optional[str] = ..., accelerator: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., categories: _Optional[_Iterable[_Union[CategoryShare, _Mapping]]] = ..., searched: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class SimilarRequest(_message.Message):
     __slots__ = ["catalogue", "filter", "image", "k", "product", "variety"]

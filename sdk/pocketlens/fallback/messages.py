@@ -23,7 +23,7 @@ import numpy.typing as npt
 from pocketlens.errors import PocketLensError, QueryError, TransportError
 from pocketlens.products import Image, Price, Product
 from pocketlens.query.filters import Filter
-from pocketlens.results import Match, Pipeline, SearchResult, Timings, Verdict
+from pocketlens.results import CategoryShare, Match, Pipeline, SearchResult, Timings, Verdict
 from pocketlens_protos.v1 import catalog_pb2 as nouns
 from pocketlens_protos.v1 import query_service_pb2 as messages
 
@@ -32,6 +32,8 @@ UNIT_WITHIN = 1e-3
 
 MOST_PRODUCTS = 4096
 """In an answer, alternatives among them: each is made, and may be looked for in the store."""
+
+_MOST_CATEGORIES = 100  # in an answer: those of a probability of 0.01 or more
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -113,6 +115,8 @@ def result_message(found: SearchResult) -> messages.SearchResponse:
         answered_by=found.answered_by,
         accelerator=found.accelerator,
         timings=timings_message(found.timings),
+        categories=map(_share_message, found.categories),
+        searched=found.searched,
     )
     for name in ("confidence", "threshold", "margin"):
         if (value := getattr(found, name)) is not None:
@@ -140,6 +144,11 @@ def _result_of(message: messages.SearchResponse) -> SearchResult:
     products = sum(1 + len(each.alternatives) for each in (message.best, *message.matches))
     if products > MOST_PRODUCTS:
         raise ValueError(f"{products:,} products")
+    categories = tuple(map(_share_of, message.categories[: _MOST_CATEGORIES + 1]))
+    if len(categories) > _MOST_CATEGORIES:
+        raise ValueError(f"{len(message.categories):,} categories")
+    if not set(message.searched) <= {each.category for each in categories}:
+        raise ValueError("a search of categories that are not likely")
 
     def share(name: str, low: float, high: float) -> float | None:
         value: float | None = getattr(message, name) if message.HasField(name) else None
@@ -161,6 +170,8 @@ def _result_of(message: messages.SearchResponse) -> SearchResult:
         as_of=_EPOCH + message.as_of * _MICROSECOND,
         accelerator=message.accelerator,
         timings=timings_of(message.timings),
+        categories=categories,
+        searched=tuple(message.searched),
         answered_by=message.answered_by,  # type: ignore[arg-type]  # looked at above
     )
 
@@ -232,6 +243,16 @@ def _match_of(message: messages.Match) -> Match:
         similarity=message.similarity,
         alternatives=tuple(map(product_of, message.alternatives)),
     )
+
+
+def _share_message(share: CategoryShare) -> messages.CategoryShare:
+    return messages.CategoryShare(category=share.category, probability=share.probability)
+
+
+def _share_of(message: messages.CategoryShare) -> CategoryShare:
+    if not 0 <= message.probability <= 1:  # written so that NaN fails
+        raise ValueError(f"a probability of {message.probability}")
+    return CategoryShare(message.category, message.probability)
 
 
 def _price(name: str, text: str | None) -> Decimal | None:

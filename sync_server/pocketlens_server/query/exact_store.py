@@ -21,7 +21,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from pocketlens.query.filters import Filter
+from pocketlens.product_columns import ProductColumns
+from pocketlens.query.filters import Wanted
 from pocketlens_server.query import exact_blocks
 from pocketlens_server.query.exact_blocks import Floats, Keys, Part, Places
 from pocketlens_server.query.facets import Facets
@@ -57,7 +58,7 @@ class _Version:
         held = _FILTER_BYTES // max(1, self.images)
         self._filters_held = min(max(held, _FEWEST_FILTERS), _MOST_FILTERS)
 
-    def search(self, queries: Floats, count: int, *, wanted: Filter | None = None) -> list[Nearest]:
+    def search(self, queries: Floats, count: int, *, wanted: Wanted | None = None) -> list[Nearest]:
         """See `vector_store.View.search`."""
         queries = np.ascontiguousarray(queries, np.float32)
         parts = self.parts if wanted is None or wanted.is_empty else self._by(wanted).parts
@@ -89,7 +90,11 @@ class _Version:
         ordered = sorted((-count, name) for name, count in named if name and count)
         return tuple(name for _, name in ordered)
 
-    def satisfying(self, wanted: Filter) -> Keys:
+    def columns(self) -> ProductColumns:
+        """See `vector_store.View.columns`."""
+        return self.facets.columns
+
+    def satisfying(self, wanted: Wanted) -> Keys:
         """See `vector_store.View.satisfying`."""
         return self._by(wanted).products
 
@@ -100,7 +105,7 @@ class _Version:
         places[known] = self._places[keys[known]]
         return places
 
-    def _by(self, wanted: Filter) -> _Narrowed:
+    def _by(self, wanted: Wanted) -> _Narrowed:
         found = self._narrowed.get(wanted.identity)
         if found is None:
             images, products = self.facets.narrowed(wanted)

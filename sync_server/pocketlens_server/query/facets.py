@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from pocketlens.product_columns import ProductColumns
 from pocketlens.query import filters
-from pocketlens.query.filters import Filter, currency_number
+from pocketlens.query.filters import Wanted, currency_number
 from pocketlens_server.query.vector_store import ProductRow, VersionChanges
 
 _Keys = npt.NDArray[np.uint32]
@@ -133,7 +133,7 @@ class Facets:
         columns = replace(columns, link_image_keys=links.keys, link_product_keys=links.values)
         return Facets(columns, attributes, numbers)
 
-    def narrowed(self, wanted: Filter) -> tuple[_Keys, _Keys]:
+    def narrowed(self, wanted: Wanted) -> tuple[_Keys, _Keys]:
         """Keys of images of a product that satisfies a filter, and of such products, ascending."""
         columns = self.columns
         kept = filters.linked(

@@ -19,10 +19,12 @@ import numpy.typing as npt
 from pocketlens.errors import ServerUnavailable
 from pocketlens.formats.bundle import Calibration
 from pocketlens.query import search
-from pocketlens.query.filters import Filter
+from pocketlens.query.filters import Filter, Wanted, in_categories
+from pocketlens.query.likely_categories import NEIGHBOURS, LikelyCategories, to_search
 from pocketlens.query.variety import to_choose_from, varied
 from pocketlens.query.verdict import Judgement, judge
-from pocketlens.results import Match, Pipeline, SearchResult, Timings, Verdict
+from pocketlens.results import CategoryShare, Match, Pipeline, SearchResult, Timings, Verdict
+from pocketlens_server.query.fitted_categories import neighbours
 from pocketlens_server.query.galleries import Gallery
 from pocketlens_server.query.shown import Rows
 from pocketlens_server.query.vector_store import Nearest, View
@@ -38,9 +40,12 @@ class Asked:
     Attributes:
         vector: float32 (dim,), of unit length, or shorter where several were pooled.
         k: Matches wanted.
-        wanted: Only such products; None for all.
+        wanted: Only such products; None for all. Without a category where some are searched.
         without: Keys of images that are no answer; with any, there is no verdict.
         variety: Of matches, 0 to 1; see `pocketlens.query.variety`.
+        likely: Tells likely categories; None where nobody wants to know.
+        is_narrowed: Whether these are searched, as a device does for category "auto".
+        among: Categories that are; () for all.
     """
 
     vector: npt.NDArray[np.float32]
@@ -48,6 +53,14 @@ class Asked:
     wanted: Filter | None = None
     without: frozenset[int] = frozenset()
     variety: float = 0.0
+    likely: LikelyCategories | None = None
+    is_narrowed: bool = False
+    among: tuple[str, ...] = ()
+
+    @property
+    def condition(self) -> Wanted:
+        """That a match must satisfy."""
+        return in_categories(self.wanted or Filter(), self.among)
 
     @property
     def some(self) -> int:
@@ -97,7 +110,8 @@ def answered(gallery: Gallery, asked: Sequence[Asked], terms: Terms) -> list[Sea
         ServerUnavailable: They have forgotten the version already.
     """
     with gallery.store.view() as view:
-        found = _found(view, asked, terms)
+        shares = _shares(view, asked)
+        found, searched = _class_first(view, asked, shares, terms)
         groups = [group for each in found for group in (*each.best, *each.groups)]
         try:
             rows = gallery.shown.of(
@@ -109,21 +123,54 @@ def answered(gallery: Gallery, asked: Sequence[Asked], terms: Terms) -> list[Sea
         except KeyError as exc:
             raise ServerUnavailable("The catalogue has moved on. Try again.") from exc
         return [
-            _result(rows, view, each, question, terms)
-            for each, question in zip(found, asked, strict=True)
+            replace(
+                _result(rows, view, each, question, terms), categories=_named(likely), searched=of
+            )
+            for each, question, likely, of in zip(found, asked, shares, searched, strict=True)
         ]
 
 
+def _shares(view: View, asked: Sequence[Asked]) -> list[tuple[CategoryShare, ...]]:
+    """Likely categories of each question that is to be told them."""
+    shares: list[tuple[CategoryShare, ...]] = [()] * len(asked)
+    voted = [(place, each.likely) for place, each in enumerate(asked) if each.likely is not None]
+    if voted:
+        queries = np.stack([asked[place].vector for place, _ in voted])
+        found = neighbours(view, queries, NEIGHBOURS)
+        for (place, likely), nearest in zip(voted, found, strict=True):
+            shares[place] = likely.of(nearest)
+    return shares
+
+
+def _class_first(
+    view: View, asked: Sequence[Asked], shares: Sequence[Sequence[CategoryShare]], terms: Terms
+) -> tuple[list[_Found], list[tuple[str, ...]]]:
+    """What each finds, and the categories that it was searched in; () for all."""
+    narrowed = [
+        replace(each, among=to_search(likely)) if each.is_narrowed else each
+        for each, likely in zip(asked, shares, strict=True)
+    ]
+    found, searched = _found(view, narrowed, terms), [each.among for each in narrowed]
+    missed = [place for place, among in enumerate(searched) if among and not found[place].groups]
+    for place, each in zip(missed, _found(view, [asked[p] for p in missed], terms), strict=True):
+        found[place], searched[place] = each, ()  # nothing there satisfies the filter
+    return found, searched
+
+
+def _named(shares: Sequence[CategoryShare]) -> tuple[CategoryShare, ...]:
+    return tuple(each for each in shares if each.category)
+
+
 def _found(view: View, asked: Sequence[Asked], terms: Terms) -> list[_Found]:
-    plain = [replace(each, k=max(each.k, 2), wanted=None) for each in asked]
+    plain = [replace(each, k=max(each.k, 2)) for each in asked]
     found = [
         _Found(groups[:2], _chosen(view, groups, each), view.products)
         for groups, each in zip(_groups(view, plain, None, terms), asked, strict=True)
     ]
-    filtered: dict[object, tuple[Filter, list[int]]] = {}
-    for place, each in enumerate(asked):
-        if each.wanted is not None and not each.wanted.is_empty:
-            filtered.setdefault(each.wanted.identity, (each.wanted, []))[1].append(place)
+    filtered: dict[object, tuple[Wanted, list[int]]] = {}
+    for place, condition in enumerate([each.condition for each in asked]):
+        if not condition.is_empty:
+            filtered.setdefault(condition.identity, (condition, []))[1].append(place)
     for wanted, places in filtered.values():
         satisfying = view.satisfying(wanted)
         narrowed = _groups(view, [asked[place] for place in places], wanted, terms, satisfying)
@@ -145,7 +192,7 @@ def _chosen(view: View, groups: list[_Group], asked: Asked) -> list[_Group]:
 def _groups(
     view: View,
     asked: Sequence[Asked],
-    wanted: Filter | None,
+    wanted: Wanted | None,
     terms: Terms,
     allowed: npt.NDArray[np.uint32] | None = None,
 ) -> list[list[_Group]]:

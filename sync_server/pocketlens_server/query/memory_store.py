@@ -13,8 +13,9 @@ from decimal import Decimal
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.product_columns import ProductColumns
 from pocketlens.products import Price
-from pocketlens.query.filters import Filter
+from pocketlens.query.filters import AnyOf, Filter, Wanted, currency_number
 from pocketlens_server.query.vector_store import Nearest, ProductRow, VersionChanges
 
 
@@ -38,7 +39,7 @@ class MemoryView:
         return len(self.facets)
 
     def search(
-        self, queries: npt.NDArray[np.float32], count: int, *, wanted: Filter | None = None
+        self, queries: npt.NDArray[np.float32], count: int, *, wanted: Wanted | None = None
     ) -> list[Nearest]:
         """See `View.search`."""
         return [self._nearest(query, count, wanted or Filter()) for query in queries]
@@ -60,12 +61,28 @@ class MemoryView:
         counted = Counter(row.category for row in self.facets.values() if row.category)
         return tuple(sorted(counted, key=lambda name: (-counted[name], name)))
 
-    def satisfying(self, wanted: Filter) -> npt.NDArray[np.uint32]:
+    def columns(self) -> ProductColumns:
+        """See `View.columns`."""
+        rows = [self.facets[key] for key in sorted(self.facets)]
+        names = tuple(dict.fromkeys(row.category for row in rows))
+        links = sorted((key, of) for key, (_, shown) in self.rows.items() for of in shown)
+        return ProductColumns(
+            keys=np.array([row.key for row in rows], np.uint32),
+            categories=np.array([names.index(row.category) for row in rows], np.int32),
+            category_names=names,
+            prices=np.array([-1 if row.price is None else row.price for row in rows], np.int64),
+            currencies=np.array([currency_number(row.currency) for row in rows], np.int32),
+            stock=np.array([-1 if row.stock is None else row.stock for row in rows], np.int64),
+            link_image_keys=np.array([key for key, _ in links], np.uint32),
+            link_product_keys=np.array([key for _, key in links], np.uint32),
+        )
+
+    def satisfying(self, wanted: Wanted) -> npt.NDArray[np.uint32]:
         """See `View.satisfying`."""
         shown = {key for _, products in self.rows.values() for key in products}
         return np.array(sorted(k for k in shown if _satisfies(self.facets[k], wanted)), "u4")
 
-    def _nearest(self, query: npt.NDArray[np.float32], count: int, wanted: Filter) -> Nearest:
+    def _nearest(self, query: npt.NDArray[np.float32], count: int, wanted: Wanted) -> Nearest:
         scored = [
             (-np.float32((vector.astype("f8") * query.astype("f8")).sum()), key)
             for key, (vector, products) in self.rows.items()
@@ -117,7 +134,9 @@ class MemoryStore:
         self._newest = MemoryView(0, self.dim, {}, {})
 
 
-def _satisfies(row: ProductRow, wanted: Filter) -> bool:
+def _satisfies(row: ProductRow, wanted: Wanted) -> bool:
+    if isinstance(wanted, AnyOf):
+        return any(_satisfies(row, each) for each in wanted.filters)
     is_priced = row.price is not None
     amount = Price(row.price, row.currency).amount if row.price is not None else Decimal(0)
     conditions = (

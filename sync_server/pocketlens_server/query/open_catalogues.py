@@ -38,6 +38,7 @@ from pocketlens_server.models.photo_models import BundleModel, Found, PhotoModel
 from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.query import matching
 from pocketlens_server.query.exact_store import ExactStore
+from pocketlens_server.query.fitted_categories import FittedCategories
 from pocketlens_server.query.galleries import BundleVectors, FloatVectors, Gallery
 from pocketlens_server.query.matching import Asked, Terms
 from pocketlens_server.query.micro_batches import MicroBatches
@@ -93,6 +94,7 @@ class Searched:
         generation: Hex id of the newest one that the bundle made.
         pipeline: What answers of it are called.
         dim: Numbers of a vector.
+        categories: Likely ones.
     """
 
     def __init__(
@@ -107,6 +109,7 @@ class Searched:
         self.generation: str = terms.generation
         self.pipeline: Pipeline = terms.pipeline
         self._terms, self._model = terms, model
+        self.categories = FittedCategories(gallery, duplicate_cosine=terms.duplicate_cosine)
         self._reading = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-query")
         sizes = telemetry.query_batches
         self._embedding = MicroBatches(
@@ -176,6 +179,7 @@ class Searched:
         """Ends; what is worked on is finished."""
         await self._embedding.close()
         await self._searching.close()
+        await self.categories.close()
         await asyncio.to_thread(self._reading.shutdown)
         await asyncio.to_thread(self._model.close)
         self.gallery.store.close()

@@ -26,6 +26,7 @@ from pocketlens.errors import QueryError
 from pocketlens.fallback.messages import embedding_of
 from pocketlens.formats.bundle import Spec
 from pocketlens.query.filters import Filter
+from pocketlens.query.likely_categories import LikelyCategories
 from pocketlens.query.variety import to_choose_from
 from pocketlens.results import SearchResult, Timings
 from pocketlens_server.catalogue.decoders import Decoders
@@ -39,6 +40,7 @@ from pocketlens_server.query.places import Places
 from pocketlens_server.query.questions import (
     MATCHES,
     MOST_MATCHES,
+    AutoCategory,
     CatalogueFacts,
     Embedded,
     Photo,
@@ -98,6 +100,7 @@ class Queries:
         *,
         k: int = MATCHES,
         wanted: Filter | None = None,
+        auto_category: AutoCategory | None = None,
         within: float | None = None,
     ) -> SearchResult:
         """Finds the products that a photo may show, or those nearest a vector.
@@ -107,30 +110,42 @@ class Queries:
             query: What is looked for.
             k: Matches wanted, 1 to 100.
             wanted: Only products that satisfy it; the verdict is that of the unfiltered search.
+            auto_category: Whether likely categories are told, or searched too, as a device does for
+                category "auto": never beside a filter that names one.
             within: Seconds that the caller waits, who is refused at once where the answer would
                 come later; None for as long as it takes.
 
         Raises:
             PictureError: The photo cannot be used as one.
-            QueryError: `k`, the box or the vector cannot be.
+            QueryError: `k`, the box or the vector cannot be, or there are two categories.
             NotFound: There is no such catalogue, or no such generation.
             QuotaExceeded: As many wait as may, or too many to be answered in time.
             ServerUnavailable: The server is about to end.
         """
         _check_k(k)
+        is_narrowed = auto_category == "search"
+        if is_narrowed and wanted is not None and wanted.category is not None:
+            raise QueryError(
+                "Expected auto_category or a filter with a category. Received both: "
+                f"{wanted.category[:64]!r}."
+            )
         opened = await self.catalogues.of(catalogue)
         if isinstance(query, Vector):
             searched = opened.by_bundle(query.generation)
+            likely = await _likely(searched, auto_category)
             with self._vectors.taken(within=within):
                 vector = embedding_of(query.values, searched.dim)
-                found, queued, searching = await searched.matches(Asked(vector, k, wanted))
+                asked = Asked(vector, k, wanted, likely=likely, is_narrowed=is_narrowed)
+                found, queued, searching = await searched.matches(asked)
             return self._told(found, Timings(), queued, searching, "")
 
         async def looked(searched: Searched) -> SearchResult:
             model = await self._model(searched, query)
+            likely = await _likely(searched, auto_category)
             with self._photos.taken(size_bytes=len(query.data), within=within):
                 vector, spent = await self._embedded(searched, model, query)
-                found, queued, searching = await searched.matches(Asked(vector, k, wanted))
+                asked = Asked(vector, k, wanted, likely=likely, is_narrowed=is_narrowed)
+                found, queued, searching = await searched.matches(asked)
             return self._told(found, spent, queued, searching, model.accelerator)
 
         return await opened.seen(looked)
@@ -276,6 +291,13 @@ async def _timed(
     began = perf_counter()
     value, waited = await work
     return value, waited, perf_counter() - began - waited
+
+
+async def _likely(
+    searched: Searched, auto_category: AutoCategory | None
+) -> LikelyCategories | None:
+    """What tells likely categories; to fit it, once, is no part of a pace."""
+    return None if auto_category is None else await searched.categories.newest()
 
 
 def _check_k(k: int) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pocketlens.query.pictures import Box  # which loads Pillow
 
 MOST_MATCHES, MATCHES = 100, 10
+
+AutoCategory = Literal["search", "tell"]
+"""What is done about likely categories: told, and searched where one or two are sure, or told."""
 
 
 @dataclass(frozen=True, slots=True)

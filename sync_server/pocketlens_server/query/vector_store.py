@@ -20,7 +20,8 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.query.filters import Filter
+from pocketlens.product_columns import ProductColumns
+from pocketlens.query.filters import Wanted
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class View(Protocol):
         """How many there are, those that no image shows too."""
 
     def search(
-        self, queries: npt.NDArray[np.float32], count: int, *, wanted: Filter | None = None
+        self, queries: npt.NDArray[np.float32], count: int, *, wanted: Wanted | None = None
     ) -> list[Nearest]:
         """The images nearest each query, exactly.
 
@@ -137,7 +138,10 @@ class View(Protocol):
     def categories(self) -> tuple[str, ...]:
         """Of products that have one, most products first, equals by their text."""
 
-    def satisfying(self, wanted: Filter) -> npt.NDArray[np.uint32]:
+    def columns(self) -> ProductColumns:
+        """Every product, also those that no image shows, and which images show it."""
+
+    def satisfying(self, wanted: Wanted) -> npt.NDArray[np.uint32]:
         """Products that satisfy a filter and that some image shows: their keys, ascending."""
 
 

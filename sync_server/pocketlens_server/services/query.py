@@ -12,6 +12,7 @@ from pocketlens.query.filters import Filter
 from pocketlens_protos.v1 import query_service_pb2 as messages
 from pocketlens_protos.v1 import query_service_pb2_grpc as stubs
 from pocketlens_server.query.queries import MATCHES, Photo, Queries, Vector
+from pocketlens_server.query.questions import AutoCategory
 from pocketlens_server.services.answering import answered
 
 
@@ -31,6 +32,7 @@ class QueryService(stubs.QueryServiceServicer):
                 _query(request),
                 k=request.k or MATCHES,
                 wanted=_wanted(request),
+                auto_category=_auto_category(request),
                 within=context.time_remaining(),
             )
         return codec.result_message(found)
@@ -89,6 +91,20 @@ def _query(request: messages.SearchRequest) -> Photo | Vector:
 
 def _wanted(request: messages.SearchRequest | messages.SimilarRequest) -> Filter | None:
     return codec.filter_of(request.filter) if request.HasField("filter") else None
+
+
+def _auto_category(request: messages.SearchRequest) -> AutoCategory | None:
+    known: dict[int, AutoCategory | None] = {
+        messages.SearchRequest.OFF: None,
+        messages.SearchRequest.SEARCH: "search",
+        messages.SearchRequest.TELL: "tell",
+    }
+    if request.auto_category not in known:
+        raise QueryError(
+            f"Expected auto_category of {min(known)} to {max(known)}. "
+            f"Received {request.auto_category}."
+        )
+    return known[request.auto_category]
 
 
 def _box(

@@ -137,6 +137,11 @@ def result_as_json(found: SearchResult) -> Json:
         "answered_by": found.answered_by,
         "accelerator": found.accelerator,
         "timings": _timings(found.timings),
+        "categories": [
+            {"category": each.category, "probability": each.probability}
+            for each in found.categories
+        ],
+        "searched": list(found.searched),
     }
 
 

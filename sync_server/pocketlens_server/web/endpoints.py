@@ -104,20 +104,29 @@ class Endpoints:
             fields.read(_pairs(request), ())  # all of it is in the body
             async with self._bodies.read(request, most_bytes=self._limits.json_bytes) as body:
                 question = json_bodies.read(body)
-            k, wanted = question.k, question.wanted
             found = await self._worked_on(
                 request,
                 self._queries.search(
-                    name, question.vector, k=k, wanted=wanted, within=_left(until)
+                    name,
+                    question.vector,
+                    k=question.k,
+                    wanted=question.wanted,
+                    auto_category=question.auto_category,
+                    within=_left(until),
                 ),
             )
             return answers.shown(answers.result_as_json(found))
         async with self._photo(route, request) as photo:
-            k, wanted = fields.k_of(photo.said), fields.filter_of(photo.said)
-            looked_for = Photo(photo.data, fields.box_of(photo.said))
             found = await self._worked_on(
                 request,
-                self._queries.search(name, looked_for, k=k, wanted=wanted, within=_left(until)),
+                self._queries.search(
+                    name,
+                    Photo(photo.data, fields.box_of(photo.said)),
+                    k=fields.k_of(photo.said),
+                    wanted=fields.filter_of(photo.said),
+                    auto_category=fields.auto_category_of(photo.said),
+                    within=_left(until),
+                ),
             )
         return answers.shown(answers.result_as_json(found))
 

@@ -18,7 +18,7 @@ from pocketlens.errors import QueryError
 from pocketlens.fallback import messages as codec
 from pocketlens.query.filters import Filter
 from pocketlens_protos.v1 import query_service_pb2 as messages
-from pocketlens_server.query.questions import MATCHES
+from pocketlens_server.query.questions import MATCHES, AutoCategory
 from pocketlens_server.web.routes import ATTRIBUTE
 
 MOST_FIELDS = 64
@@ -103,6 +103,20 @@ def variety_of(fields: Fields) -> float:
     if not _NUMBER.fullmatch(text):
         raise QueryError(f"Expected variety as a number from 0 to 1. Received {text[:_SHOWN]!r}.")
     return float(text)
+
+
+def auto_category_of(fields: Fields) -> AutoCategory | None:
+    """What is done about likely categories; None for nothing.
+
+    Raises:
+        QueryError: It is another word.
+    """
+    match fields.get("auto_category"):
+        case None | "search" | "tell" as known:
+            return known
+        case text:
+            received = repr(text[:_SHOWN])
+            raise QueryError(f"Expected auto_category as search or tell. Received {received}.")
 
 
 def filter_of(fields: Fields) -> Filter | None:

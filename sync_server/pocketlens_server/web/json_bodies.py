@@ -20,7 +20,7 @@ import numpy as np
 from pocketlens.errors import QueryError
 from pocketlens.fallback.messages import embedding_bytes
 from pocketlens.query.filters import Filter
-from pocketlens_server.query.questions import Vector
+from pocketlens_server.query.questions import AutoCategory, Vector
 from pocketlens_server.web import fields
 from pocketlens_server.web.routes import ATTRIBUTE
 
@@ -44,11 +44,13 @@ class Question:
         vector: What is looked for.
         k: Matches wanted.
         wanted: Which products; None for all.
+        auto_category: What is done about likely categories; None for nothing.
     """
 
     vector: Vector
     k: int
     wanted: Filter | None
+    auto_category: AutoCategory | None
 
 
 def read(body: bytes) -> Question:
@@ -63,7 +65,7 @@ def read(body: bytes) -> Question:
         )
     except (ValueError, RecursionError) as exc:  # of JSON, of UTF-8
         raise QueryError("Expected a body in JSON. Received what cannot be read as such.") from exc
-    question = _object(found, "the body", ("embedding", "k", "filter"))
+    question = _object(found, "the body", ("embedding", "k", "filter", "auto_category"))
     if "embedding" not in question:
         raise QueryError("Expected an embedding: a photo comes as a body of its own, or in a form.")
     k = question.get("k", _Number(fields.k_of({})))
@@ -71,6 +73,9 @@ def read(body: bytes) -> Question:
         _vector(question["embedding"]),
         fields.k_of({"k": _number(k, "k")}),
         _filter(question.get("filter", {})),
+        fields.auto_category_of(
+            {name: _text(question[name], name) for name in ("auto_category",) if name in question}
+        ),
     )
 
 

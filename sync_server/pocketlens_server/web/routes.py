@@ -106,6 +106,12 @@ _VARIETY = Parameter(
     "From 0, the nearest, to 1: the nearest, then those least like what was chosen already.",
     {"type": "number", "minimum": 0, "maximum": 1, "default": 0},
 )
+_AUTO_CATEGORY = Parameter(
+    "auto_category",
+    "Tells likely categories; `search` searches these alone where one is sure, or two are: not "
+    "beside a `category`.",
+    schemas.AUTO_CATEGORY,
+)
 _MODEL = Parameter(
     "model",
     "Which one embeds: the best that there is, or the bundle's, which phones have.",
@@ -133,8 +139,8 @@ ROUTES: tuple[Route, ...] = (
         "/v1/catalogs/{name}/search",
         _QUERY,
         "Finds the products that a photo may show, or those nearest an embedding.",
-        (_NAME, _K, *_FILTER, _BOX),
-        {**_PHOTO, FORM: _form(_K, *_FILTER, _BOX), JSON: reference("Question")},
+        (_NAME, _K, *_FILTER, _BOX, _AUTO_CATEGORY),
+        {**_PHOTO, FORM: _form(_K, *_FILTER, _BOX, _AUTO_CATEGORY), JSON: reference("Question")},
         (JSON, reference("Answer")),
     ),
     Route(

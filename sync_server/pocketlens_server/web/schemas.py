@@ -24,6 +24,7 @@ COUNT_WANTED: Schema = {
     "maximum": MOST_MATCHES,
     "default": MATCHES,
 }
+AUTO_CATEGORY: Schema = {"type": "string", "enum": ["search", "tell"]}
 CURRENCY: Schema = {"type": "string", "pattern": "^[A-Z]{3}$", "example": "EUR"}
 _TEXT: Schema = {"type": "string"}
 _COUNT: Schema = {"type": "integer", "minimum": 0}
@@ -75,6 +76,7 @@ SCHEMAS: Mapping[str, Schema] = {
             "embedding": reference("Embedding"),
             "k": COUNT_WANTED,
             "filter": reference("Filter"),
+            "auto_category": AUTO_CATEGORY,
         },
         required=("embedding",),
     ),
@@ -129,6 +131,16 @@ SCHEMAS: Mapping[str, Schema] = {
             "answered_by": _PIPELINE,
             "accelerator": {"type": "string", "description": '"" where nothing was embedded.'},
             "timings": reference("Timings"),
+            "categories": {
+                "type": "array",
+                "items": _object({"category": _TEXT, "probability": _SHARE}),
+                "description": "Likely ones, likeliest first, where they were asked for.",
+            },
+            "searched": {
+                "type": "array",
+                "items": _TEXT,
+                "description": "Those of them that `matches` are of; none: all were searched.",
+            },
         }
     ),
     "Match": _object(

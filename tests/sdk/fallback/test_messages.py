@@ -19,7 +19,7 @@ from pocketlens.errors import QueryError, TransportError
 from pocketlens.fallback import messages as codec
 from pocketlens.products import Image, Price, Product
 from pocketlens.query.filters import Filter
-from pocketlens.results import Match, SearchResult, Timings, Verdict
+from pocketlens.results import CategoryShare, Match, SearchResult, Timings, Verdict
 from pocketlens_protos.v1 import query_service_pb2 as messages
 
 SHARES = st.none() | st.floats(0, 1)
@@ -42,6 +42,7 @@ MATCHES = st.builds(
     similarity=st.floats(-1, 1, width=32),
     alternatives=st.lists(PRODUCTS, max_size=2).map(tuple),
 )
+CATEGORIES = st.lists(st.builds(CategoryShare, TEXTS, st.floats(0, 1)), max_size=3).map(tuple)
 MILLISECONDS = st.floats(0, 1e6)
 RESULTS = st.builds(
     SearchResult,
@@ -58,6 +59,7 @@ RESULTS = st.builds(
     as_of=st.datetimes(datetime(1971, 1, 1), datetime(2200, 1, 1), timezones=st.just(UTC)),
     accelerator=st.sampled_from(["", "cpu", "gpu"]),
     timings=st.builds(Timings, MILLISECONDS, MILLISECONDS, MILLISECONDS, MILLISECONDS),
+    categories=CATEGORIES,
     answered_by=st.sampled_from(["device", "embedding", "photo"]),
 )
 AMOUNTS = st.decimals(0, 10**12, places=2) | st.integers(0, 10**12)
@@ -147,6 +149,10 @@ def test_a_large_price_travels_without_an_exponent() -> None:
         {"threshold": -0.1},
         {"margin": math.inf},
         {"as_of": 2**62},
+        {"categories": [messages.CategoryShare(category="a", probability=1.1)]},
+        {"categories": [messages.CategoryShare(category="a", probability=math.nan)]},
+        {"categories": 101 * [messages.CategoryShare(category="a", probability=0.01)]},
+        {"searched": ["of none that is likely"]},
         {"timings": messages.Timings(embed_ms=-1)},
         {"timings": messages.Timings(queue_ms=math.nan)},
         {"matches": [messages.Match()]},

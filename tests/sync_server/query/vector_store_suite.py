@@ -19,7 +19,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pocketlens.query.filters import Filter
+from pocketlens.query.filters import AnyOf, Filter, Wanted
 from pocketlens_server.query.memory_store import MemoryStore
 from pocketlens_server.query.vector_store import (
     ImageRows,
@@ -30,7 +30,7 @@ from pocketlens_server.query.vector_store import (
 )
 
 DIM = 8
-FILTERS = [
+FILTERS: list[Wanted] = [
     Filter(category="mugs"),
     Filter(in_stock=True),
     Filter(max_price=Decimal(5)),
@@ -38,6 +38,7 @@ FILTERS = [
     Filter(attributes={"colour": "red"}),
     Filter(category="mugs", attributes={"colour": "blue"}),
     Filter(category="of nothing"),
+    AnyOf((Filter(category="mugs"), Filter(category="hats", in_stock=True))),
 ]
 IMAGE_KEYS, PRODUCT_KEYS = st.integers(1, 40), st.integers(1, 12)
 PRODUCT_ROWS = st.builds(
@@ -141,10 +142,20 @@ def assert_same(found: View, expected: View, count: int) -> None:
         if wanted is not None:
             assert found.satisfying(wanted).tolist() == expected.satisfying(wanted).tolist()
     assert found.categories() == expected.categories()
+    assert _listed(found) == _listed(expected)
     keys = list(range(42))
     assert found.product_keys(keys) == expected.product_keys(keys)
     for product in range(14):
         assert found.images_of(product).tolist() == expected.images_of(product).tolist()
+
+
+def _listed(view: View) -> list[object]:
+    """Columns as lists, and categories by their names: numbers of these are a store's own."""
+    columns = view.columns()
+    categories = [columns.category_names[number] for number in columns.categories.tolist()]
+    others = (columns.keys, columns.prices, columns.currencies, columns.stock)
+    links = (columns.link_image_keys, columns.link_product_keys)
+    return [categories, *(each.tolist() for each in (*others, *links))]
 
 
 class VectorStoreSuite:

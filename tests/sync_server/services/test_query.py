@@ -175,6 +175,15 @@ def test_filters_and_boxes_hold_before_the_cut(stub: stubs.QueryServiceStub) -> 
     assert not nothing.best_is_in_filter
 
 
+def test_a_shop_without_categories_tells_none(stub: stubs.QueryServiceStub) -> None:
+    plain = searched(stub, photo=photo_of(3))
+    for auto_category in (messages.SearchRequest.SEARCH, messages.SearchRequest.TELL):
+        found = searched(stub, photo=photo_of(3), auto_category=auto_category)
+
+        assert (found.categories, found.searched) == ((), ())
+        assert ids(found) == ids(plain)
+
+
 def test_what_is_similar_is_another_product(stub: stubs.QueryServiceStub) -> None:
     request = messages.SimilarRequest(catalogue="main", product="sku-4", k=3)
     found = codec.result_of(stub.Similar(request, timeout=30))
@@ -262,6 +271,12 @@ def waited(look: object, version: int) -> SearchResult:
         ({"photo": photo_of(1), "box": {"right": float("nan")}}, "INVALID_ARGUMENT", "box"),
         ({"photo": photo_of(1), "filter": {"max_price": "NaN"}}, "INVALID_ARGUMENT", "max_price"),
         ({"photo": photo_of(1), "filter": {"currency": "euro"}}, "INVALID_ARGUMENT", "currency"),
+        ({"photo": photo_of(1), "auto_category": 7}, "INVALID_ARGUMENT", "0 to 2"),
+        (
+            {"photo": photo_of(1), "auto_category": 1, "filter": {"category": "c"}},
+            "INVALID_ARGUMENT",
+            "Received both: 'c'",
+        ),
         ({"photo": photo_of(1), "catalogue": "other"}, "NOT_FOUND", "other"),
         ({"embedding": vector(np.ones(3))}, "INVALID_ARGUMENT", "float32"),
         ({"embedding": vector(np.ones(5))}, "INVALID_ARGUMENT", "float32"),
@@ -313,7 +328,7 @@ def requests_that_are_right(embedder: Embedder) -> dict[str, list[Message]]:
     return {
         "Search": [
             messages.SearchRequest(**main, photo=photo, k=3, filter=wanted, box=box),
-            messages.SearchRequest(**main, embedding=embedding, k=3, filter=wanted),
+            messages.SearchRequest(**main, embedding=embedding, k=3, auto_category=2),
         ],
         "Similar": [
             messages.SimilarRequest(**main, product="sku-1", k=3, filter=wanted),

@@ -141,6 +141,22 @@ def test_a_filter_is_the_same_however_it_comes(asker: Asker, vector: list[float]
         assert asker.post(SEARCH, tile(3), "image/png", **said).json["matches"] == []
 
 
+def test_likely_categories_are_told_however_they_are_asked_for(
+    asker: Asker, vector: list[float]
+) -> None:
+    """This shop has none: what is told of others is in tests/sync_server/query."""
+    found = [
+        asker.post(SEARCH, tile(5), "image/png", auto_category="search"),
+        asker.post_form(SEARCH, tile(5), auto_category="tell"),
+        asker.post_json(SEARCH, {"embedding": {"values": vector}, "auto_category": "tell"}),
+    ]
+
+    for each in found:
+        check(each, "Answer")
+        assert (each.json["categories"], each.json["searched"]) == ([], [])
+        assert ids(each)[0] == "sku-5"
+
+
 def test_a_box_is_of_the_photo(asker: Asker) -> None:
     whole = asker.post(EMBED, tile(5), "image/png").json["embedding"]
 
@@ -162,6 +178,8 @@ BAD_FIELDS = {
     "price NaN": ({"min_price": "NaN"}, "decimal such as"),
     "prices": ({"min_price": "2", "max_price": "1"}, "min_price <= max_price"),
     "currency": ({"currency": "eur"}, "three capital letters"),
+    "auto of words": ({"auto_category": "true"}, "search or tell"),
+    "two categories": ({"auto_category": "search", "category": "a"}, "Received both: 'a'"),
     "box of three": ({"box": "1,2,3"}, "left,top,right,bottom"),
     "box of words": ({"box": "a,b,c,d"}, "left,top,right,bottom"),
     "attribute without a name": ({"attr.": "red"}, "Expected parameters of"),
@@ -209,6 +227,8 @@ BAD_JSON = {
     "k of a text": b'{"embedding": {"values": [1]}, "k": "5"}',
     "k of true": b'{"embedding": {"values": [1]}, "k": true}',
     "k of a fraction": b'{"embedding": {"values": [1]}, "k": 2.5}',
+    "auto of true": b'{"embedding": {"values": [1]}, "auto_category": true}',
+    "auto of words": b'{"embedding": {"values": [1]}, "auto_category": "auto"}',
     "filter of an array": b'{"embedding": {"values": [1]}, "filter": []}',
     "filter misspelt": b'{"embedding": {"values": [1]}, "filter": {"categories": "a"}}',
     "stock of a text": b'{"embedding": {"values": [1]}, "filter": {"in_stock": "true"}}',
