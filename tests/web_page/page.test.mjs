@@ -155,6 +155,35 @@ promise("keys alone do it all", {}, async (shopper, page) => {
   await page.waitForFunction((each) => each === document.activeElement, await back.elementHandle());
 });
 
+promise("the likely category is offered, and shown alone when it is wished", {}, async (shopper, page) => {
+  await shopper.choose("known.jpg");
+  const chip = page.getByRole("button", { name: `Probably ${SHOPS.category}: ` });
+
+  assert.match(await chip.textContent(), /: \d+%$/);
+  assert.equal(await chip.getAttribute("aria-pressed"), "false");
+  assert.match(await page.getByRole("status").textContent(), new RegExp(`Probably ${SHOPS.category}: \\d+%\\. `));
+  assert.equal(new URL(shopper.questions[0].url()).searchParams.get("category"), null);
+  const before = await page.locator("#answer").boundingBox();
+
+  await shopper.tabTo(chip, "Shift+Tab");
+  const only = await shopper.answered(() => page.keyboard.press("Enter"));
+  assert.equal(only.searchParams.get("category"), SHOPS.category);
+  assert.equal(await page.locator("#category").inputValue(), SHOPS.category);
+  assert.equal(await page.locator("#filters-on").textContent(), "(1 on)");
+  assert.deepEqual(new Set(await page.locator(".category").allTextContents()), new Set([SHOPS.category]));
+  assert.equal(await chip.getAttribute("aria-pressed"), "true");
+  assert.ok(await chip.evaluate((each) => each === document.activeElement));
+  assert.deepEqual(await page.locator("#answer").boundingBox(), before);
+
+  const all = await shopper.answered(() => page.keyboard.press("Space"));
+  assert.equal(all.searchParams.get("category"), null);
+  assert.equal(await chip.getAttribute("aria-pressed"), "false");
+  assert.ok(new Set(await page.locator(".category").allTextContents()).size > 1);
+
+  await shopper.answered(() => shopper.cards.first().getByRole("button").click());
+  assert.ok(!(await chip.isVisible()));
+});
+
 promise("filters hold, and say so where they hide the answer", {}, async (shopper, page) => {
   await shopper.choose("known.jpg");
   const category = page.getByRole("combobox", { name: "Category" });

@@ -7,15 +7,20 @@ import { SAID, TROUBLES, verdictIn, waiting } from "/texts.js";
 
 const BLANKS = 6;
 const LONG_MS = 4000; // a wait that is worth another word
+const LIKELY = 0.5; // from where a category is worth offering
 const CUT_OFF = ["offline", "unreachable"];
 
 export class Answers {
+  /** Whether there is more than one category to be of. */
+  hasCategories = false;
   #trouble = null;
   #timer = 0;
 
   /**
-   * @param {{again: () => void, unfilter: () => void, more: (product: object) => void}} wishes
-   *     Called when somebody asks again, without filters, or for what looks like a product.
+   * @param {{again: () => void, unfilter: () => void, only: (category: string) => void,
+   *     more: (product: object) => void}} wishes
+   *     Called when somebody asks again, without filters, within a category or again in all, or for
+   *     what looks like a product.
    */
   constructor(wishes) {
     this.wishes = wishes;
@@ -23,6 +28,7 @@ export class Answers {
     this.list = byId("matches");
     byId("again").addEventListener("click", wishes.again);
     byId("unfilter").addEventListener("click", wishes.unfilter);
+    byId("likely").addEventListener("click", ({ target }) => wishes.only(target.dataset.category));
   }
 
   /** Whether the shop could not be reached the last time. */
@@ -55,16 +61,18 @@ export class Answers {
 
   /**
    * @param {object} found As the server says it.
-   * @param {{like: object | null, isFiltered: boolean, picture: (image: object) => string}} showing
+   * @param {{like: object | null, isFiltered: boolean, category: string | null,
+   *     picture: (image: object) => string}} showing
    *     The product that was asked about rather than the photo, whether only some of the
-   *     catalogue was asked for, and where pictures are.
+   *     catalogue was asked for, of which category, and where pictures are.
    */
-  show(found, { like, isFiltered, picture }) {
+  show(found, { like, isFiltered, category, picture }) {
     this.#begin();
     const isHidden = !like && isFiltered && found.verdict === "match" && !found.best_is_in_filter;
     const isBest = !like && found.verdict === "match" && found.best_is_in_filter;
     const [heading, text] = words(found, like, isFiltered, isHidden);
     this.#head(like ? "like" : isHidden ? "unsure" : found.verdict, heading, text);
+    const likely = this.#offer(found.categories[0], category);
     byId("back").hidden = !like;
     byId("unfilter").hidden = !isFiltered || !(isHidden || !found.matches.length);
     byId("unfilter").textContent = SAID.clearAll;
@@ -75,7 +83,7 @@ export class Answers {
     const { top } = byId("verdict").getBoundingClientRect();
     if (top < 0) byId("verdict").scrollIntoView(); // who asked beside cards far down would not see it
     const best = isBest ? `${found.matches[0].product.title}.` : "";
-    this.tell([`${heading}.`, best, text, SAID.shown(cards.length)].filter(Boolean).join(" "));
+    this.tell([`${heading}.`, best, text, likely, SAID.shown(cards.length)].filter(Boolean).join(" "));
   }
 
   /** @param {import("/asking.js").Trouble} trouble */
@@ -85,6 +93,7 @@ export class Answers {
     const [heading, text] = TROUBLES[trouble.kind];
     this.section.hidden = false;
     this.list.replaceChildren();
+    this.#offer(undefined, null);
     this.#head("trouble", heading, text);
     byId("again").hidden = false;
     this.tell(`${heading}. ${text}`);
@@ -111,6 +120,20 @@ export class Answers {
     this.section.dataset.kind = kind;
     byId("verdict").textContent = heading;
     byId("sure").textContent = text;
+    byId("likely-part").hidden = !this.hasCategories || ["like", "trouble"].includes(kind);
+  }
+
+  /** Offers the category that the photo is probably of, as a button that is down while only that is shown. */
+  #offer(likely, chosen) {
+    const button = byId("likely");
+    const isWorthIt = this.hasCategories && likely !== undefined && likely.probability >= LIKELY;
+    if (!isWorthIt && document.activeElement === button) byId("verdict").focus();
+    button.hidden = !isWorthIt;
+    if (!isWorthIt) return "";
+    button.dataset.category = likely.category;
+    button.setAttribute("aria-pressed", likely.category === chosen);
+    button.textContent = SAID.likely(likely);
+    return `${button.textContent}.`;
   }
 
   #countDown(seconds, text) {

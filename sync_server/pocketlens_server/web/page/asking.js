@@ -43,7 +43,7 @@ export class Catalogue {
 
   /** @param {{blob: Blob}} photo @param {number[] | null} box In pixels of the photo. */
   search(photo, box, filter, signal) {
-    const said = new URLSearchParams({ k: MATCHES, ...filter });
+    const said = new URLSearchParams({ k: MATCHES, auto_category: "tell", ...filter });
     if (box !== null) said.set("box", box.join(","));
     return asked(`${this.path}/search?${said}`, { method: "POST", body: photo.blob }, signal);
   }

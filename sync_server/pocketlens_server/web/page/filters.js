@@ -9,9 +9,11 @@ const PAUSE_MS = 500; // somebody who types a price has not finished at its firs
 
 export class Filters {
   #timer = 0;
+  #changed;
 
   /** @param {() => void} changed Called a moment after somebody has changed something. */
   constructor(changed) {
+    this.#changed = changed;
     this.form = byId("filters");
     this.form.addEventListener("submit", (event) => event.preventDefault());
     this.form.addEventListener("input", () => {
@@ -30,6 +32,15 @@ export class Filters {
 
   offer(categories) {
     byId("category").append(...categories.map((each) => element("option", { value: each }, each)));
+  }
+
+  /** Leaves only a category, or all again if it was that already. */
+  choose(category) {
+    const select = byId("category");
+    if (![...select.options].some((each) => each.value === category)) this.offer([category]); // beyond the first 200
+    select.value = select.value === category ? "" : category;
+    clearTimeout(this.#timer);
+    if (this.#check()) this.#changed();
   }
 
   clear() {

@@ -31,6 +31,7 @@ class Page {
     this.answers = new Answers({
       again: () => this.#ask(),
       unfilter: () => this.filters.clear(),
+      only: (category) => this.filters.choose(category),
       more: (product) => this.#goTo({ id: product.id, title: product.title || product.id }),
     });
     byId("back").addEventListener("click", () => history.back());
@@ -127,7 +128,12 @@ class Page {
   }
 
   get #showing() {
-    return { like: this.#like, isFiltered: !this.filters.isEmpty, picture: (image) => this.#catalogue.picture(image) };
+    return {
+      like: this.#like,
+      isFiltered: !this.filters.isEmpty,
+      category: this.filters.wanted.category ?? null,
+      picture: (image) => this.#catalogue.picture(image),
+    };
   }
 
   /** Learns once which catalogue this is, and what it has. */
@@ -136,6 +142,7 @@ class Page {
     this.#catalogue ??= await Catalogue.shown(signal);
     this.#facts = await this.#catalogue.facts(signal);
     this.filters.offer(this.#facts.categories);
+    this.answers.hasCategories = this.#facts.categories.length > 1;
     byId("facts").textContent = SAID.facts(this.#facts.products, this.#facts.as_of);
   }
 }
