@@ -120,7 +120,6 @@ export class Answers {
     this.section.dataset.kind = kind;
     byId("verdict").textContent = heading;
     byId("sure").textContent = text;
-    byId("likely-part").hidden = !this.hasCategories || ["like", "trouble"].includes(kind);
   }
 
   /** Offers the category that the photo is probably of, as a button that is down while only that is shown. */
@@ -130,6 +129,7 @@ export class Answers {
     if (!isWorthIt && document.activeElement === button) byId("verdict").focus();
     button.hidden = !isWorthIt;
     if (!isWorthIt) return "";
+    byId("likely-part").hidden = false; // and then for this photo always, so that nothing jumps
     button.dataset.category = likely.category;
     button.setAttribute("aria-pressed", likely.category === chosen);
     button.textContent = SAID.likely(likely);

@@ -69,6 +69,7 @@ class Page {
     shown.alt = FIXED.yourPhoto;
     this.#photo = photo;
     this.box.begin(photo);
+    byId("likely-part").hidden = true;
     document.body.classList.add("has-photo");
     for (const id of ["shown", "filters-part", "found"]) byId(id).hidden = false;
     if (this.#like) history.replaceState(null, "");
