@@ -15,42 +15,40 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.estimates.neighbours import NEIGHBOURS, Neighbourhood
+from pocketlens.estimates.neighbours import NEIGHBOURS, Items
 from pocketlens.estimates.prices import SOLD_AT, Neighbour, log_price, sold_on
 from pocketlens.estimates.weighting import Floats, Weighting, fitted
-from pocketlens.query import codes
 from pocketlens.query.filters import Filter, currency_number
 
 if TYPE_CHECKING:
     from pocketlens.products import Product
-    from pocketlens.store.reader import Reader
 
 _ITEMS = 400  # whose price is told; the interval's share is then known to 2 %
 _NEWEST, _FEWEST = 1 / 3, 30  # share of all items, and items: enough were sold before them
+_AT_ONCE = 16  # looked for together: others who ask come in between
 _SEED = 12
 
 
-def weighting_of(near: Neighbourhood, currency: str) -> Weighting:
-    """The weighting that suits a store's items with a price in `currency`.
+def weighting_of(items: Items, currency: str) -> Weighting:
+    """The weighting that suits a catalogue's items with a price in `currency`.
 
     Raises:
         StoreError: The store is damaged.
     """
-    reader = near.reader
-    keys, images, days = _items(reader, currency)
+    keys, images, days = _items(items, currency)
     if len(keys) == 0:
         return Weighting()
-    vectors = codes.decode(reader.codes_of(images), reader.facts.scale)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), np.float32(1e-12))
-    owns = reader.products(keys.tolist())
+    vectors, owns = items.units_of(images), items.products(keys.tolist())
     told = np.empty((len(keys), 3, NEIGHBOURS))
     truths = np.full(len(keys), np.nan)
-    for row, key in enumerate(keys.tolist()):
-        truth = log_price(owns[key], currency)
-        truths[row] = np.nan if truth is None else truth
-        nearest = near.of(vectors[row], Filter(currency=currency))
-        others = [each for each in nearest if each.product.id != owns[key].id]
-        told[row] = _told_by(others, currency, days[row])
+    for start in range(0, len(keys), _AT_ONCE):
+        nearest = items.nearest(vectors[start : start + _AT_ONCE], Filter(currency=currency))
+        for row, found in enumerate(nearest, start):
+            own = owns[int(keys[row])]
+            truth = log_price(own, currency)
+            truths[row] = np.nan if truth is None else truth
+            others = [each for each in found if each.product.id != own.id]
+            told[row] = _told_by(others, currency, days[row])
     usable = np.isfinite(truths) & np.isfinite(told[:, 0, 0])
     similarities, ages, logs = told[usable].swapaxes(0, 1)
     return fitted(similarities, ages, logs, truths[usable])
@@ -69,16 +67,16 @@ def _told_by(neighbours: Sequence[Neighbour], currency: str, day: float) -> Floa
 
 
 def _items(
-    reader: Reader, currency: str
+    items: Items, currency: str
 ) -> tuple[npt.NDArray[np.uint32], npt.NDArray[np.uint32], Floats]:
     """Items to tell: product keys, an image of each, and the day it was sold, NaN if unknown."""
-    columns = reader.columns()
+    columns = items.columns()
     shown, first = np.unique(columns.link_product_keys, return_index=True)
     priced = columns.keys[(columns.currencies == currency_number(currency)) & (columns.prices > 0)]
     keys = np.intersect1d(shown, priced)
     days = np.full(int(columns.keys[-1]) + 1 if len(columns.keys) else 1, np.nan)
-    for name, value, of in reader.attributes():
-        sold = sold_on(value) if name == SOLD_AT else None
+    for value, of in items.values_of(SOLD_AT):
+        sold = sold_on(value)
         if sold is not None:
             days[of] = sold.toordinal()
     dated = keys[np.isfinite(days[keys])]

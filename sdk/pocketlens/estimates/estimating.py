@@ -12,11 +12,12 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from pocketlens.estimates.attributes import Suggestion, suggested
 from pocketlens.estimates.backtest import weighting_of
-from pocketlens.estimates.neighbours import Neighbourhood
+from pocketlens.estimates.neighbours import Items, StoreItems
 from pocketlens.estimates.prices import PriceEstimate, commonest_currency, priced
 from pocketlens.estimates.weighting import Weighting
 from pocketlens.query.filters import Filter
@@ -42,7 +43,34 @@ class Estimate:
     suggestions: tuple[Suggestion, ...]
 
 
-def _today() -> date:
+def estimated(
+    items: Items,
+    embedding: npt.NDArray[np.float32],
+    wanted: Filter,
+    currency: str | None,
+    weighting: Callable[[str], Weighting],
+    today: date,
+) -> Estimate:
+    """Estimates what an item may sell for.
+
+    Args:
+        items: What was sold.
+        embedding: float32 (dim,) of unit length.
+        wanted: Only such items.
+        currency: Of the items asked; that of the filter, or else the commonest, if None.
+        weighting: That of a currency.
+        today: From which ages are counted.
+    """
+    (nearest,) = items.nearest(embedding[None], wanted)
+    currency = currency or wanted.currency or commonest_currency(nearest)
+    if not currency:
+        return Estimate(PriceEstimate("", None, (), Weighting()), suggested(nearest))
+    (neighbours,) = items.nearest(embedding[None], replace(wanted, currency=currency))
+    return Estimate(priced(neighbours, currency, weighting(currency), today), suggested(nearest))
+
+
+def today() -> date:
+    """By the clock, UTC."""
     return datetime.now(UTC).date()
 
 
@@ -53,11 +81,11 @@ class Appraiser:
     there (2 s at 100,000 items); later ones take a search or two.
     """
 
-    def __init__(self, install: OpenInstall, *, today: Callable[[], date] = _today) -> None:
+    def __init__(self, install: OpenInstall, *, today: Callable[[], date] = today) -> None:
         """Takes an open install, which outlives it; reads nothing yet."""
         self.install = install
         self._today = today
-        self._near: Neighbourhood | None = None
+        self._items: Items | None = None
         self._weightings: dict[str, Weighting] = {}
         self._lock = threading.Lock()
 
@@ -94,23 +122,19 @@ class Appraiser:
         filter: Filter | None = None,
     ) -> Estimate:
         """The same of an embedding, float32 (dim,) of unit length."""
-        wanted, near = filter or Filter(), self._neighbourhood()
-        nearest = near.of(embedding, wanted)
-        currency = currency or wanted.currency or commonest_currency(nearest)
-        if not currency:
-            return Estimate(PriceEstimate("", None, (), Weighting()), suggested(nearest))
-        neighbours = near.of(embedding, replace(wanted, currency=currency))
-        price = priced(neighbours, currency, self._weighting(near, currency), self._today())
-        return Estimate(price, suggested(nearest))
+        items = self._of_store()
+        weighting = partial(self._weighting, items)
+        wanted = filter or Filter()
+        return estimated(items, embedding, wanted, currency, weighting, self._today())
 
-    def _neighbourhood(self) -> Neighbourhood:
+    def _of_store(self) -> Items:
         with self._lock:
-            if self._near is None:
-                self._near = Neighbourhood(self.install.reader, self.install.bundle())
-            return self._near
+            if self._items is None:
+                self._items = StoreItems(self.install.reader, self.install.bundle())
+            return self._items
 
-    def _weighting(self, near: Neighbourhood, currency: str) -> Weighting:
+    def _weighting(self, items: Items, currency: str) -> Weighting:
         with self._lock:
             if currency not in self._weightings:
-                self._weightings[currency] = weighting_of(near, currency)
+                self._weightings[currency] = weighting_of(items, currency)
             return self._weightings[currency]
