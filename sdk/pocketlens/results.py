@@ -248,7 +248,10 @@ class SearchResult:
 
     @property
     def best_is_in_filter(self) -> bool:
-        """Whether `best` satisfies the filter: if not, the verdict is on none of `matches`."""
+        """Whether `best` satisfies the filter: if not, the verdict is on none of `matches`.
+
+        With words: whether it is the first of `matches`; it may be another of them.
+        """
         if self.best is None or not self.matches:
             return False
         shown = (self.best.product, *self.best.alternatives)

@@ -46,6 +46,8 @@ def headline(found: SearchResult) -> str:
     filtered = ""
     if not found.matches:
         filtered = "; no product satisfies the filter"
+    elif not found.best_is_in_filter and found.words is not None and found.words.matching:
+        filtered = "; another one has the words"
     elif not found.best_is_in_filter:
         which = "is not of the likely category" if found.searched else "does not satisfy the filter"
         filtered = f"; it {which}"

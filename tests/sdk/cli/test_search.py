@@ -455,8 +455,15 @@ def test_words_beside_a_photo_and_alone(shop: Path, capsys: pytest.CaptureFixtur
     assert main(["search", store, photo, "-k", "2", "--text", "6 zebra"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "Thing 5 (sku-5)" in lines[0]  # the verdict is that of the photo
+    assert "filter" not in lines[0]
     assert lines[1] == "products with some of the words: 1; none with zebra"
     assert lines[3].split()[:4] == ["1", "Thing", "6", "(sku-6)"]
+
+    assert main(["search", store, photo, "-k", "2", "--text", "4"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "Thing 5 (sku-5)" in lines[0]
+    assert lines[0].endswith("; another one has the words")
+    assert lines[3].split()[:4] == ["1", "Thing", "4", "(sku-4)"]
 
     assert main(["search", store, "--text", "thing RED", "-k", "2", "--in-stock"]) == 0
     lines = capsys.readouterr().out.splitlines()
