@@ -58,6 +58,7 @@ METHODS: Mapping[str, Rule] = MappingProxyType(
         "/pocketlens.v1.CatalogService/GetCatalogue": _BACKEND,
         "/pocketlens.v1.QueryService/Search": _QUERY,
         "/pocketlens.v1.QueryService/Similar": _QUERY,
+        "/pocketlens.v1.QueryService/EstimatePrice": _QUERY,
         "/pocketlens.v1.QueryService/Embed": _QUERY,
         # Load balancers have no token, and learn one word. Who watches holds a stream: a caller
         # that nobody knows could hold them all. The list tells what there is to attack.

@@ -69,6 +69,44 @@ class Embedding(_message.Message):
     values: bytes
     def __init__(self, generation: _Optional[bytes] = ..., values: _Optional[bytes] = ...) -> None: ...
 
+class EstimatePriceRequest(_message.Message):
+    __slots__ = ["box", "catalogue", "embedding", "filter", "photo"]
+    BOX_FIELD_NUMBER: _ClassVar[int]
+    CATALOGUE_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_FIELD_NUMBER: _ClassVar[int]
+    FILTER_FIELD_NUMBER: _ClassVar[int]
+    PHOTO_FIELD_NUMBER: _ClassVar[int]
+    box: Box
+    catalogue: str
+    embedding: Embedding
+    filter: Filter
+    photo: bytes
+    def __init__(self, catalogue: _Optional[str] = ..., photo: _Optional[bytes] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., box: _Optional[_Union[Box, _Mapping]] = ...) -> None: ...
+
+class EstimatePriceResponse(_message.Message):
+    __slots__ = ["accelerator", "answered_by", "band", "currency", "fitted_on", "generation", "items", "suggestions", "timings", "version"]
+    ACCELERATOR_FIELD_NUMBER: _ClassVar[int]
+    ANSWERED_BY_FIELD_NUMBER: _ClassVar[int]
+    BAND_FIELD_NUMBER: _ClassVar[int]
+    CURRENCY_FIELD_NUMBER: _ClassVar[int]
+    FITTED_ON_FIELD_NUMBER: _ClassVar[int]
+    GENERATION_FIELD_NUMBER: _ClassVar[int]
+    ITEMS_FIELD_NUMBER: _ClassVar[int]
+    SUGGESTIONS_FIELD_NUMBER: _ClassVar[int]
+    TIMINGS_FIELD_NUMBER: _ClassVar[int]
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    accelerator: str
+    answered_by: str
+    band: PriceBand
+    currency: str
+    fitted_on: int
+    generation: bytes
+    items: _containers.RepeatedCompositeFieldContainer[Sale]
+    suggestions: _containers.RepeatedCompositeFieldContainer[Suggestion]
+    timings: Timings
+    version: int
+    def __init__(self, currency: _Optional[str] = ..., band: _Optional[_Union[PriceBand, _Mapping]] = ..., items: _Optional[_Iterable[_Union[Sale, _Mapping]]] = ..., suggestions: _Optional[_Iterable[_Union[Suggestion, _Mapping]]] = ..., fitted_on: _Optional[int] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., answered_by: _Optional[str] = ..., accelerator: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ...) -> None: ...
+
 class Filter(_message.Message):
     __slots__ = ["attributes", "category", "currency", "in_stock", "max_price", "min_price"]
     class AttributesEntry(_message.Message):
@@ -103,6 +141,28 @@ class Match(_message.Message):
     product: _catalog_pb2.Product
     similarity: float
     def __init__(self, product: _Optional[_Union[_catalog_pb2.Product, _Mapping]] = ..., image: _Optional[_Union[_catalog_pb2.Image, _Mapping]] = ..., similarity: _Optional[float] = ..., alternatives: _Optional[_Iterable[_Union[_catalog_pb2.Product, _Mapping]]] = ...) -> None: ...
+
+class PriceBand(_message.Message):
+    __slots__ = ["high", "low", "middle"]
+    HIGH_FIELD_NUMBER: _ClassVar[int]
+    LOW_FIELD_NUMBER: _ClassVar[int]
+    MIDDLE_FIELD_NUMBER: _ClassVar[int]
+    high: _catalog_pb2.Price
+    low: _catalog_pb2.Price
+    middle: _catalog_pb2.Price
+    def __init__(self, low: _Optional[_Union[_catalog_pb2.Price, _Mapping]] = ..., middle: _Optional[_Union[_catalog_pb2.Price, _Mapping]] = ..., high: _Optional[_Union[_catalog_pb2.Price, _Mapping]] = ...) -> None: ...
+
+class Sale(_message.Message):
+    __slots__ = ["age_days", "product", "similarity", "weight"]
+    AGE_DAYS_FIELD_NUMBER: _ClassVar[int]
+    PRODUCT_FIELD_NUMBER: _ClassVar[int]
+    SIMILARITY_FIELD_NUMBER: _ClassVar[int]
+    WEIGHT_FIELD_NUMBER: _ClassVar[int]
+    age_days: int
+    product: _catalog_pb2.Product
+    similarity: float
+    weight: float
+    def __init__(self, product: _Optional[_Union[_catalog_pb2.Product, _Mapping]] = ..., similarity: _Optional[float] = ..., age_days: _Optional[int] = ..., weight: _Optional[float] = ...) -> None: ...
 
 class SearchRequest(_message.Message):
     __slots__ = ["auto_category", "box", "catalogue", "embedding", "filter", "k", "photo"]
@@ -178,6 +238,18 @@ class SimilarRequest(_message.Message):
     product: str
     variety: float
     def __init__(self, catalogue: _Optional[str] = ..., product: _Optional[str] = ..., image: _Optional[str] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., variety: _Optional[float] = ...) -> None: ...
+
+class Suggestion(_message.Message):
+    __slots__ = ["name", "share", "value", "votes"]
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    SHARE_FIELD_NUMBER: _ClassVar[int]
+    VALUE_FIELD_NUMBER: _ClassVar[int]
+    VOTES_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    share: float
+    value: str
+    votes: int
+    def __init__(self, name: _Optional[str] = ..., value: _Optional[str] = ..., share: _Optional[float] = ..., votes: _Optional[int] = ...) -> None: ...
 
 class Timings(_message.Message):
     __slots__ = ["decode_ms", "embed_ms", "queue_ms", "search_ms"]

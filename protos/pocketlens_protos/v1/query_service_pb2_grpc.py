@@ -24,6 +24,11 @@ class QueryServiceStub(object):
                 request_serializer=pocketlens__protos_dot_v1_dot_query__service__pb2.SimilarRequest.SerializeToString,
                 response_deserializer=pocketlens__protos_dot_v1_dot_query__service__pb2.SearchResponse.FromString,
                 )
+        self.EstimatePrice = channel.unary_unary(
+                '/pocketlens.v1.QueryService/EstimatePrice',
+                request_serializer=pocketlens__protos_dot_v1_dot_query__service__pb2.EstimatePriceRequest.SerializeToString,
+                response_deserializer=pocketlens__protos_dot_v1_dot_query__service__pb2.EstimatePriceResponse.FromString,
+                )
         self.Embed = channel.unary_unary(
                 '/pocketlens.v1.QueryService/Embed',
                 request_serializer=pocketlens__protos_dot_v1_dot_query__service__pb2.EmbedRequest.SerializeToString,
@@ -48,6 +53,13 @@ class QueryServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def EstimatePrice(self, request, context):
+        """What a thing may sell for, by similar items sold, and which attributes these share.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Embed(self, request, context):
         """The embedding of a photo.
         """
@@ -67,6 +79,11 @@ def add_QueryServiceServicer_to_server(servicer, server):
                     servicer.Similar,
                     request_deserializer=pocketlens__protos_dot_v1_dot_query__service__pb2.SimilarRequest.FromString,
                     response_serializer=pocketlens__protos_dot_v1_dot_query__service__pb2.SearchResponse.SerializeToString,
+            ),
+            'EstimatePrice': grpc.unary_unary_rpc_method_handler(
+                    servicer.EstimatePrice,
+                    request_deserializer=pocketlens__protos_dot_v1_dot_query__service__pb2.EstimatePriceRequest.FromString,
+                    response_serializer=pocketlens__protos_dot_v1_dot_query__service__pb2.EstimatePriceResponse.SerializeToString,
             ),
             'Embed': grpc.unary_unary_rpc_method_handler(
                     servicer.Embed,
@@ -114,6 +131,23 @@ class QueryService(object):
         return grpc.experimental.unary_unary(request, target, '/pocketlens.v1.QueryService/Similar',
             pocketlens__protos_dot_v1_dot_query__service__pb2.SimilarRequest.SerializeToString,
             pocketlens__protos_dot_v1_dot_query__service__pb2.SearchResponse.FromString,
+            options, channel_credentials,
+            insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
+
+    @staticmethod
+    def EstimatePrice(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(request, target, '/pocketlens.v1.QueryService/EstimatePrice',
+            pocketlens__protos_dot_v1_dot_query__service__pb2.EstimatePriceRequest.SerializeToString,
+            pocketlens__protos_dot_v1_dot_query__service__pb2.EstimatePriceResponse.FromString,
             options, channel_credentials,
             insecure, call_credentials, compression, wait_for_ready, timeout, metadata)
 

@@ -15,7 +15,7 @@ else was asked with it, and whatever multiplied.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -93,6 +93,10 @@ class _Version:
     def columns(self) -> ProductColumns:
         """See `vector_store.View.columns`."""
         return self.facets.columns
+
+    def values_of(self, name: str) -> Iterable[tuple[str, Keys]]:
+        """See `vector_store.View.values_of`."""
+        return self.facets.values_of(name)
 
     def satisfying(self, wanted: Wanted) -> Keys:
         """See `vector_store.View.satisfying`."""

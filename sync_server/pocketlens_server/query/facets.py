@@ -141,6 +141,22 @@ class Facets:
         )
         return _distinct(columns.link_image_keys[kept]), _distinct(columns.link_product_keys[kept])
 
+    def values_of(self, name: str) -> Iterable[tuple[str, _Keys]]:
+        """Values of an attribute that some product has, each with the keys of these, ascending."""
+        # Numbers are added to while versions are read: a copy is taken in one step.
+        known = {
+            number: value
+            for (of, value), number in self.attribute_numbers.copy().items()
+            if of == name
+        }
+        keys, numbers = self.attributes.keys, self.attributes.values
+        of_name = np.isin(numbers, np.fromiter(known, np.uint32, len(known)))
+        keys, numbers = keys[of_name], numbers[of_name]
+        order = np.argsort(numbers, kind="stable")
+        distinct, starts = np.unique(numbers[order], return_index=True)
+        groups = np.split(keys[order], starts[1:])
+        return ((known[number], of) for number, of in zip(distinct.tolist(), groups, strict=False))
+
     def _products_with(self, name: str, value: str) -> _Keys:
         number = self.attribute_numbers.get((name, value))
         return np.zeros(0, np.uint32) if number is None else self.attributes.keys_of(number)

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from decimal import Decimal
@@ -76,6 +76,14 @@ class MemoryView:
             link_image_keys=np.array([key for key, _ in links], np.uint32),
             link_product_keys=np.array([key for _, key in links], np.uint32),
         )
+
+    def values_of(self, name: str) -> Iterable[tuple[str, npt.NDArray[np.uint32]]]:
+        """See `View.values_of`."""
+        found: dict[str, list[int]] = {}
+        for key, row in sorted(self.facets.items()):
+            if name in row.attributes:
+                found.setdefault(row.attributes[name], []).append(key)
+        return ((value, np.array(keys, np.uint32)) for value, keys in found.items())
 
     def satisfying(self, wanted: Wanted) -> npt.NDArray[np.uint32]:
         """See `View.satisfying`."""

@@ -12,7 +12,6 @@ that is served; a photo by the newest one.
 from __future__ import annotations
 
 import asyncio
-import threading
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,7 +23,6 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.closing import Closing
 from pocketlens.errors import BundleError, NotFound, ServerError, ServerUnavailable
 from pocketlens.formats import bundle as bundles
 from pocketlens.formats.bundle import Bundle
@@ -37,6 +35,7 @@ from pocketlens_server.models.float_models import open_sibling
 from pocketlens_server.models.photo_models import BundleModel, Found, PhotoModel, Tensor
 from pocketlens_server.publishing.images import picture_of
 from pocketlens_server.query import matching
+from pocketlens_server.query.appraising import Appraised, Appraising, Wish
 from pocketlens_server.query.exact_store import ExactStore
 from pocketlens_server.query.fitted_categories import FittedCategories
 from pocketlens_server.query.galleries import BundleVectors, FloatVectors, Gallery
@@ -46,6 +45,7 @@ from pocketlens_server.query.precise import Precise
 from pocketlens_server.query.questions import CatalogueFacts
 from pocketlens_server.query.scorers import Scorer, scorer_at_hand
 from pocketlens_server.query.settings import QuerySettings
+from pocketlens_server.query.shared_models import SharedModel
 from pocketlens_server.storage.history import IMAGE, PRODUCT
 from pocketlens_server.storage.vectors import Generation
 from pocketlens_server.telemetry import Telemetry
@@ -53,37 +53,6 @@ from pocketlens_server.telemetry import Telemetry
 _CATEGORIES = 200
 
 Value = TypeVar("Value")
-
-
-class SharedModel(Closing):
-    """A model that several threads use, opened by the first that needs it.
-
-    Attributes:
-        opened: The model, once it is.
-    """
-
-    def __init__(self, open_: Callable[[], PhotoModel]) -> None:
-        self._open, self._opening = open_, threading.Lock()
-        self.opened: PhotoModel | None = None
-
-    def get(self) -> PhotoModel:
-        """The model.
-
-        Raises:
-            BundleError: It cannot be opened.
-            MissingExtraError: TensorFlow is not installed.
-        """
-        with self._opening:
-            if self.opened is None:
-                self.opened = self._open()
-            return self.opened
-
-    def close(self) -> None:
-        """Closes it; closing again is no error."""
-        with self._opening:
-            if self.opened is not None:
-                self.opened.close()
-                self.opened = None
 
 
 class Searched:
@@ -119,6 +88,10 @@ class Searched:
             name="embed",
             worked=sizes.labels(stage="embed").observe,
         )
+        self._appraising = Appraising(gallery)
+        self._estimating = MicroBatches(
+            self._appraising.estimates, most=1, waiting=settings.waiting, name="estimate"
+        )
         self._searching = MicroBatches(
             self._search,
             most=settings.batch,
@@ -147,6 +120,12 @@ class Searched:
         """The answer to a question, the seconds that it waited, and those that it took."""
         began = perf_counter()
         found, waited = await self._searching.done(asked)
+        return found, waited, perf_counter() - began - waited
+
+    async def estimate(self, wish: Wish) -> tuple[Appraised, float, float]:
+        """What a thing may sell for, the seconds that it waited, and those that it took."""
+        began = perf_counter()
+        found, waited = await self._estimating.done(wish)
         return found, waited, perf_counter() - began - waited
 
     async def known(
@@ -180,6 +159,9 @@ class Searched:
         await self._embedding.close()
         await self._searching.close()
         await self.categories.close()
+        self._appraising.end()
+        await self._estimating.close()
+        await asyncio.to_thread(self._appraising.close)
         await asyncio.to_thread(self._reading.shutdown)
         await asyncio.to_thread(self._model.close)
         self.gallery.store.close()

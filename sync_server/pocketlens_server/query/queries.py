@@ -32,6 +32,7 @@ from pocketlens.results import SearchResult, Timings
 from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.models.photo_models import PhotoModel
+from pocketlens_server.query.appraising import Appraised, Wish
 from pocketlens_server.query.asked_catalogues import AskedCatalogues
 from pocketlens_server.query.matching import Asked
 from pocketlens_server.query.micro_batches import MicroBatches
@@ -44,6 +45,7 @@ from pocketlens_server.query.questions import (
     CatalogueFacts,
     Embedded,
     Photo,
+    Valued,
     Vector,
 )
 from pocketlens_server.query.settings import QuerySettings
@@ -147,6 +149,43 @@ class Queries:
                 asked = Asked(vector, k, wanted, likely=likely, is_narrowed=is_narrowed)
                 found, queued, searching = await searched.matches(asked)
             return self._told(found, spent, queued, searching, model.accelerator)
+
+        return await opened.seen(looked)
+
+    async def estimate(
+        self,
+        catalogue: str,
+        query: Photo | Vector,
+        *,
+        wanted: Filter | None = None,
+        within: float | None = None,
+    ) -> Valued:
+        """Tells what a thing may sell for, by similar items sold, and suggests its attributes.
+
+        Args:
+            catalogue: Its name.
+            query: The thing.
+            wanted: Only such items; where it has no currency, the commonest of those most alike.
+            within: As for `search`.
+
+        Raises:
+            As `search`.
+        """
+        opened = await self.catalogues.of(catalogue)
+        wanted = wanted or Filter()
+        if isinstance(query, Vector):
+            searched = opened.by_bundle(query.generation)
+            with self._vectors.taken(within=within):
+                vector = embedding_of(query.values, searched.dim)
+                found, queued, working = await searched.estimate(Wish(vector, wanted))
+            return _valued(searched, found, Timings(), queued, working, "")
+
+        async def looked(searched: Searched) -> Valued:
+            model = await self._model(searched, query)
+            with self._photos.taken(size_bytes=len(query.data), within=within):
+                vector, spent = await self._embedded(searched, model, query)
+                found, queued, working = await searched.estimate(Wish(vector, wanted))
+            return _valued(searched, found, spent, queued, working, model.accelerator)
 
         return await opened.seen(looked)
 
@@ -298,6 +337,24 @@ async def _likely(
 ) -> LikelyCategories | None:
     """What tells likely categories; to fit it, once, is no part of a pace."""
     return None if auto_category is None else await searched.categories.newest()
+
+
+def _valued(
+    searched: Searched,
+    found: Appraised,
+    spent: Timings,
+    queued: float,
+    working: float,
+    accelerator: str,
+) -> Valued:
+    return Valued(
+        estimate=found.estimate,
+        pipeline=searched.pipeline,
+        generation=searched.generation,
+        version=found.version,
+        accelerator=accelerator,
+        timings=replace(spent, search_ms=working * 1e3, queue_ms=spent.queue_ms + queued * 1e3),
+    )
 
 
 def _check_k(k: int) -> None:

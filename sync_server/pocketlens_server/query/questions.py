@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.estimates.estimating import Estimate
 from pocketlens.results import Pipeline, Timings
 
 if TYPE_CHECKING:
@@ -63,6 +64,27 @@ class Embedded:
     embedding: npt.NDArray[np.float32]
     pipeline: Pipeline
     generation: str
+    accelerator: str
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True)
+class Valued:
+    """What a thing may sell for, and what it may be.
+
+    Attributes:
+        estimate: It.
+        pipeline: What compared it, as of `SearchResult.answered_by`.
+        generation: Hex id.
+        version: Of the catalogue.
+        accelerator: What embedded the photo; "" for a vector.
+        timings: Of the stages.
+    """
+
+    estimate: Estimate
+    pipeline: Pipeline
+    generation: str
+    version: int
     accelerator: str
     timings: Timings
 

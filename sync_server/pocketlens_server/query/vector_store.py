@@ -12,7 +12,7 @@ Every implementation passes one suite (tests/sync_server/query/vector_store_suit
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -140,6 +140,9 @@ class View(Protocol):
 
     def columns(self) -> ProductColumns:
         """Every product, also those that no image shows, and which images show it."""
+
+    def values_of(self, name: str) -> Iterable[tuple[str, npt.NDArray[np.uint32]]]:
+        """Values of an attribute, each with the keys of the products that have it, ascending."""
 
     def satisfying(self, wanted: Wanted) -> npt.NDArray[np.uint32]:
         """Products that satisfy a filter and that some image shows: their keys, ascending."""

@@ -8,11 +8,13 @@ import grpc.aio
 
 from pocketlens.errors import QueryError
 from pocketlens.fallback import messages as codec
+from pocketlens.products import Price
 from pocketlens.query.filters import Filter
+from pocketlens_protos.v1 import catalog_pb2 as nouns
 from pocketlens_protos.v1 import query_service_pb2 as messages
 from pocketlens_protos.v1 import query_service_pb2_grpc as stubs
 from pocketlens_server.query.queries import MATCHES, Photo, Queries, Vector
-from pocketlens_server.query.questions import AutoCategory
+from pocketlens_server.query.questions import AutoCategory, Valued
 from pocketlens_server.services.answering import answered
 
 
@@ -54,6 +56,19 @@ class QueryService(stubs.QueryServiceServicer):
             )
         return codec.result_message(found)
 
+    async def EstimatePrice(  # noqa: N802
+        self, request: messages.EstimatePriceRequest, context: grpc.aio.ServicerContext
+    ) -> messages.EstimatePriceResponse:
+        """See query_service.proto."""
+        async with answered(context):
+            found = await self._queries.estimate(
+                request.catalogue,
+                _query(request),
+                wanted=_wanted(request),
+                within=context.time_remaining(),
+            )
+        return _valued_message(found)
+
     async def Embed(  # noqa: N802
         self, request: messages.EmbedRequest, context: grpc.aio.ServicerContext
     ) -> messages.EmbedResponse:
@@ -73,7 +88,46 @@ class QueryService(stubs.QueryServiceServicer):
         )
 
 
-def _query(request: messages.SearchRequest) -> Photo | Vector:
+def _valued_message(found: Valued) -> messages.EstimatePriceResponse:
+    price, band = found.estimate.price, found.estimate.price.band
+    return messages.EstimatePriceResponse(
+        currency=price.currency,
+        band=None
+        if band is None
+        else messages.PriceBand(
+            low=_price_message(band.low),
+            middle=_price_message(band.middle),
+            high=_price_message(band.high),
+        ),
+        items=[
+            messages.Sale(
+                product=codec.product_message(each.product),
+                similarity=each.similarity,
+                age_days=each.age_days,
+                weight=each.weight,
+            )
+            for each in price.items
+        ],
+        suggestions=[
+            messages.Suggestion(
+                name=each.name, value=each.value, share=each.share, votes=each.votes
+            )
+            for each in found.estimate.suggestions
+        ],
+        fitted_on=price.weighting.fitted_on,
+        generation=bytes.fromhex(found.generation),
+        version=found.version,
+        answered_by=found.pipeline,
+        accelerator=found.accelerator,
+        timings=codec.timings_message(found.timings),
+    )
+
+
+def _price_message(price: Price) -> nouns.Price:
+    return nouns.Price(minor_units=price.minor_units, currency=price.currency)
+
+
+def _query(request: messages.SearchRequest | messages.EstimatePriceRequest) -> Photo | Vector:
     kind = request.WhichOneof("query")
     if kind == "photo":
         return Photo(request.photo, _box(request))
@@ -89,7 +143,9 @@ def _query(request: messages.SearchRequest) -> Photo | Vector:
     return Vector(request.embedding.generation, request.embedding.values)
 
 
-def _wanted(request: messages.SearchRequest | messages.SimilarRequest) -> Filter | None:
+def _wanted(
+    request: messages.SearchRequest | messages.SimilarRequest | messages.EstimatePriceRequest,
+) -> Filter | None:
     return codec.filter_of(request.filter) if request.HasField("filter") else None
 
 
@@ -108,7 +164,7 @@ def _auto_category(request: messages.SearchRequest) -> AutoCategory | None:
 
 
 def _box(
-    request: messages.SearchRequest | messages.EmbedRequest,
+    request: messages.SearchRequest | messages.EstimatePriceRequest | messages.EmbedRequest,
 ) -> tuple[float, float, float, float] | None:
     box = request.box
     return (box.left, box.top, box.right, box.bottom) if request.HasField("box") else None

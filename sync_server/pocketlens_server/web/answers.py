@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from email.utils import formatdate
 from http import HTTPStatus
@@ -21,7 +22,7 @@ from starlette.responses import Response
 from pocketlens.errors import InvalidOperation
 from pocketlens.products import Product
 from pocketlens.results import Match, SearchResult, Timings
-from pocketlens_server.query.questions import CatalogueFacts, Embedded
+from pocketlens_server.query.questions import CatalogueFacts, Embedded, Valued
 from pocketlens_server.services.answering import Told, told
 
 Json = Mapping[str, object]
@@ -142,6 +143,32 @@ def result_as_json(found: SearchResult) -> Json:
             for each in found.categories
         ],
         "searched": list(found.searched),
+    }
+
+
+def valued_as_json(found: Valued) -> Json:
+    """What a thing may sell for."""
+    price, band = found.estimate.price, found.estimate.price.band
+    return {
+        "currency": price.currency,
+        "band": band
+        and {name: f"{getattr(band, name).amount:f}" for name in ("low", "middle", "high")},
+        "items": [
+            {
+                "product": _product(each.product),
+                "similarity": each.similarity,
+                "age_days": each.age_days,
+                "weight": each.weight,
+            }
+            for each in price.items
+        ],
+        "suggestions": [asdict(each) for each in found.estimate.suggestions],
+        "fitted_on": price.weighting.fitted_on,
+        "generation": found.generation,
+        "version": found.version,
+        "answered_by": found.pipeline,
+        "accelerator": found.accelerator,
+        "timings": _timings(found.timings),
     }
 
 

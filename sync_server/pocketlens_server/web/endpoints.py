@@ -76,6 +76,7 @@ class Endpoints:
         self._answers: dict[str, Callable[[Route, Request, float], Awaitable[Response]]] = {
             "search": self._search,
             "similar": self._similar,
+            "estimate": self._estimate,
             "embed": self._embed,
             "facts": self._facts,
             "thumbnail": self._thumbnail,
@@ -121,7 +122,7 @@ class Endpoints:
                 request,
                 self._queries.search(
                     name,
-                    Photo(photo.data, fields.box_of(photo.said)),
+                    _photo_of(photo),
                     k=fields.k_of(photo.said),
                     wanted=fields.filter_of(photo.said),
                     auto_category=fields.auto_category_of(photo.said),
@@ -129,6 +130,26 @@ class Endpoints:
                 ),
             )
         return answers.shown(answers.result_as_json(found))
+
+    async def _estimate(self, route: Route, request: Request, until: float) -> Response:
+        name = request.path_params["name"]
+        if _media_type(request) == JSON:
+            fields.read(_pairs(request), ())
+            async with self._bodies.read(request, most_bytes=self._limits.json_bytes) as body:
+                question = json_bodies.read(body, json_bodies.ESTIMATE)
+            found = await self._worked_on(
+                request,
+                self._queries.estimate(
+                    name, question.vector, wanted=question.wanted, within=_left(until)
+                ),
+            )
+            return answers.shown(answers.valued_as_json(found))
+        async with self._photo(route, request) as photo:
+            thing, wanted = _photo_of(photo), fields.filter_of(photo.said)
+            found = await self._worked_on(
+                request, self._queries.estimate(name, thing, wanted=wanted, within=_left(until))
+            )
+        return answers.shown(answers.valued_as_json(found))
 
     async def _similar(self, route: Route, request: Request, until: float) -> Response:
         said = fields.read(_pairs(request), route.query_names)
@@ -147,7 +168,7 @@ class Endpoints:
 
     async def _embed(self, route: Route, request: Request, until: float) -> Response:
         async with self._photo(route, request) as photo:
-            looked_at = Photo(photo.data, fields.box_of(photo.said))
+            looked_at = _photo_of(photo)
             by_bundle = fields.is_by_bundle(photo.said)
             embedding = self._queries.embed(
                 request.path_params["name"], looked_at, by_bundle=by_bundle, within=_left(until)
@@ -195,6 +216,10 @@ class Endpoints:
         said = fields.read(pairs, route.query_names)
         async with self._bodies.read(request, most_bytes=self._photo_bytes) as body:
             yield _Photo(body, said)
+
+
+def _photo_of(photo: _Photo) -> Photo:
+    return Photo(photo.data, fields.box_of(photo.said))
 
 
 def _left(until: float) -> float:

@@ -53,8 +53,13 @@ class Question:
     auto_category: AutoCategory | None
 
 
-def read(body: bytes) -> Question:
-    """Reads a body.
+SEARCH = ("embedding", "k", "filter", "auto_category")
+ESTIMATE = ("embedding", "filter")
+"""What there may be in a question of each kind."""
+
+
+def read(body: bytes, known: Collection[str] = SEARCH) -> Question:
+    """Reads a body, in which there may be what is known.
 
     Raises:
         QueryError: It is no JSON, or no question.
@@ -65,7 +70,7 @@ def read(body: bytes) -> Question:
         )
     except (ValueError, RecursionError) as exc:  # of JSON, of UTF-8
         raise QueryError("Expected a body in JSON. Received what cannot be read as such.") from exc
-    question = _object(found, "the body", ("embedding", "k", "filter", "auto_category"))
+    question = _object(found, "the body", known)
     if "embedding" not in question:
         raise QueryError("Expected an embedding: a photo comes as a body of its own, or in a form.")
     k = question.get("k", _Number(fields.k_of({})))

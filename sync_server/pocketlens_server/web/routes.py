@@ -153,6 +153,16 @@ ROUTES: tuple[Route, ...] = (
         answer=(JSON, reference("Answer")),
     ),
     Route(
+        "estimate",
+        "POST",
+        "/v1/catalogs/{name}/estimate",
+        _QUERY,
+        "Tells what a thing may sell for, by similar items sold, and suggests its attributes.",
+        (_NAME, *_FILTER, _BOX),
+        {**_PHOTO, FORM: _form(*_FILTER, _BOX), JSON: reference("EstimateQuestion")},
+        (JSON, reference("Estimate")),
+    ),
+    Route(
         "embed",
         "POST",
         "/v1/catalogs/{name}/embed",

@@ -42,6 +42,7 @@ _AS_OF: Schema = {
 }
 _VERSION: Schema = {"type": "integer", "minimum": 1, "description": "Of the catalogue."}
 _SHARE: Schema = {"type": "number", "minimum": 0, "maximum": 1}
+_SIMILARITY: Schema = {"type": "number", "minimum": -1.001, "maximum": 1.001}
 _PIPELINE: Schema = {
     "type": "string",
     "enum": ["photo", "embedding"],
@@ -78,6 +79,10 @@ SCHEMAS: Mapping[str, Schema] = {
             "filter": reference("Filter"),
             "auto_category": AUTO_CATEGORY,
         },
+        required=("embedding",),
+    ),
+    "EstimateQuestion": _object(
+        {"embedding": reference("Embedding"), "filter": reference("Filter")},
         required=("embedding",),
     ),
     "Embedding": _object(
@@ -147,7 +152,7 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "product": reference("Product"),
             "image": _object({"id": _TEXT, "url": _TEXT}),
-            "similarity": {"type": "number", "minimum": -1.001, "maximum": 1.001},
+            "similarity": _SIMILARITY,
             "alternatives": {
                 "type": "array",
                 "items": reference("Product"),
@@ -170,6 +175,46 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             name: {"type": "number", "minimum": 0}
             for name in ("decode_ms", "queue_ms", "embed_ms", "search_ms")
+        }
+    ),
+    "Estimate": _object(
+        {
+            "currency": {
+                **_TEXT,
+                "description": "Of all prices; empty where nothing like it has one.",
+            },
+            "band": _or_null(
+                {
+                    **_object({"low": PRICE, "middle": PRICE, "high": PRICE}),
+                    "description": "Four of five are between low and high; null: too few to say.",
+                }
+            ),
+            "items": {
+                "type": "array",
+                "items": _object(
+                    {
+                        "product": reference("Product"),
+                        "similarity": _SIMILARITY,
+                        "age_days": _or_null(_COUNT),
+                        "weight": {**_SHARE, "description": "Of the estimate."},
+                    }
+                ),
+                "description": "That the price came from, heaviest first.",
+            },
+            "suggestions": {
+                "type": "array",
+                "items": _object({"name": _TEXT, "value": _TEXT, "share": _SHARE, "votes": _COUNT}),
+                "description": "Attributes that similar items share, surest first.",
+            },
+            "fitted_on": {
+                **_COUNT,
+                "description": "Items that it was tried on; 0: the band is a guess.",
+            },
+            "generation": _GENERATION,
+            "version": _VERSION,
+            "answered_by": _PIPELINE,
+            "accelerator": _TEXT,
+            "timings": reference("Timings"),
         }
     ),
     "Embedded": _object(

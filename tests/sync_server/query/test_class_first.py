@@ -5,61 +5,19 @@
 from __future__ import annotations
 
 import asyncio
-import csv
-import io
 from datetime import UTC, datetime
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-from tests.making.tiles import TileShop
+from tests.making.colour_shops import COLOURS, ColourShop, between
 
 from pocketlens import Filter, Lens, SearchResult
 from pocketlens.errors import QueryError, ServerUnavailable
-from pocketlens.progress import Progress
-from pocketlens_server.catalogue.pushing import push
-from pocketlens_server.catalogue.targets import LocalTarget
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.query.queries import Queries
 from pocketlens_server.query.questions import AutoCategory, Photo
 
-COLOURS = {
-    "mugs": (230, 60, 60),
-    "auto": (60, 220, 60),
-    "hats": (60, 60, 230),
-    "": (235, 225, 40),
-}
 EACH = 12
-
-
-def painted(colour: tuple[float, ...], seed: int | None = None) -> bytes:
-    """A picture of a colour, PNG; with a seed, each of its 16 fields is a little off."""
-    off = (
-        np.zeros((4, 4, 3))
-        if seed is None
-        else np.random.default_rng(seed).normal(0, 25, (4, 4, 3))
-    )
-    fields = np.clip(np.asarray(colour) + off, 0, 255).astype(np.uint8)
-    file = io.BytesIO()
-    Image.fromarray(fields.repeat(24, 0).repeat(24, 1)).save(file, "PNG")
-    return file.getvalue()
-
-
-class ColourShop(TileShop):
-    """Some products of each category, each of its colour, of a size."""
-
-    def push(self, progress: Progress = lambda stage, done, total: None) -> None:
-        with (self.folder / "list.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(["image", "product_id", "category", "attr.size"])
-            for number, pieces in self.stock.items():
-                category = [*COLOURS][number % len(COLOURS)]
-                path = self.folder / f"{number}.png"
-                path.write_bytes(painted(COLOURS[category], number))
-                writer.writerow([path.name, f"sku-{number}", category, "S" if pieces else "M"])
-        target = LocalTarget(self.catalogue, clock=lambda: self.now)
-        push(target, self.folder / "list.csv", replace=True, lost_share=1, progress=progress)
 
 
 def made(folder: Path, stock: dict[int, int]) -> ColourShop:
@@ -73,11 +31,6 @@ def made(folder: Path, stock: dict[int, int]) -> ColourShop:
 def shop(tmp_path_factory: pytest.TempPathFactory) -> ColourShop:
     numbers = range(EACH * len(COLOURS))
     return made(tmp_path_factory.mktemp("shop"), {n: n % 3 % 2 for n in numbers})
-
-
-def between(*names: str) -> bytes:
-    """A photo of what may be of any of some categories."""
-    return painted(tuple(np.mean([COLOURS[name] for name in names], axis=0)))
 
 
 def asked(

@@ -142,6 +142,7 @@ def assert_same(found: View, expected: View, count: int) -> None:
         if wanted is not None:
             assert found.satisfying(wanted).tolist() == expected.satisfying(wanted).tolist()
     assert found.categories() == expected.categories()
+    assert _colours(found) == _colours(expected)
     assert _listed(found) == _listed(expected)
     keys = list(range(42))
     assert found.product_keys(keys) == expected.product_keys(keys)
@@ -156,6 +157,11 @@ def _listed(view: View) -> list[object]:
     others = (columns.keys, columns.prices, columns.currencies, columns.stock)
     links = (columns.link_image_keys, columns.link_product_keys)
     return [categories, *(each.tolist() for each in (*others, *links))]
+
+
+def _colours(view: View) -> dict[str, list[int]]:
+    assert not list(view.values_of("nothing"))
+    return {value: keys.tolist() for value, keys in view.values_of("colour")}
 
 
 class VectorStoreSuite:

@@ -175,6 +175,20 @@ def test_filters_and_boxes_hold_before_the_cut(stub: stubs.QueryServiceStub) -> 
     assert not nothing.best_is_in_filter
 
 
+def test_a_shop_without_prices_tells_none(stub: stubs.QueryServiceStub) -> None:
+    request = messages.EstimatePriceRequest(catalogue="main", photo=photo_of(3))
+
+    found = stub.EstimatePrice(request, timeout=30)
+
+    assert (found.currency, found.HasField("band"), len(found.items)) == ("", False, 0)
+    assert (found.version, found.answered_by, len(found.generation)) == (1, "embedding", 32)
+    request.filter.currency = "euro"
+    assert refusal(stub.EstimatePrice, request)[0] == "INVALID_ARGUMENT"
+    assert refusal(stub.EstimatePrice, messages.EstimatePriceRequest(catalogue="main"))[0] == (
+        "INVALID_ARGUMENT"
+    )
+
+
 def test_a_shop_without_categories_tells_none(stub: stubs.QueryServiceStub) -> None:
     plain = searched(stub, photo=photo_of(3))
     for auto_category in (messages.SearchRequest.SEARCH, messages.SearchRequest.TELL):
@@ -334,11 +348,15 @@ def requests_that_are_right(embedder: Embedder) -> dict[str, list[Message]]:
             messages.SimilarRequest(**main, product="sku-1", k=3, filter=wanted),
             messages.SimilarRequest(**main, image="1.png", k=3, variety=0.5),
         ],
+        "EstimatePrice": [
+            messages.EstimatePriceRequest(**main, photo=photo, filter=wanted, box=box),
+            messages.EstimatePriceRequest(**main, embedding=embedding),
+        ],
         "Embed": [messages.EmbedRequest(**main, photo=photo, box=box, model=1)],
     }
 
 
-@pytest.mark.parametrize("method", ["Search", "Similar", "Embed"])
+@pytest.mark.parametrize("method", ["Search", "Similar", "EstimatePrice", "Embed"])
 def test_requests_that_lie_are_refused_by_their_fault(
     address: Address, stub: stubs.QueryServiceStub, embedder: Embedder, method: str
 ) -> None:

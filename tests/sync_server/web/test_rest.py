@@ -98,6 +98,27 @@ def test_a_photo_is_embedded(asker: Asker, vector: list[float]) -> None:
     assert asker.post_form(EMBED, tile(5), model="bundle").json["answered_by"] == "embedding"
 
 
+def test_what_a_thing_may_sell_for_is_told_however_it_comes(
+    asker: Asker, vector: list[float]
+) -> None:
+    """This shop has no prices: what is told of others is in tests/sync_server/query."""
+    path = "/v1/catalogs/main/estimate"
+    found = [
+        asker.post(path, tile(5), "image/png", currency="EUR"),
+        asker.post_form(path, tile(5), in_stock="true"),
+        asker.post_json(path, {"embedding": {"values": vector}, "filter": {"currency": "EUR"}}),
+    ]
+
+    for each in found:
+        check(each, "Estimate")
+        assert (each.json["band"], each.json["items"]) == (None, [])
+    assert [each.json["currency"] for each in found] == ["EUR", "", "EUR"]
+    for bad in ({"k": "3"}, {"currency": "euro"}, {"auto_category": "tell"}):
+        assert asker.post(path, tile(5), "image/png", **bad).error[0] == 400
+    asked = {"embedding": {"values": vector}, "k": 3}
+    assert asker.post_json(path, asked).error[:2] == (400, "INVALID_ARGUMENT")
+
+
 def test_a_product_finds_others_like_it(asker: Asker) -> None:
     found = asker.get("/v1/catalogs/main/products/sku-5/similar", k=4)
 
