@@ -184,6 +184,25 @@ promise("the likely category is offered, and shown alone when it is wished", {},
   assert.ok(!(await chip.isVisible()));
 });
 
+promise("of what the shop may not have it says what such things cost", {}, async (shopper, page) => {
+  await shopper.choose("two.jpg");
+  const band = page.locator("#band");
+  await band.filter({ hasText: "four of five" }).waitFor();
+  assert.match(
+    await band.textContent(),
+    /^Things like it: about €[\d,.]+, four of five from €[\d,.]+ to €[\d,.]+\.$/,
+  );
+  const said = await band.textContent();
+
+  await shopper.answered(() => shopper.cards.first().getByRole("button").click());
+  assert.ok(!(await band.isVisible()));
+  await page.getByRole("button", { name: "Back to your photo" }).click();
+  assert.equal(await band.textContent(), said);
+
+  await shopper.choose("known.jpg");
+  assert.ok(!(await band.isVisible()));
+});
+
 promise("filters hold, and say so where they hide the answer", {}, async (shopper, page) => {
   await shopper.choose("known.jpg");
   const category = page.getByRole("combobox", { name: "Category" });

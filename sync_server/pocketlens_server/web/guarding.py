@@ -24,7 +24,7 @@ from pocketlens_server.services.recognising import Recognises
 from pocketlens_server.web.routes import Route
 from pocketlens_server.web.visitors import Visitors, is_elsewhere
 
-QUESTIONS = frozenset({"search", "similar"})
+QUESTIONS = frozenset({"search", "similar", "estimate"})
 _OF_THE_PAGE = QUESTIONS | {"facts", "thumbnail"}
 
 

@@ -97,6 +97,7 @@ def test_a_visitor_asks_what_the_page_asks(visitor: Asker) -> None:
     assert visitor.get(f"/v1/catalogs/main/images/{image}/thumbnail").status == 200
     assert visitor.get("/v1/catalogs/main/products/sku-3/similar").status == 200
     assert visitor.get("/v1/catalogs/main").status == 200
+    assert visitor.post("/v1/catalogs/main/estimate", tile(3), "image/png").status == 200
 
 
 def test_a_visitor_asks_nothing_else(shop: TileShop, visitor: Asker) -> None:

@@ -74,6 +74,8 @@ export class Answers {
     this.#head(like ? "like" : isHidden ? "unsure" : found.verdict, heading, text);
     const likely = this.#offer(found.categories[0], category);
     byId("back").hidden = !like;
+    byId("band").hidden = Boolean(like) || !isUnknown(found);
+    byId("band").textContent = found.band ?? "";
     byId("unfilter").hidden = !isFiltered || !(isHidden || !found.matches.length);
     byId("unfilter").textContent = SAID.clearAll;
     const cards = found.matches.map((match, place) =>
@@ -86,6 +88,11 @@ export class Answers {
     this.tell([`${heading}.`, best, text, likely, SAID.shown(cards.length)].filter(Boolean).join(" "));
   }
 
+  /** Adds between which prices things like it are; there is room for that. */
+  add(band) {
+    byId("band").textContent = band;
+  }
+
   /** @param {import("/asking.js").Trouble} trouble */
   fail(trouble) {
     this.#begin();
@@ -94,6 +101,7 @@ export class Answers {
     this.section.hidden = false;
     this.list.replaceChildren();
     this.#offer(undefined, null);
+    byId("band").hidden = true;
     this.#head("trouble", heading, text);
     byId("again").hidden = false;
     this.tell(`${heading}. ${text}`);
@@ -141,6 +149,11 @@ export class Answers {
     byId("sure").textContent = seconds > 0 ? waiting(seconds) : text;
     if (seconds > 0) this.#timer = setTimeout(() => this.#countDown(seconds - 1, text), 1000);
   }
+}
+
+/** Whether the shop may not have the thing, so that its price is not known, but prices there are. */
+export function isUnknown({ verdict, matches }) {
+  return verdict !== "match" && matches.some(({ product }) => product.price);
 }
 
 /** Heading and sentence for an answer. */

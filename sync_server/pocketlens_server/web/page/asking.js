@@ -48,6 +48,13 @@ export class Catalogue {
     return asked(`${this.path}/search?${said}`, { method: "POST", body: photo.blob }, signal);
   }
 
+  /** What such a thing may sell for. */
+  estimate(photo, box, filter, signal) {
+    const said = new URLSearchParams(filter);
+    if (box !== null) said.set("box", box.join(","));
+    return asked(`${this.path}/estimate?${said}`, { method: "POST", body: photo.blob }, signal);
+  }
+
   similar(product, filter, signal) {
     const said = new URLSearchParams({ k: MATCHES, ...filter });
     return asked(`${this.path}/products/${encodeURIComponent(product)}/similar?${said}`, {}, signal);

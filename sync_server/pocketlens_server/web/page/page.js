@@ -4,14 +4,14 @@
 // what of them and among what, `asking` asks, `answers` shows.
 // SPDX-License-Identifier: Apache-2.0
 
-import { Answers } from "/answers.js";
+import { Answers, isUnknown } from "/answers.js";
 import { Catalogue, Trouble } from "/asking.js";
 import { Box } from "/box.js";
 import { byId } from "/elements.js";
 import { Filters } from "/filters.js";
 import { photoOf } from "/photos.js";
 import { listen } from "/sources.js";
-import { FIXED, SAID } from "/texts.js";
+import { FIXED, SAID, bandIn } from "/texts.js";
 
 const PAUSE_MS = 350; // an edge that is moved by keys is moved several times
 
@@ -121,10 +121,24 @@ class Page {
         : await this.#catalogue.search(photo, this.box.pixels, wanted, signal);
       if (!like) this.#found = found;
       this.answers.show(found, this.#showing);
+      if (!like && isUnknown(found)) this.#appraise(found, wanted, signal);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof Trouble)) throw error;
       this.answers.fail(error);
+    }
+  }
+
+  /** Says what such things cost, once that is known; an answer is one without it. */
+  async #appraise(found, wanted, signal) {
+    try {
+      const estimate = await this.#catalogue.estimate(this.#photo, this.box.pixels, wanted, signal);
+      const isWorthIt = estimate.fitted_on > 0 && estimate.band && estimate.band.low !== estimate.band.high;
+      if (!isWorthIt) return;
+      found.band = bandIn(estimate);
+      if (!this.#like) this.answers.add(found.band);
+    } catch (error) {
+      if (!signal.aborted && !(error instanceof Trouble)) throw error;
     }
   }
 

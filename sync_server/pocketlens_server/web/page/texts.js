@@ -109,6 +109,12 @@ export function priceIn({ amount, currency }) {
   return new Intl.NumberFormat(LOCALES, { style: "currency", currency }).format(amount);
 }
 
+/** @param {{currency: string, band: {low: string, middle: string, high: string}}} estimate */
+export function bandIn({ currency, band }) {
+  const [low, middle, high] = [band.low, band.middle, band.high].map((amount) => priceIn({ amount, currency }));
+  return `Things like it: about ${middle}, four of five from ${low} to ${high}.`;
+}
+
 /** A word for what is left, and how it is shown. */
 export function stockIn(stock) {
   if (stock === 0) return ["Sold out", "none"];
