@@ -102,6 +102,7 @@ class Made:
 
     def __init__(self, folder: Path, rng: np.random.Generator, count: int, planted: int) -> None:
         self._things = [_thing(each.path) for each in image_lists.read(HOMESHOP).entries]
+        self._sold: set[frozenset[int]] = set()
         self.rng, self.folder = rng, folder
         self.list = folder / "list.csv"
         self.origin: dict[str, int] = {}
@@ -126,8 +127,13 @@ class Made:
     def picture(self) -> bytes:
         """Two things on white, as a shop would sell a set."""
         sheet = np.full((SIDE, SIDE, 3), 255, np.uint8)
-        for corner in (0, SIDE * 2 // 5):
-            thing = self._things[int(self.rng.integers(len(self._things)))]
+        while True:  # of two things no second set: by chance it would be a copy
+            pair = self.rng.choice(len(self._things), 2, replace=False).tolist()
+            if frozenset(pair) not in self._sold:
+                break
+        self._sold.add(frozenset(pair))
+        for corner, number in zip((0, SIDE * 2 // 5), pair, strict=True):
+            thing = self._things[number]
             side = int(self.rng.integers(SIDE // 2, SIDE * 3 // 5))
             small = np.asarray(Image.fromarray(thing).resize((side, side)))
             top, left = (
