@@ -48,6 +48,7 @@ class FittedCategories:
         Raises:
             ServerUnavailable: The server is about to end.
         """
+        self._check_open()
         while self._version != self._gallery.store.version:
             if self._coming is None:
                 self._coming = asyncio.create_task(self._follow())
@@ -68,7 +69,6 @@ class FittedCategories:
     async def _follow(self) -> None:
         loop = asyncio.get_running_loop()
         try:
-            self._check_open()
             self._version, self._likely = await loop.run_in_executor(self._thread, self._fitted)
         finally:
             self._coming = None

@@ -21,14 +21,17 @@ from tests.making.tiles import TileShop
 
 from pocketlens.errors import BundleError, ModelUnsupported, ServerError, ServerUnavailable
 from pocketlens.formats import bundle as bundles
+from pocketlens.query.filters import Filter
 from pocketlens.results import Pipeline
 from pocketlens_server.folders import Tables
+from pocketlens_server.query.appraising import Wish
 from pocketlens_server.query.exact_store import ExactStore
 from pocketlens_server.query.galleries import BundleVectors, Gallery
-from pocketlens_server.query.matching import Terms
-from pocketlens_server.query.open_catalogues import OpenCatalogue, Searched, SharedModel
+from pocketlens_server.query.matching import Asked, Terms
+from pocketlens_server.query.open_catalogues import OpenCatalogue, Searched
 from pocketlens_server.query.precise import RETRY_SECONDS, Precise
 from pocketlens_server.query.settings import QuerySettings
+from pocketlens_server.query.shared_models import SharedModel
 from pocketlens_server.telemetry import Telemetry
 
 BUNDLE = replace(bundles.decode(colour_bundle(name="first")), float_model_sha256=b"\1" * 32)
@@ -211,12 +214,14 @@ def test_where_the_bundle_fails_it_is_told(shop: TileShop) -> None:
 
 def test_who_comes_to_one_that_was_closed_is_to_come_again(shop: TileShop) -> None:
     async def run() -> None:
-        found = searched(shop)
+        found, vector = searched(shop), np.eye(DIM, dtype="f4")[0]
         await found.close()
         for late in (
             found.model(),
             found.facts(),
-            found.matches(np.eye(DIM, dtype="f4")[0], 1, None),
+            found.matches(Asked(vector, 1)),
+            found.estimate(Wish(vector, Filter())),
+            found.categories.newest(),
         ):
             with pytest.raises(ServerUnavailable, match="again"):
                 await late
