@@ -44,7 +44,7 @@ def test_every_command_is_answered(tmp_path: Path) -> None:
     with Tokens(folder) as tokens:
         tokens.make([Scope.QUERY], now=shop.now, into=tmp_path / "runs" / "query.token")
     set_token, *commands = typed()
-    assert len(commands) == 4
+    assert len(commands) == 5
 
     answers = []
     config = ServerConfig(listen=Listen(rest_port=0))
@@ -61,9 +61,10 @@ def test_every_command_is_answered(tmp_path: Path) -> None:
             assert done.returncode == 0, done
             answers.append(json.loads(done.stdout))
 
-    photo, form, facts, similar = answers
+    photo, form, price, facts, similar = answers
     assert photo["best"]["product"]["id"] == "sku-7"
     assert len(photo["matches"]) == len(form["matches"]) == 3
+    assert (price["band"], price["items"]) == (None, [])  # the shop has no prices
     assert facts["products"] == 60
     assert len(similar["matches"]) == 2
 
