@@ -25,8 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import sqlite3
 import sys
 import tempfile
@@ -42,6 +40,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import ingest_catalogue
 import ingest_memory
+import machine
 import numpy as np
 from ingest_clients import Client
 from ingest_server import IngestServer, Usage
@@ -88,7 +87,8 @@ def main() -> int:
     arguments = parser.parse_args()
     size = QUICK if arguments.quick else Size()
     figures = _earlier(arguments.json) if arguments.json and not arguments.quick else {}
-    figures |= {"quick": arguments.quick, **_machine()}
+    figures |= {"quick": arguments.quick, **machine.described()}
+    figures["sqlite"] = sqlite3.sqlite_version
     if arguments.quick:
         talk("QUICK: 2,000 products and a second each show that it runs, not what it costs")
     with tempfile.TemporaryDirectory() as name:
@@ -263,18 +263,6 @@ def _as_json(figures: Mapping[str, Any]) -> str:
 
 def _prefixed(name: str, figures: Figures) -> Figures:
     return {f"{name}_{each}": value for each, value in figures.items()}
-
-
-def _machine() -> Figures:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((each.split(":")[1].strip() for each in lines if "model name" in each), "")
-    return {
-        "cores": os.cpu_count(),
-        "processor": model,
-        "load_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-        "sqlite": sqlite3.sqlite_version,
-    }
 
 
 def _small_model(work: Path) -> Path:

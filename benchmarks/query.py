@@ -25,8 +25,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
 import statistics
 import sys
 import tempfile
@@ -40,6 +38,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import grpc
+import machine
 import query_catalogue
 import vectors
 from ingest_server import IngestServer
@@ -97,7 +96,7 @@ def main() -> int:
     size = QUICK if arguments.quick else Size()
     if arguments.quick:
         talk("QUICK: 2,000 images and a second each show that it runs, not what it costs")
-    figures: Figures = {"quick": arguments.quick, "images": size.images, **_machine()}
+    figures: Figures = {"quick": arguments.quick, "images": size.images, **machine.described()}
     with tempfile.TemporaryDirectory() as name:
         work = arguments.work or Path(name)
         embeddings = _prepared(work, arguments.model, size)
@@ -260,17 +259,6 @@ def goals_of(figures: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _as_json(figures: Mapping[str, Any]) -> str:
     return json.dumps({"figures": figures, "goals": goals_of(figures)}, indent=1) + "\n"
-
-
-def _machine() -> Figures:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((each.split(":")[1].strip() for each in lines if "model name" in each), "")
-    return {
-        "cores": os.cpu_count(),
-        "processor": model,
-        "load_before": os.getloadavg()[0],
-        "python": platform.python_version(),
-    }
 
 
 def talk(line: str) -> None:

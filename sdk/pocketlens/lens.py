@@ -115,6 +115,9 @@ class Lens(Searching, Closing):
             StoreError: It cannot be opened; this Lens goes on with the one it has.
         """
         is_other = self._in_use.move()
+        if is_other:
+            with self._lock:
+                self._appraiser = None  # it holds what it has read of the install before
         with self._in_use.held() as install:  # the one before is closed, if no search runs in it
             install.reader.let_log_be_emptied()
         return is_other

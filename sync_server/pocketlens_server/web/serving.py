@@ -1,7 +1,7 @@
 """All of the web side, put together.
 
-served = web_server(queries, settings, tokens=tokens, listening=listening, tls=tls, ...)
-await served.run(grace_seconds=8)
+application = web_application(queries, settings, recognises=recognises, telemetry=telemetry)
+await ServedApplication(application, listening, tls=tls).run(grace_seconds=8)
 """
 
 # SPDX-License-Identifier: Apache-2.0
