@@ -19,19 +19,19 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from pocketlens.cores import usable_cores
 from pocketlens.embedding_files import EmbeddingFile
 from pocketlens.errors import PictureError
 from pocketlens.image_lists import Line, Problem, merged_image, merged_product
 from pocketlens.products import Product
-from pocketlens.query import pictures
 from pocketlens.query.embedder import Embedder
 from pocketlens.query.thumbnails import thumbnail
 from pocketlens.store.thumbnails import ThumbnailWriter
 from pocketlens.store.writer import StoreWriter
 
-Decoded = TypeVar("Decoded")
+Made = TypeVar("Made")
 
-_AHEAD = 4  # pictures decoded ahead: decoding takes several times as long as embedding
+_AHEAD = 4  # pictures a thread, so that none waits while a large one is decoded
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +120,8 @@ def gather_pictures(
 ) -> EmbeddingFile:
     """Embeds each picture once, into `scratch`, and gathers the lines of those that are good.
 
+    As many at once as the embedder has interpreters.
+
     Args:
         lines: Of pictures that exist.
         gatherer: Takes the lines, and the problems of pictures that cannot be read.
@@ -128,26 +130,23 @@ def gather_pictures(
         thumbnails: Takes one of each picture; None where none are wanted.
     """
 
-    def decode(path: Path) -> tuple[npt.NDArray[np.uint8], bytes]:
-        tensor = pictures.tensor(path, embedder.spec, limits=embedder.limits)
-        return tensor, thumbnail(path, limits=embedder.limits) if thumbnails else b""
+    def embed(path: Path) -> tuple[npt.NDArray[np.float32], bytes]:
+        embedding = embedder.embed(path)
+        return embedding, thumbnail(path, limits=embedder.limits) if thumbnails else b""
 
     bad: set[str] = set()
     embedded = 0
     with scratch.open("wb") as file:
-        for line, decoded in _decoded(lines, decode):
-            try:
-                if isinstance(decoded, PictureError):
-                    raise decoded
-                if decoded is not None:
-                    tensor, small = decoded
-                    file.write(embedder.embed_tensor(tensor).astype("<f4").tobytes())
-                    embedded += 1
-                    if thumbnails is not None:
-                        thumbnails.put(line.image.id, small)
-            except PictureError as exc:
+        for line, made in _side_by_side(lines, embed, embedder.interpreters):
+            if isinstance(made, PictureError):
                 bad.add(line.image.id)
-                gatherer.problems.append(_left_out(line, exc))
+                gatherer.problems.append(_left_out(line, made))
+            elif made is not None:
+                embedding, small = made
+                file.write(embedding.astype("<f4").tobytes())
+                embedded += 1
+                if thumbnails is not None:
+                    thumbnails.put(line.image.id, small)
             if line.image.id not in bad:
                 gatherer.take(line, embedded - 1)
     return EmbeddingFile(scratch, 0, np.dtype("<f4"), embedder.spec.dim)
@@ -163,7 +162,7 @@ def gather_thumbnails(
         gatherer: Takes the lines, and the problems.
         thumbnails: Takes one of each picture.
     """
-    for line, small in _decoded(lines, thumbnail):
+    for line, small in _side_by_side(lines, thumbnail, usable_cores()):
         if isinstance(small, PictureError):
             what = f"{line.path}: {small} The image has no thumbnail."
             gatherer.problems.append(Problem(line.number, "image", what))
@@ -176,15 +175,15 @@ def _left_out(line: Line, error: PictureError) -> Problem:
     return Problem(line.number, "image", f"{line.path}: {error} The image is left out.")
 
 
-def _decoded(
-    lines: Iterable[Line], decode: Callable[[Path], Decoded]
-) -> Iterator[tuple[Line, Decoded | PictureError | None]]:
-    """Each line with its picture, decoded in another thread; None for one that came before."""
+def _side_by_side(
+    lines: Iterable[Line], make: Callable[[Path], Made], threads: int
+) -> Iterator[tuple[Line, Made | PictureError | None]]:
+    """Each line with what its picture was made into; None for one that came before."""
     seen: set[str] = set()
-    waiting: deque[tuple[Line, Future[Decoded | PictureError] | None]] = deque()
-    pool = ThreadPoolExecutor(1, thread_name_prefix="pocketlens-decode")
+    waiting: deque[tuple[Line, Future[Made | PictureError] | None]] = deque()
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="pocketlens-index")
 
-    def ended() -> tuple[Line, Decoded | PictureError | None]:
+    def ended() -> tuple[Line, Made | PictureError | None]:
         line, future = waiting.popleft()
         return line, None if future is None else future.result()
 
@@ -192,8 +191,8 @@ def _decoded(
         for line in lines:
             is_new = line.image.id not in seen
             seen.add(line.image.id)
-            waiting.append((line, pool.submit(_tried, decode, line.path) if is_new else None))
-            if len(waiting) > _AHEAD:
+            waiting.append((line, pool.submit(_tried, make, line.path) if is_new else None))
+            if len(waiting) > _AHEAD * threads:
                 yield ended()
         while waiting:
             yield ended()
@@ -201,8 +200,8 @@ def _decoded(
         pool.shutdown(cancel_futures=True)
 
 
-def _tried(decode: Callable[[Path], Decoded], path: Path) -> Decoded | PictureError:
+def _tried(make: Callable[[Path], Made], path: Path) -> Made | PictureError:
     try:
-        return decode(path)
+        return make(path)
     except PictureError as exc:
         return exc

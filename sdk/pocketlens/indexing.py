@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from pocketlens import image_lists
+from pocketlens.cores import usable_cores
 from pocketlens.embedding_files import EmbeddingRows, open_vectors
 from pocketlens.errors import BundleError, ImageListError, StoreCorrupt, StoreError
 from pocketlens.formats import bundle as bundles
@@ -137,7 +138,9 @@ def index(
             if thumbnails:
                 small = opened.enter_context(ThumbnailWriter(new.folder))
             if vectors is None:
-                with Embedder.open(model_bytes, accelerator=accelerator) as embedder:
+                with Embedder.open(
+                    model_bytes, accelerator=accelerator, interpreters=usable_cores()
+                ) as embedder:
                     rows, gathered = job.embed(writer, embedder, scratch / "embeddings", small)
             else:
                 rows, gathered = job.take_vectors(writer, Path(vectors), small)

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
+from pocketlens.cores import usable_cores
 from pocketlens.errors import (
     AcceleratorRejected,
     BundleError,
@@ -138,7 +139,7 @@ class Embedder(Closing):
             found,
             make=lambda: runtimes.load(data, candidate, threads=threads),
             limits=limits or PictureLimits(),
-            interpreters=interpreters or min(_MAX_INTERPRETERS, os.cpu_count() or 1),
+            interpreters=interpreters or min(_MAX_INTERPRETERS, usable_cores()),
         )
 
     def embed(self, picture: Picture, *, box: Box | None = None) -> npt.NDArray[np.float32]:

@@ -35,6 +35,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
+from pocketlens.cores import usable_cores
 from pocketlens.errors import (
     PictureError,
     PictureFormat,
@@ -53,7 +54,6 @@ from pocketlens_server.catalogue.decoder_process import (
     REQUEST,
     TENSOR,
 )
-from pocketlens_server.cores import usable_cores
 
 if TYPE_CHECKING:
     from pocketlens.query.pictures import Box  # which loads Pillow

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pocketlens.closing import Closing
+from pocketlens.cores import usable_cores
 from pocketlens.query.embedder import Embedder
-from pocketlens_server.cores import usable_cores
 from pocketlens_server.folders import CatalogueFolder
 
 _MOST = 2  # the model that is served, and the one that takes its place

@@ -17,10 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.closing import Closing
+from pocketlens.cores import usable_cores
 from pocketlens.errors import PictureError
 from pocketlens.formats.bundle import Spec
 from pocketlens.query.embedder import Embedder
-from pocketlens_server.cores import usable_cores
 
 Tensor = npt.NDArray[np.uint8]
 Found = npt.NDArray[np.float32] | PictureError

@@ -18,7 +18,7 @@ from typing import Protocol
 
 import numpy as np
 
-from pocketlens_server.cores import usable_cores
+from pocketlens.cores import usable_cores
 from pocketlens_server.query.candidates import Candidates, error_bound
 from pocketlens_server.query.exact_blocks import BLOCK_ROWS, Floats, Part
 
