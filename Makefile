@@ -67,8 +67,9 @@ stubs: env
 base: .venv-base/ready
 	.venv-base/bin/python tools/check_base_install.py
 
+# In the order they stand in: ordered by their number, the longest tests come last, one file to a core.
 test: env tflite-runtime
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 # tflite-runtime exists for Python 3.11 at most, and for numpy 1 only: an environment of its own.
 tflite-runtime:
