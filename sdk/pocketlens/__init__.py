@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pocketlens.errors import PocketLensError
+    from pocketlens.explaining.comparing import Comparison
+    from pocketlens.explaining.explanation import Explanation
     from pocketlens.fallback.options import Fallback
     from pocketlens.following import install
     from pocketlens.indexing import index
@@ -40,8 +42,10 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CategoryShare",
+    "Comparison",
     "Deadlines",
     "Embedder",
+    "Explanation",
     "Fallback",
     "FallbackOutcome",
     "FallbackReport",
@@ -67,8 +71,10 @@ __all__ = [
 
 _HOME = {
     "CategoryShare": "results",
+    "Comparison": "explaining.comparing",
     "Deadlines": "options",
     "Embedder": "query.embedder",
+    "Explanation": "explaining.explanation",
     "Fallback": "fallback.options",
     "FallbackOutcome": "results",
     "FallbackReport": "results",

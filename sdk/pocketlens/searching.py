@@ -31,6 +31,7 @@ from pocketlens.results import Match, SearchResult, TextResult
 
 if TYPE_CHECKING:
     from pocketlens.estimates.estimating import Appraiser, Estimate
+    from pocketlens.explaining.comparing import Comparison
     from pocketlens.explaining.explanation import Explanation
     from pocketlens.fallback.asking import Asking
     from pocketlens.fallback.options import Fallback
@@ -278,7 +279,8 @@ class Searching:
             photo: As for `search`.
             filter: As for `search`.
             box: As for `search`.
-            match: What to explain, of an earlier search; the first for the photo if None.
+            match: What to explain, of an earlier search, such as one with words or with photos
+                together; the first for the photo alone if None.
 
         Raises:
             PictureError, BundleError, StoreError: As for `search`.
@@ -288,6 +290,21 @@ class Searching:
 
         with self._in_use.held() as install:
             return explain(install, photo, filter=filter, box=box, match=match)
+
+    def compare(self, first: Picture, second: Picture) -> Comparison:
+        """Tells how alike two pictures are to the store's model; what it sells plays no part.
+
+        Args:
+            first: As a photo for `search`.
+            second: The other one; it does not matter which comes first.
+
+        Raises:
+            PictureError, BundleError, StoreError: As for `search`.
+        """
+        from pocketlens.explaining.comparing import compare
+
+        with self._in_use.held() as install:
+            return compare(first, second, install.embedder())
 
     def estimate(
         self,

@@ -36,7 +36,8 @@ def test_importing_the_package_loads_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Fallback", "Filter", "SearchOptions", "PictureLimits", "Product", "Verdict"]
+    "name",
+    "Comparison Explanation Fallback Filter SearchOptions PictureLimits Product Verdict".split(),
 )
 def test_values_load_nothing_heavy(name: str) -> None:
     assert loaded_after(f"import pocketlens; pocketlens.{name}") & HEAVY == set()

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +13,6 @@ from pocketlens.cli import output
 
 if TYPE_CHECKING:
     from pocketlens.explaining.comparing import Comparison, Seen
-    from pocketlens.query.embedder import Embedder
 
 _EXAMPLES = """\b
 Examples:
@@ -56,10 +53,8 @@ def _compare(
     """Say how alike two pictures are, and how long each stage took."""
     from pocketlens.durable_files import write_file
     from pocketlens.explaining import captions
-    from pocketlens.explaining.comparing import compare
 
-    with _embedder_of(model) as embedder:
-        compared = compare(first, second, embedder)
+    compared = _compared(first, second, model)
     if out is not None:
         write_file(out, compared.png())
     pictures = ((first, compared.first), (second, compared.second))
@@ -75,18 +70,17 @@ def _compare(
     output.show_table(("picture", "decode ms", "embed ms"), rows)
 
 
-@contextmanager
-def _embedder_of(model: Path) -> Iterator[Embedder]:
-    """That of a bundle, or of a store's bundle."""
+def _compared(first: Path, second: Path, model: Path) -> Comparison:
+    """By a bundle, or by that of a store."""
+    from pocketlens.explaining.comparing import compare
+    from pocketlens.lens import Lens
     from pocketlens.query.embedder import Embedder
-    from pocketlens.store.reader import Reader
 
-    expected = None
     if model.is_dir():
-        with Reader.open(model) as reader:
-            model, expected = reader.bundle_path, reader.facts.bundle_sha256
-    with Embedder.open(model, expected_sha256=expected) as embedder:
-        yield embedder
+        with Lens.open(model) as lens:
+            return lens.compare(first, second)
+    with Embedder.open(model) as embedder:
+        return compare(first, second, embedder)
 
 
 def _as_json(compared: Comparison, pictures: tuple[tuple[Path, Seen], ...]) -> dict[str, object]:

@@ -14,10 +14,10 @@ import io
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from pocketlens.formats.bundle import Spec
 from pocketlens.options import PictureLimits
 
 if TYPE_CHECKING:
+    from pocketlens.formats.bundle import Spec
     from pocketlens.query.pictures import Box, Picture
 
 LARGER = 2  # sides of the copy to those of the input: more than a decoder uses of any JPEG

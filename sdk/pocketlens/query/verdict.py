@@ -12,9 +12,12 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from pocketlens.formats.bundle import Calibration
 from pocketlens.results import Verdict
+
+if TYPE_CHECKING:
+    from pocketlens.formats.bundle import Calibration
 
 
 @dataclass(frozen=True, slots=True)

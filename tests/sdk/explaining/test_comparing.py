@@ -7,13 +7,14 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from tests.making.colour_bundle import SIZE, colour_bundle, described_as, fields
 
-from pocketlens import Embedder, Verdict
+from pocketlens import Comparison, Embedder, Lens, Verdict, index
 from pocketlens.errors import PictureError
 from pocketlens.explaining import captions
 from pocketlens.explaining.comparing import compare
@@ -53,6 +54,20 @@ def test_the_cosine_is_that_of_the_embeddings(embedder: Embedder) -> None:
 
     one, other = embedder.embed(picture(1)), embedder.embed(picture(2))
     assert compared.similarity == pytest.approx(float(one @ other))
+
+
+def test_a_lens_compares_by_the_model_of_its_store(embedder: Embedder, tmp_path: Path) -> None:
+    (tmp_path / "shop.tflite").write_bytes(colour_bundle())
+    Image.fromarray(picture(3)).save(tmp_path / "a.png")
+    (tmp_path / "list.csv").write_text("image,product_id\na.png,sku\n")
+    index(tmp_path / "list.csv", model=tmp_path / "shop.tflite", out=tmp_path / "store")
+
+    with Lens.open(tmp_path / "store", accelerator="cpu") as lens:
+        compared = lens.compare(picture(1), picture(2))
+
+    by_bundle = compare(picture(1), picture(2), embedder)
+    assert isinstance(compared, Comparison)
+    assert (compared.similarity, compared.verdict) == (by_bundle.similarity, by_bundle.verdict)
 
 
 def test_a_mirrored_picture_is_told(embedder: Embedder) -> None:
