@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pocketlens.lens import Lens
     from pocketlens.query.filters import Filter
     from pocketlens.query.pictures import Box
+    from pocketlens.results import SearchResult
 
 
 def check(file: Path | None, photos: Sequence[Path]) -> None:
@@ -23,9 +24,19 @@ def check(file: Path | None, photos: Sequence[Path]) -> None:
 
 
 def draw(
-    file: Path, lens: Lens, photo: Path, wanted: Filter, box: Box | None, *, in_words: bool
+    file: Path,
+    lens: Lens,
+    photo: Path,
+    answer: SearchResult,
+    wanted: Filter,
+    box: Box | None,
+    *,
+    in_words: bool,
 ) -> None:
     """Draws where in the photo the evidence lies, and says why in words too if these are wanted.
+
+    What is explained is the first match of the answer, whatever words or categories led to it; of
+    a server's answer, which may be of what the store lacks, the first of the store's own.
 
     Raises:
         PocketLensError: The photo has no match, or the file cannot be written.
@@ -33,7 +44,8 @@ def draw(
     from pocketlens.durable_files import write_file
     from pocketlens.explaining import captions
 
-    why = lens.explain(photo, filter=wanted, box=box)
+    match = answer.matches[0] if answer.matches and answer.answered_by == "device" else None
+    why = lens.explain(photo, filter=wanted, box=box, match=match)
     write_file(file, why.png(why.match.image.thumbnail()))
     for line in captions.of_explanation(why) if in_words else ():
         output.show(line)

@@ -203,14 +203,18 @@ def _search(
         if not photos:
             words.answer(lens, text, k, wanted, as_json=as_json)
             return
-        if together:
-            found = written(thumbnails, lens, _answer_together(lens, photos, asked))
-            failed = _show_json(found) if as_json else _show(found, several=False)
-        else:
-            found = written(thumbnails, lens, _answers(lens, photos, asked))
-            failed = _show_json(found) if as_json else _show(found, several=len(photos) > 1)
-        if explain is not None and not failed:
-            explaining.draw(explain, lens, photos[0], wanted, corners, in_words=not as_json)
+        answer = _answer_together if together else _answers
+        found: Iterable[_Answer] = written(thumbnails, lens, answer(lens, photos, asked))
+        if explain is not None:
+            found = list(found)  # one, which is explained when it was shown
+        several = len(photos) > 1 and not together
+        failed = _show_json(found) if as_json else _show(found, several=several)
+        if explain is not None:
+            ((_, answered),) = found
+            if isinstance(answered, SearchResult):
+                explaining.draw(
+                    explain, lens, photos[0], answered, wanted, corners, in_words=not as_json
+                )
     if failed:
         raise typer.Exit(output.EXIT_FAILED)
 

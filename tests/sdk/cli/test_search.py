@@ -437,6 +437,16 @@ def test_why_a_photo_matches_is_drawn(
     assert "one photo" in capsys.readouterr().err
 
 
+def test_what_is_explained_is_the_answer_that_was_given(
+    shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["search", str(shop / "store"), str(shop / "5.png"), "--text", "4"]
+
+    assert main([*arguments, "--explain", str(tmp_path / "why.png")]) == 0
+
+    assert "Also like it is Thing 4 (sku-4)" in capsys.readouterr().out
+
+
 def test_searching_needs_nothing_but_the_store(
     shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
