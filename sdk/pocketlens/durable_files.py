@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 from pocketlens.errors import StoreError, StoreFull, StoreReadOnly
@@ -44,7 +45,8 @@ def write_file(path: Path, data: bytes, *, is_private: bool = False) -> None:
     except OSError as exc:
         raise translated(exc, path) from exc
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # what stands in for its folder may be a file
+            temporary.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

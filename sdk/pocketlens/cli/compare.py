@@ -54,6 +54,7 @@ def _compare(
     from pocketlens.durable_files import write_file
     from pocketlens.explaining import captions
 
+    output.check_place("--out", out)
     compared = _compared(first, second, model)
     if out is not None:
         write_file(out, compared.png())

@@ -83,6 +83,7 @@ def _duplicates(
 
     if sheet is not None and (image_list is None or photos):
         output.usage_error("--sheet", "a LIST, and no --photo", str(sheet))
+    output.check_place("--sheet", sheet)
     options = DuplicateOptions(cosine=cosine)
     if photos:
         _recognise(directory, photos, image_list, options, as_json=as_json)

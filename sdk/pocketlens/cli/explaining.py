@@ -18,9 +18,10 @@ if TYPE_CHECKING:
 
 
 def check(file: Path | None, photos: Sequence[Path]) -> None:
-    """Ends the command where it cannot be told what is to be explained."""
+    """Ends the command where it cannot be told what is to be explained, or not be drawn."""
     if file is not None and len(photos) != 1:
         output.usage_error("--explain", "one photo", str(len(photos)))
+    output.check_place("--explain", file)
 
 
 def draw(

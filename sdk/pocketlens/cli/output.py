@@ -8,10 +8,12 @@ Texts come from catalogues and file names; nothing in them may move the cursor o
 from __future__ import annotations
 
 import json
+import os
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, TextIO
 
 import typer
@@ -60,6 +62,24 @@ def run(app: typer.Typer, arguments: Sequence[str] | None = None) -> int:
 def usage_error(option: str, expected: str, received: str) -> NoReturn:
     """Ends the command with exit code 2 and what was expected of an option's value."""
     raise typer.BadParameter(f"Expected {expected}. Received {received!r}.", param_hint=option)
+
+
+def check_place(option: str, path: Path | None) -> None:
+    """Ends the command with exit code 2 where no file can be written to `path`.
+
+    Before the work, which may take minutes; and what is there and no file, such as /dev/null, is
+    not to be replaced by one.
+    """
+    try:
+        can_be = path is None or (
+            (path.is_file() or not path.exists())
+            and path.parent.is_dir()
+            and os.access(path.parent, os.W_OK)
+        )
+    except OSError:  # a name too long to be one
+        can_be = False
+    if not can_be:
+        usage_error(option, "a file in a folder that can be written to", str(path))
 
 
 def show(text: str = "") -> None:

@@ -62,6 +62,7 @@ def _report(
 
     if out is None and not as_json:
         output.usage_error("--out", "a file to write, or --json", "neither")
+    output.check_place("--out", out)
     with output.progress() as progress:
         survey = look_over(directory, image_list, progress=progress)
     if out is not None:

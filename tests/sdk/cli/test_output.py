@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -55,6 +56,27 @@ def test_exit_code_says_how_a_command_ended(
     body: Callable[[], None], arguments: list[str], code: int
 ) -> None:
     assert output.run(program(body), arguments) == code
+
+
+@pytest.mark.parametrize(
+    "place", ["absent/page.html", "", "taken/page.html", "folder", "x" * 300, "device"]
+)
+def test_where_no_file_can_be_written_is_wrong_usage(place: str, tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"a file")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "device").symlink_to("/dev/null")
+    path = tmp_path / place if place else Path()
+
+    assert output.run(program(lambda: output.check_place("--out", path)), ["work"]) == 2
+
+
+def test_a_new_file_and_one_that_is_there_can_be_written(tmp_path: Path) -> None:
+    (tmp_path / "there.html").write_bytes(b"a page")
+
+    for path in (None, tmp_path / "new.html", tmp_path / "there.html"):
+        assert (
+            output.run(program(lambda path=path: output.check_place("--out", path)), ["work"]) == 0
+        )
 
 
 def test_error_of_the_tree_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
