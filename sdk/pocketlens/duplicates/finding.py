@@ -13,25 +13,44 @@ number of images, also where all are alike: groups are told, never pairs.
 from __future__ import annotations
 
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.duplicates import galleries, groups, neighbours, pairing
+from pocketlens.duplicates import galleries, groups, pairing
 from pocketlens.duplicates.catalogues import Catalogue
 from pocketlens.duplicates.found import Duplicates, Group, Kind
 from pocketlens.duplicates.galleries import Gallery
-from pocketlens.duplicates.looking import look
-from pocketlens.duplicates.neighbours import Nearest
+from pocketlens.duplicates.looking import Looks, look
+from pocketlens.duplicates.neighbours import Nearest, nearest
 from pocketlens.duplicates.options import DuplicateOptions
 from pocketlens.open_install import OpenInstall, Settings
 from pocketlens.options import PictureLimits, SearchOptions
 from pocketlens.progress import Progress
+from pocketlens.store.reader import Reader
 
 Numbers = npt.NDArray[np.int64]
 
-_NEIGHBOURS = 8  # that an image is linked with, if they are the same thing: more are in its chain
+_LINKED = 8  # neighbours of an image, if they are the same thing: more are in its chain
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """The images of a store, and what there is to say of them.
+
+    Attributes:
+        gallery: Their codes.
+        catalogue: Their ids, their products, where their pictures are.
+        looks: What was seen of the pictures.
+        near: The nearest of each code.
+    """
+
+    gallery: Gallery
+    catalogue: Catalogue
+    looks: Looks
+    near: Nearest
 
 
 def find(
@@ -50,7 +69,7 @@ def find(
             ids; None finds by codes alone.
         options: What counts as a duplicate; defaults if None.
         limits: What a picture may be; defaults if None.
-        progress: Called with "reading", "comparing codes", "looking at pictures" and "comparing
+        progress: Called with "reading", "looking at pictures", "comparing codes" and "comparing
             pictures".
 
     Raises:
@@ -62,33 +81,46 @@ def find(
     limits = limits or PictureLimits()
     settings = Settings(SearchOptions(), "auto", limits)
     with closing(OpenInstall.opened(Path(directory), settings)) as install:
-        gallery = galleries.read(install.reader, progress)
-        catalogue = Catalogue(
-            install.reader, gallery.keys, Path(image_list) if image_list else None
-        )
-        return found_in(
-            install,
-            gallery,
-            catalogue,
-            options=options or DuplicateOptions(),
-            limits=limits,
-            progress=progress,
-        )
+        seen = examined(install.reader, image_list, _LINKED, limits=limits, progress=progress)
+        options = options or DuplicateOptions()
+        return found_in(install, seen, options=options, limits=limits, progress=progress)
+
+
+def examined(
+    reader: Reader,
+    image_list: str | Path | None,
+    neighbours: int,
+    *,
+    limits: PictureLimits,
+    progress: Progress,
+) -> Examined:
+    """Reads the codes of a store, and looks at its pictures; as of `find`.
+
+    Args:
+        reader: Of the store.
+        image_list: As of `find`.
+        neighbours: Wanted of each code.
+        limits: What a picture may be.
+        progress: As of `find`, but for "comparing pictures".
+    """
+    gallery = galleries.read(reader, progress)
+    catalogue = Catalogue(reader, gallery.keys, Path(image_list) if image_list else None)
+    # Pictures first: that an extra is missing is known with the first of them.
+    looks = look(catalogue.entries, limits, progress=progress)
+    return Examined(gallery, catalogue, looks, nearest(gallery, neighbours, progress=progress))
 
 
 def found_in(
     install: OpenInstall,
-    gallery: Gallery,
-    catalogue: Catalogue,
+    seen: Examined,
     *,
     options: DuplicateOptions,
     limits: PictureLimits,
     progress: Progress,
 ) -> Duplicates:
-    """The same of an install that is open, whose codes and list were read."""
+    """The same of an install that is open, whose images were examined."""
     cosine = options.cosine or install.bundle().spec.duplicate_cosine
-    near = neighbours.nearest(gallery, _NEIGHBOURS, progress=progress)
-    looks = look(catalogue.entries, limits, progress=progress)
+    gallery, catalogue, looks, near = seen.gallery, seen.catalogue, seen.looks, seen.near
     places = catalogue.places[looks.rows]
 
     apart = np.arange(len(gallery.keys))
@@ -124,11 +156,9 @@ def _groups(
 
 def _of_one_row(gallery: Gallery, near: Nearest, cosine: float) -> tuple[Numbers, Numbers]:
     """Links between images of one code, and of codes at `cosine` or more."""
-    first = np.zeros(len(gallery.codes), np.int64)  # image of each row
-    first[gallery.row_of[::-1]] = np.arange(len(gallery.row_of))[::-1]
-    ones, others = near.pairs(cosine)
+    ones, others = (gallery.firsts[rows] for rows in near.pairs(cosine, _LINKED))
     images = np.arange(len(gallery.row_of))
     return (
-        np.concatenate([images, first[ones]]),
-        np.concatenate([first[gallery.row_of], first[others]]),
+        np.concatenate([images, ones]),
+        np.concatenate([gallery.firsts[gallery.row_of], others]),
     )

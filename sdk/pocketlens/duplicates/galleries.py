@@ -31,6 +31,7 @@ class Gallery:
     Attributes:
         keys: uint32 (images,), of the images, ascending.
         row_of: int64 (images,), the row of each image's code.
+        firsts: int64 (rows,), the first image of each row.
         codes: int8 (rows, dim), by list.
         starts: int64 (lists + 1,): rows of list i are starts[i] to starts[i + 1].
         centroids: float32 (lists, dim).
@@ -39,6 +40,7 @@ class Gallery:
 
     keys: npt.NDArray[np.uint32]
     row_of: Numbers
+    firsts: Numbers
     codes: npt.NDArray[np.int8]
     starts: Numbers
     centroids: Floats
@@ -63,16 +65,17 @@ class Gallery:
             scale: float32 (dim,).
         """
         whole = np.ascontiguousarray(image_codes).view(f"V{image_codes.shape[1]}").ravel()
-        _, first, row_of = np.unique(whole, return_index=True, return_inverse=True)
-        order = np.argsort(lists[first], kind="stable")
+        _, firsts, row_of = np.unique(whole, return_index=True, return_inverse=True)
+        order = np.argsort(lists[firsts], kind="stable")
         place = np.empty_like(order)
         place[order] = np.arange(len(order))
-        first = first[order]
-        starts = np.searchsorted(lists[first], np.arange(len(centroids) + 1))
+        firsts = firsts[order]
+        starts = np.searchsorted(lists[firsts], np.arange(len(centroids) + 1))
         return cls(
             keys,
             place[row_of.reshape(-1)],
-            image_codes[first],
+            firsts,
+            image_codes[firsts],
             starts.astype(np.int64),
             centroids.astype(np.float32),
             scale,

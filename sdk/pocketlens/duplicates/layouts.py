@@ -47,9 +47,7 @@ def alike(thumbnails: npt.NDArray[np.uint8], cosine: float, count: int) -> npt.N
     gallery = Gallery.of(keys, codes.encode(rows, scale), lists, centroids, scale)
     # One more: a picture's own middle is mostly among them.
     pairs = np.stack(nearest(gallery, count + 1).pairs(cosine))
-    row_of = np.zeros(len(gallery.codes), np.int64)
-    row_of[gallery.row_of[::-1]] = np.arange(len(rows))[::-1]
-    found: npt.NDArray[np.int64] = row_of[pairs] % n
+    found: npt.NDArray[np.int64] = gallery.firsts[pairs] % n
     return found
 
 

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from pocketlens.duplicates import galleries, neighbours
 from pocketlens.duplicates.catalogues import Catalogue
-from pocketlens.duplicates.finding import found_in
+from pocketlens.duplicates.finding import examined, found_in
 from pocketlens.duplicates.galleries import Gallery
 from pocketlens.duplicates.looking import walked
+from pocketlens.duplicates.neighbours import Nearest
 from pocketlens.duplicates.options import DuplicateOptions
 from pocketlens.errors import PictureError
 from pocketlens.formats.bundle import Spec
@@ -72,23 +72,18 @@ def look_over(
     with closing(
         OpenInstall.opened(Path(directory), Settings(SearchOptions(), "auto", limits))
     ) as install:
+        # Now: `pocketlens index` may replace and remove its folder meanwhile.
+        table_bytes, is_estimated = _table_bytes(install.folder)
         reader = install.reader
         spec = install.bundle().spec
-        gallery = galleries.read(reader, progress)
-        catalogue = Catalogue(reader, gallery.keys, Path(image_list) if image_list else None)
         columns = reader.columns()
-        hubs, never = _hubs(gallery, catalogue, progress)
-        found = found_in(
-            install,
-            gallery,
-            catalogue,
-            options=options or DuplicateOptions(),
-            limits=limits,
-            progress=progress,
-        )
+        seen = examined(reader, image_list, HUB_NEIGHBOURS, limits=limits, progress=progress)
+        gallery, catalogue = seen.gallery, seen.catalogue
+        hubs, never = _hubs(gallery, seen.near, catalogue)
+        options = options or DuplicateOptions()
+        found = found_in(install, seen, options=options, limits=limits, progress=progress)
         small, blurred = _poor(catalogue, spec, limits, progress)
         shown = np.isin(columns.keys, columns.link_product_keys)
-        table_bytes = sizes.table_bytes(install.folder)
         alone = _alone(columns)
         return Survey(
             facts=reader.facts,
@@ -104,25 +99,26 @@ def look_over(
             duplicates=found,
             small=small,
             blurred=blurred,
-            table_bytes=table_bytes or sizes.estimated_table_bytes(install.folder),
-            is_estimated=not table_bytes,
+            table_bytes=table_bytes,
+            is_estimated=is_estimated,
         )
 
 
-def _hubs(
-    gallery: Gallery, catalogue: Catalogue, progress: Progress
-) -> tuple[tuple[Hub, ...], float]:
+def _table_bytes(folder: Path) -> tuple[dict[str, int], bool]:
+    """By table, and whether they are estimated."""
+    told = sizes.table_bytes(folder)
+    return told or sizes.estimated_table_bytes(folder), not told
+
+
+def _hubs(gallery: Gallery, near: Nearest, catalogue: Catalogue) -> tuple[tuple[Hub, ...], float]:
     """Images that are among the nearest of many, and the share of those that are of none.
 
     Images of one code count as one. Source: M. Radovanovic et al., "Hubs in space" (2010): N_k.
     """
-    near = neighbours.nearest(gallery, HUB_NEIGHBOURS, progress=progress)
     times = np.bincount(near.rows[near.rows >= 0], minlength=len(gallery.codes))
     order = np.argsort(-times, kind="stable")[:MAX_HUBS]
     rows = order[times[order] >= HUB_TIMES]
-    first = np.zeros(len(times), np.int64)
-    first[gallery.row_of[::-1]] = np.arange(len(gallery.row_of))[::-1]
-    copies = catalogue.copies(first[rows].tolist())
+    copies = catalogue.copies(gallery.firsts[rows].tolist())
     hubs = tuple(Hub(copy, int(times[row])) for copy, row in zip(copies, rows, strict=True))
     return hubs, float(np.mean(times == 0)) if len(times) > 1 else 0.0
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
-from tests.making.copies import CopyShop, jpeg, write_shop
+from tests.making.copies import CopyShop, jpeg, picture, write_shop
 from tests.making.shops import make_shop
 
 from pocketlens import index
@@ -87,6 +87,22 @@ def test_page_needs_no_network_and_escapes_texts(survey: Survey) -> None:
     assert "Three" in page
     for title in ("What is in it", "Categories", "Size of the tables", "Blurred pictures"):
         assert f"<h2>{title}</h2>" in page
+
+
+def test_store_that_is_made_anew_meanwhile_is_seen_as_it_was(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path / "first", {name: jpeg(picture(1)) for name in "abc"})
+    other = write_shop(tmp_path / "second", {"d": jpeg(picture(2))})
+    done = []
+
+    def replace(stage: str, at: int, total: int) -> None:
+        if stage == "looking at pictures" and not done:
+            done.append(index(other.list, model=tmp_path / "second/colours.tflite", out=shop.store))
+
+    survey = look_over(shop.store, shop.list, progress=replace)
+
+    assert done[0].images == 1
+    assert survey.facts.images == survey.categories[0].images == 3
+    assert survey.table_bytes["images"] > 0
 
 
 def test_image_that_all_are_near_is_a_hub(tmp_path: Path) -> None:
