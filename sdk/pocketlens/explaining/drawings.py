@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from pocketlens.explaining import captions
+from pocketlens.lettering import write
 from pocketlens.query import pictures
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def _sheet(panels: Sequence[tuple[str, Image.Image]], lines: Sequence[str]) -> I
     height = below + LINE * (len(lines) - 1) + GAP
     sheet = Image.new("RGB", (width, height), _PAPER)
     draw = ImageDraw.Draw(sheet)
-    draw.text((GAP, GAP), _cut(draw, lines[0], width - 2 * GAP, 20), _INK, _font(20))
+    write(draw, (GAP, GAP), lines[0], size=20, colour=_INK, width=width - 2 * GAP)
     for number, (name, image) in enumerate(panels):
         left = GAP + number * (SIDE + GAP)
         draw.rectangle((left, top, left + SIDE, top + SIDE), _QUIET)
@@ -94,10 +95,10 @@ def _sheet(panels: Sequence[tuple[str, Image.Image]], lines: Sequence[str]) -> I
         size = tuple(max(1, round(side * scale)) for side in image.size)
         fitted = image.resize((size[0], size[1]), Image.Resampling.BICUBIC)
         sheet.paste(fitted, (left + (SIDE - size[0]) // 2, top + (SIDE - size[1]) // 2))
-        draw.text((left, top + SIDE + 6), _cut(draw, name, SIDE, 13), _INK, _font(13))
+        write(draw, (left, top + SIDE + 6), name, size=13, colour=_INK, width=SIDE)
     for number, line in enumerate(lines[1:]):
         place = GAP, below + LINE * number
-        draw.text(place, _cut(draw, line, width - 2 * GAP, 14), _INK, _font(14))
+        write(draw, place, line, size=14, colour=_INK, width=width - 2 * GAP)
     return sheet
 
 
@@ -108,7 +109,8 @@ def _legend(sheet: Image.Image, hottest: float) -> None:
     length = SIDE // 3
     ramp = _coloured(np.linspace(0, 1, length, dtype=np.float32))[None].repeat(10, axis=0)
     sheet.paste(Image.fromarray(ramp), (left, top))
-    draw.text((left + length + 8, top - 3), f"similarity lost: 0 to {hottest:.2f}", _INK, _font(13))
+    place, says = (left + length + 8, top - 3), f"similarity lost: 0 to {hottest:.2f}"
+    write(draw, place, says, size=13, colour=_INK, width=SIDE - length)
 
 
 def _words(text: str) -> Image.Image:
@@ -116,7 +118,9 @@ def _words(text: str) -> Image.Image:
     panel = Image.new("RGB", (SIDE, SIDE), _QUIET)
     draw = ImageDraw.Draw(panel)
     lines = ["The catalogue's picture", "is not on this device:", "", *_wrapped(text)]
-    draw.multiline_text((GAP, SIDE // 3), "\n".join(lines), _INK, _font(13), spacing=5)
+    for number, line in enumerate(lines):
+        place = GAP, SIDE // 3 + LINE * number
+        write(draw, place, line, size=13, colour=_INK, width=SIDE - 2 * GAP)
     return panel
 
 
@@ -124,20 +128,6 @@ def _wrapped(text: str) -> list[str]:
     """An address in lines that fit a panel, at most three."""
     letters = 40
     return [text[start : start + letters] for start in range(0, len(text), letters)][:3]
-
-
-def _cut(draw: ImageDraw.ImageDraw, text: str, width: int, size: int) -> str:
-    """As much of a text as fits a line."""
-    text = " ".join(text.split())
-    if draw.textlength(text, _font(size)) <= width:
-        return text
-    while text and draw.textlength(text + "…", _font(size)) > width:
-        text = text[:-1]
-    return text + "…"
-
-
-def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
-    return ImageFont.load_default(size)
 
 
 def _png(image: Image.Image) -> bytes:
