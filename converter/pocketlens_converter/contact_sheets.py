@@ -54,7 +54,7 @@ def png(groups: Sequence[tuple[str, Sequence[Row]]], *, columns: int = 1) -> byt
 
 
 def _cells(row: Row) -> Iterator[Cell]:
-    yield Cell(row.photo, row.says)
+    yield Cell(row.photo, row.says, is_last=True)  # it stands apart from what was found for it
     for found in row.found:
         colour = RIGHT if found.is_right else WRONG
         yield Cell(found.picture, f"{found.name}\n{found.similarity:.3f}", colour)

@@ -1,8 +1,8 @@
 """Contact sheets: rows of small pictures with a line or two below each, as one picture.
 
-    data = png([("Near", [[Cell(first, "R-1"), Cell(second, "R-2")]])])
+    data = png([("Near", [[Cell(first, "R-1"), Cell(second, "R-2", is_last=True)]])])
 
-The first picture of a row stands a little apart: it is what the others are beside.
+More room follows the last cell of a group, so that a row may hold several.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -14,14 +14,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from pocketlens.errors import PictureError
+from pocketlens.lettering import write
 from pocketlens.query import pictures
 
 SIDE, GAP, TEXT = 112, 10, 32  # pixels: of a picture, between pictures, of the lines below one
 PLAIN = (110, 110, 110)
-MAX_LETTERS = 19
+_INK = (20, 20, 20)
+_LEAST_WIDTH = 480  # pixels: a heading fits
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +32,15 @@ class Cell:
 
     Attributes:
         picture: Its file; one that cannot be read is named in its place.
-        says: A line or two below it; lines are cut to 19 letters.
+        says: A line or two below it, as much as fits.
         colour: Of its frame and text.
+        is_last: Of what belongs together.
     """
 
     picture: Path
     says: str
     colour: tuple[int, int, int] = PLAIN
+    is_last: bool = False
 
 
 def png(groups: Sequence[tuple[str, Sequence[Sequence[Cell]]]], *, columns: int = 1) -> bytes:
@@ -46,43 +50,47 @@ def png(groups: Sequence[tuple[str, Sequence[Sequence[Cell]]]], *, columns: int 
         groups: Headings, and the rows below each.
         columns: Into which the rows of a group are dealt, from top to bottom.
     """
-    widest = max((len(row) for _, rows in groups for row in rows), default=1)
-    width, line = widest * (SIDE + GAP) + 3 * GAP, SIDE + TEXT + GAP
+    # Of the widest row, and the room between two columns.
+    width = (
+        max((_width(row[:-1]) + SIDE for _, rows in groups for row in rows), default=0) + 3 * GAP
+    )
+    line = SIDE + TEXT + GAP
     down = [-(-len(rows) // columns) for _, rows in groups]
     height = sum(TEXT + line * each for each in down) + GAP
-    sheet = Image.new("RGB", (columns * width, height), "white")
+    sheet = Image.new("RGB", (max(columns * width - GAP, _LEAST_WIDTH), height), "white")
     draw = ImageDraw.Draw(sheet)
     top = GAP
     for (heading, rows), lines in zip(groups, down, strict=True):
-        draw.text((GAP, top), heading, fill=(20, 20, 20), font=ImageFont.load_default(16))
+        write(draw, (GAP, top), heading, size=16, colour=_INK, width=sheet.width - 2 * GAP)
         top += TEXT
         for number, row in enumerate(rows):
-            left, level = number // lines * width, top + number % lines * line
-            for place, cell in enumerate(row):
-                _place(
-                    sheet, cell, (left + (3 * GAP if place else GAP) + place * (SIDE + GAP), level)
-                )
+            left = GAP + number // lines * width
+            for cell in row:
+                _place(sheet, cell, (left, top + number % lines * line))
+                left += _width([cell])
         top += line * lines
     file = io.BytesIO()
     sheet.save(file, "PNG")
     return file.getvalue()
 
 
+def _width(row: Sequence[Cell]) -> int:
+    """Pixels of some cells side by side, with the room after each."""
+    return sum(SIDE + (3 * GAP if cell.is_last else GAP) for cell in row)
+
+
 def _place(sheet: Image.Image, cell: Cell, corner: tuple[int, int]) -> None:
     left, top = corner
-    says = "\n".join(_cut(line) for line in cell.says.splitlines())
+    says = cell.says.splitlines()
     try:
         picture = pictures.upright(cell.picture, at_least=SIDE)
         picture.thumbnail((SIDE, SIDE))
         offset = ((SIDE - picture.width) // 2, (SIDE - picture.height) // 2)
         sheet.paste(picture, (left + offset[0], top + offset[1]))
     except PictureError:
-        says = f"(cannot be read)\n{says}"
+        says = ["(cannot be read)", *says]
     draw = ImageDraw.Draw(sheet)
     draw.rectangle((left - 1, top - 1, left + SIDE, top + SIDE), outline=cell.colour, width=3)
-    font = ImageFont.load_default(11)
-    draw.multiline_text((left, top + SIDE + 3), says, fill=cell.colour, font=font, spacing=2)
-
-
-def _cut(line: str) -> str:
-    return line if len(line) <= MAX_LETTERS else f"{line[: MAX_LETTERS - 1]}…"
+    for number, line in enumerate(says[:2]):
+        below = left, top + SIDE + 3 + number * TEXT // 2
+        write(draw, below, line, size=11, colour=cell.colour, width=SIDE)
