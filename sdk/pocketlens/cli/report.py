@@ -69,7 +69,8 @@ def _report(
         from pocketlens.durable_files import write_file
         from pocketlens.report import catalogue_page
 
-        write_file(out, catalogue_page.html(survey).encode())
+        # A file's name may hold bytes that are no text.
+        write_file(out, catalogue_page.html(survey).encode(errors="backslashreplace"))
     if as_json:
         output.show_json(_as_json(survey))
         return

@@ -15,6 +15,7 @@ from pocketlens.report.survey import PoorPicture, Survey
 
 MAX_ROWS = 20  # of a table, and rows of pictures; the JSON form has all
 _MAX_COPIES = 8
+_MOST_LETTERS = 120  # of a title or category: a phone shows them in a column
 _SIDE = 96  # of a picture on the page, in pixels
 
 
@@ -24,10 +25,10 @@ def html(survey: Survey) -> str:
     sections = [
         _counts(survey),
         _categories(survey),
-        _tables(survey),
         *_poor_pictures(survey),
         _hubs(survey),
         *_duplicates(survey),
+        _tables(survey),
     ]
     name = f"Catalogue {facts.catalogue}" if facts.catalogue else "Catalogue"
     return pages.page(f"{name}, version {facts.version}", sections)
@@ -50,17 +51,19 @@ def _counts(survey: Survey) -> str:
 
 def _categories(survey: Survey) -> str:
     rows = [
-        [each.name or "(none)", f"{each.products:,}", f"{each.images:,}"]
+        [_short(each.name) or "(none)", f"{each.products:,}", f"{each.images:,}"]
         for each in survey.categories[:MAX_ROWS]
     ]
-    alone = [[each.id, each.title, each.category] for each in survey.alone[:MAX_ROWS]]
+    alone = [
+        [each.id, _short(each.title), _short(each.category)] for each in survey.alone[:MAX_ROWS]
+    ]
     parts = [pages.table(["category", "products", "images"], rows)]
     parts += _more(len(survey.categories))
     if alone:
         parts += [
             pages.note(
-                f"{len(survey.alone):,} products are alone in their category, so that nothing like "
-                "them is found there."
+                f"Alone in the category, so that nothing like it is found there: "
+                f"{_counted(len(survey.alone), 'product')}."
             ),
             pages.table(["product", "title", "category"], alone),
             *_more(len(survey.alone)),
@@ -95,10 +98,10 @@ def _groups(title: str, groups: Sequence[Group], explained: str) -> str:
     if not groups:
         return pages.section(title, pages.note("None were found."))
     images = sum(len(group.copies) for group in groups)
-    parts = [pages.note(f"{len(groups):,} groups of {images:,} images. {explained}")]
+    parts = [pages.note(f"{_counted(len(groups), 'group')} of {images:,} images. {explained}")]
     for group in groups[:MAX_ROWS]:
         more = len(group.copies) - _MAX_COPIES
-        text = f"{len(group.copies):,} images of {group.products:,} products"
+        text = f"{len(group.copies):,} images of {_counted(group.products, 'product')}"
         parts.append(pages.figures(text, [_figure(copy) for copy in group.copies[:_MAX_COPIES]]))
         if more > 0:
             parts.append(pages.note(f"and {more:,} more"))
@@ -130,7 +133,7 @@ def _poor(title: str, poor: Sequence[PoorPicture], explained: str) -> str:
         _figure(each.copy, f"{each.width} x {each.height}, blur {each.blur:.2f}")
         for each in poor[:MAX_ROWS]
     ]
-    says = pages.note(f"{len(poor):,} pictures. {explained}")
+    says = pages.note(f"{_counted(len(poor), 'picture')}. {explained}")
     return pages.section(title, says, pages.figures("", shown), *_more(len(poor)))
 
 
@@ -171,6 +174,14 @@ def _tables(survey: Survey) -> str:
             )
         )
     return pages.section("Size of the tables", *parts)
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}" if count == 1 else f"{count:,} {name}s"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _MOST_LETTERS else f"{text[:_MOST_LETTERS]}…"
 
 
 def _more(count: int) -> list[str]:

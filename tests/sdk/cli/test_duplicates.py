@@ -6,12 +6,14 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 
 import pytest
 from PIL import Image
 from tests.making.copies import ALTERATIONS, CopyShop, jpeg, picture, write_shop
 
+from pocketlens import index
 from pocketlens.cli import main
 
 
@@ -98,6 +100,25 @@ def test_report_is_written(
     assert len(said["duplicates"]["exact"]) == 1
     assert set(said["table_bytes"]) >= {"images", "products"}
     assert page.read_text().startswith("<!DOCTYPE html>")
+
+
+def test_report_of_a_folder_with_a_name_that_is_no_text(
+    shop: CopyShop, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    products = tmp_path / "products" / "mug"
+    products.mkdir(parents=True)
+    (products / "a.jpg").write_bytes(jpeg(picture(1)))
+    try:
+        (products / os.fsdecode(b"note\xff.txt")).write_bytes(b"no picture")
+    except OSError:
+        pytest.skip("the file system takes no such name")
+    store, page = tmp_path / "store", tmp_path / "report.html"
+    index(products.parent, model=shop.list.parent / "colours.tflite", out=store)
+
+    assert main(["report", str(store), str(products.parent), "--out", str(page)]) == 0
+
+    assert "is no picture; left out" in page.read_text()
+    assert "problem: " in capsys.readouterr().err
 
 
 def test_report_without_a_place_to_go_is_wrong_usage(shop: CopyShop) -> None:

@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -78,12 +80,22 @@ def test_without_pictures_only_codes_and_rows_tell(shop: CopyShop) -> None:
     assert "Without a list of its pictures" in catalogue_page.html(survey)
 
 
-def test_page_needs_no_network_and_escapes_texts(survey: Survey) -> None:
+@pytest.mark.parametrize("text", ["<script>alert(1)</script>", '" onerror="alert(1)', "W" * 4000])
+def test_texts_of_a_catalogue_are_nothing_but_text(survey: Survey, text: str) -> None:
+    (lamp,) = survey.alone
+    hostile = replace(lamp, id=text[:200], title=text, category=text)
+
+    page = catalogue_page.html(replace(survey, alone=(hostile,)))
+
+    assert text not in page
+    assert escape(text[:120]) in page
+
+
+def test_page_needs_no_network(survey: Survey) -> None:
     page = catalogue_page.html(survey)
 
     assert re.findall(r"https?://|<script|<link|@import", page) == []
     assert set(re.findall(r'src="([^;]+);', page)) == {"data:image/jpeg"}
-    assert "&lt;b&gt;" not in page  # p1 is not alone: its title is not told
     assert "Three" in page
     for title in ("What is in it", "Categories", "Size of the tables", "Blurred pictures"):
         assert f"<h2>{title}</h2>" in page
