@@ -126,9 +126,16 @@ def look_at(path: Path, limits: PictureLimits) -> Look:
 
 
 def digest(path: Path) -> bytes:
-    """Of the bytes of a file, 16 bytes."""
-    with path.open("rb") as file:
-        return _shortened(hashlib.file_digest(file, "sha256"))
+    """Of the bytes of a file, 16 bytes.
+
+    Raises:
+        PictureError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return _shortened(hashlib.file_digest(file, "sha256"))
+    except OSError as exc:  # it was decoded a moment ago
+        raise PictureError(f"Cannot read {path}: {exc.strerror}.") from exc
 
 
 def walked(
