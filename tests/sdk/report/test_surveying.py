@@ -12,13 +12,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image, ImageFilter
+from tests.making.colour_bundle import colour_bundle
 from tests.making.copies import CopyShop, jpeg, picture, write_shop
 from tests.making.shops import make_shop
 
-from pocketlens import index
+from pocketlens import Lens, Product, index, install
 from pocketlens.report import catalogue_page
 from pocketlens.report.survey import Category, Survey
 from pocketlens.report.surveying import HUB_TIMES, look_over
+from pocketlens.testing import MemoryServer
 
 LIST = """image,product_id,title,category,price,currency,stock,image_id
 sharp.jpg,p1,<b>One</b>,mugs,2.50,EUR,3,sharp
@@ -115,6 +117,30 @@ def test_store_that_is_made_anew_meanwhile_is_seen_as_it_was(tmp_path: Path) -> 
     assert done[0].images == 1
     assert survey.facts.images == survey.categories[0].images == 3
     assert survey.table_bytes["images"] > 0
+
+
+def test_store_that_is_synced_meanwhile_is_seen_at_one_version(tmp_path: Path) -> None:
+    server = MemoryServer(colour_bundle())
+    for number in range(4):
+        server.put(Product(f"sku-{number}"), jpeg(picture(number // 2)))
+    server.publish()
+    install(tmp_path / "store", server="memory", root=server.root, transport=server)
+    with Lens.open(tmp_path / "store") as lens:
+
+        def sell_out(stage: str, at: int, total: int) -> None:
+            if stage == "comparing codes" and lens.facts.version == 1:
+                for number in range(4):
+                    server.delete(f"sku-{number}")
+                server.publish()
+                lens.sync(transport=server)
+
+        before = look_over(tmp_path / "store", progress=sell_out)
+        after = look_over(tmp_path / "store")
+
+    assert (before.facts.version, before.facts.images) == (1, 4)
+    assert [len(group.copies) for group in before.duplicates.same] == [2, 2]
+    assert (after.facts.version, after.facts.images, after.duplicates.same) == (2, 0, ())
+    assert "<td>products</td><td>0</td>" in catalogue_page.html(after)
 
 
 def test_image_that_all_are_near_is_a_hub(tmp_path: Path) -> None:
