@@ -77,7 +77,7 @@ def _duplicates(survey: Survey) -> list[str]:
         (
             "Images that the model takes for one thing",
             found.same,
-            f"Codes at a cosine of {found.cosine:.2f} or more: a search hardly tells them apart. "
+            f"Codes at a cosine of {found.cosine:.4g} or more: a search hardly tells them apart. "
             "Nearly the same things are here as well as pictures that are there twice.",
         )
     ]

@@ -23,7 +23,7 @@ def png(found: Duplicates) -> bytes:
     kinds = [
         ("The same bytes", found.exact),
         ("One picture, altered", found.near),
-        (f"The same thing to the model: codes at {found.cosine:.2f} or nearer", found.same),
+        (f"The same thing to the model: codes at {found.cosine:.4g} or nearer", found.same),
     ]
     return contact_sheets.png([(_heading(title, groups), _rows(groups)) for title, groups in kinds])
 
