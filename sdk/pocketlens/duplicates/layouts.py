@@ -37,12 +37,12 @@ def alike(thumbnails: npt.NDArray[np.uint8], cosine: float, count: int) -> npt.N
     n = len(thumbnails)
     if n < 2:
         return np.zeros((2, 0), np.int64)
-    rows = np.concatenate([_layouts(thumbnails, None), _layouts(thumbnails, _MIDDLE)])
+    rows = _layouts(thumbnails)
     centroids = clustering.centroids(
         rows, clustering.list_count(len(rows)), np.random.default_rng(0)
     )
     lists = clustering.nearest(rows, centroids.astype(np.float32)).astype(np.int64)
-    scale = codes.scale_of(np.abs(rows).max(axis=0))
+    scale = codes.scale_of(np.maximum(rows.max(axis=0), -rows.min(axis=0)))
     keys = np.arange(len(rows), dtype=np.uint32)
     gallery = Gallery.of(keys, codes.encode(rows, scale), lists, centroids, scale)
     # One more: a picture's own middle is mostly among them.
@@ -51,14 +51,17 @@ def alike(thumbnails: npt.NDArray[np.uint8], cosine: float, count: int) -> npt.N
     return found
 
 
-def _layouts(
-    thumbnails: npt.NDArray[np.uint8], part: npt.NDArray[np.float32] | None
-) -> npt.NDArray[np.float32]:
-    """Unit rows, float32 (n, 192); zeros of what is of one colour."""
-    found = np.empty((len(thumbnails), 192), np.float32)
-    for start in range(0, len(thumbnails), _AT_ONCE):
+def _layouts(thumbnails: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Of all of each, and then of the middle of each: unit rows, float32 (2 n, 192).
+
+    Zeros of what is of one colour.
+    """
+    n = len(thumbnails)
+    found = np.empty((2 * n, 192), np.float32)
+    for start in range(0, n, _AT_ONCE):
         some = thumbnails[start : start + _AT_ONCE].astype(np.float32)
-        if part is not None:
-            some = alignment.cut(some, part.repeat(len(some), axis=0))
-        found[start : start + len(some)] = alignment.layout(some)
+        end = start + len(some)
+        found[start:end] = alignment.layout(some)
+        middles = alignment.cut(some, _MIDDLE.repeat(len(some), axis=0))
+        found[n + start : n + end] = alignment.layout(middles)
     return found
