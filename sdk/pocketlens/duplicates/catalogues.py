@@ -27,7 +27,7 @@ class Catalogue:
     Attributes:
         entries: Pictures of the store's images, in the order of the list.
         places: int64 (entries,), of the image of each.
-        problems: Of the list.
+        problems: Of the list, and in what it and the store differ.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class Catalogue:
             images = self._reader.images_only(some).values()
             place_of.update((image.id, start + row) for row, image in enumerate(images))
         self.entries = tuple(each for each in listed.entries if each.image.id in place_of)
-        self.problems = listed.problems
         if not self.entries:
             raise ImageListError(
                 "Expected pictures of the store's images. Received none whose id it knows. Give "
@@ -70,6 +69,16 @@ class Catalogue:
             place: entry.path
             for place, entry in zip(self.places.tolist(), self.entries, strict=True)
         }
+        unknown = len(listed.entries) - len(self.entries)
+        unseen = len(self._keys) - len(self._paths)
+        differences = (
+            (unknown, "pictures of no image of the store, left out"),
+            (unseen, "images without a picture in the list, known by their codes alone"),
+        )
+        self.problems = (
+            *listed.problems,
+            *(Problem(None, None, f"{what}: {count:,}") for count, what in differences if count),
+        )
 
     def copies(self, places: Sequence[int]) -> tuple[Copy, ...]:
         """Images with their products and pictures, in the order asked for.

@@ -132,6 +132,21 @@ def test_broken_picture_is_a_problem_and_the_rest_is_compared(tmp_path: Path) ->
     assert found.pictures == 2
 
 
+def test_where_list_and_store_differ_is_told(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path, {name: jpeg(picture(1)) for name in "abc"})
+    (tmp_path / "d.jpg").write_bytes(jpeg(picture(1)))
+    shop.list.write_text("image,product_id,image_id\na.jpg,p,a\nb.jpg,p,b\nd.jpg,p,d\n")
+
+    found = duplicates.find(shop.store, shop.list)
+
+    assert ids(found.exact) == [{"a", "b"}]
+    assert ids(found.same) == [{"a", "b", "c"}]
+    assert [problem.what for problem in found.problems] == [
+        "pictures of no image of the store, left out: 1",
+        "images without a picture in the list, known by their codes alone: 1",
+    ]
+
+
 def test_list_of_other_images_is_refused(tmp_path: Path, shop: CopyShop) -> None:
     other = write_shop(tmp_path, {"elsewhere": jpeg(picture(1))})
 
