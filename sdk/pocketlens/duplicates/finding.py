@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -145,12 +146,12 @@ def _groups(
     catalogue: Catalogue, kind: Kind, labels: Numbers, stronger: Numbers
 ) -> tuple[Group, ...]:
     """Groups that links of this kind made, or made larger."""
+    made = [rows for rows in groups.members(labels) if np.ptp(stronger[rows])]
+    copies = iter(catalogue.copies([row for rows in made for row in rows.tolist()]))
     found = []
-    for rows in groups.members(labels):
-        if (stronger[rows] != stronger[rows[0]]).any():
-            copies = catalogue.copies(rows.tolist())
-            products = {each for copy in copies for each in copy.product_ids}
-            found.append(Group(kind, copies, len(products)))
+    for rows in made:
+        some = tuple(islice(copies, len(rows)))
+        found.append(Group(kind, some, len({each for copy in some for each in copy.product_ids})))
     return tuple(found)
 
 
