@@ -127,7 +127,9 @@ def _categories(columns: ProductColumns) -> tuple[Category, ...]:
     names = columns.category_names
     products = np.bincount(columns.categories, minlength=len(names))
     places = np.searchsorted(columns.keys, columns.link_product_keys)
-    images = np.bincount(columns.categories[places], minlength=len(names))
+    # Each once, also where it shows several products of a category.
+    links = np.stack([columns.categories[places], columns.link_image_keys.astype(np.int64)])
+    images = np.bincount(np.unique(links, axis=1)[0], minlength=len(names))
     found = [
         Category(name, int(count), int(shown))
         for name, count, shown in zip(names, products, images, strict=True)

@@ -66,6 +66,17 @@ def test_products_are_counted(survey: Survey) -> None:
     assert (survey.without_image, survey.without_product) == (0, 0)
 
 
+def test_image_of_two_products_is_one_image_of_their_category(tmp_path: Path) -> None:
+    shop = write_shop(tmp_path, {"both": jpeg(picture(1)), "other": jpeg(picture(2))})
+    shop.list.write_text(
+        "image,product_id,category\nboth.jpg,p1,mugs\nboth.jpg,p2,mugs\nboth.jpg,p3,cups\n"
+        "other.jpg,p3,cups\n"
+    )
+    index(shop.list, model=tmp_path / "colours.tflite", out=shop.store)
+
+    assert look_over(shop.store).categories == (Category("mugs", 2, 1), Category("cups", 1, 2))
+
+
 def test_poor_pictures_are_named(survey: Survey) -> None:
     assert survey.input_size == (32, 32)
     (small,) = survey.small
