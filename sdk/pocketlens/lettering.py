@@ -14,6 +14,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from contextlib import suppress
+from math import ceil
 from unicodedata import normalize
 
 from PIL import ImageDraw, ImageFont
@@ -56,7 +57,7 @@ def write(
     if draw.textlength(line, font) > width:
         shorter = range(len(line) + 1)
         fitting = bisect_right(
-            shorter, width, key=lambda letters: draw.textlength(line[:letters] + "…", font)
+            shorter, width, key=lambda letters: ceil(draw.textlength(line[:letters] + "…", font))
         )
         line = line[: max(fitting - 1, 0)] + "…"
     draw.text(place, line, colour, font)
