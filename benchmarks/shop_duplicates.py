@@ -82,12 +82,17 @@ def goals_of(figures: Figures) -> list[dict[str, object]]:
         "near_precision": 0.95,
     }
     goals = [
-        {"name": f"{name} >= {goal}", "value": value, "goal": goal, "met": value >= goal}
+        {
+            "name": f"duplicates, {name} >= {goal}",
+            "value": value,
+            "goal": goal,
+            "met": value >= goal,
+        }
         for name, goal in at_least.items()
         for value in [figures[f"duplicates_{name}"]]
     ]
     seconds = figures["duplicates_near_s"]
-    name = f"near_s <= {SECONDS} for {figures['duplicates_pictures']:,} pictures"
+    name = f"duplicates, near_s <= {SECONDS} for {figures['duplicates_pictures']:,} pictures"
     return [*goals, {"name": name, "value": seconds, "goal": SECONDS, "met": seconds <= SECONDS}]
 
 
