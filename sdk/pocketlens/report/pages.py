@@ -20,8 +20,8 @@ table { border-collapse: collapse; margin: .8rem 0; }
 th, td { padding: .25rem .8rem; text-align: right; border-bottom: 1px solid #8884; }
 td { overflow-wrap: anywhere; min-width: 4.5rem; }
 th:first-child, td:first-child { text-align: left; min-width: 9rem; }
-@media (max-width: 30rem) {
-th, td { padding: .25rem .4rem; } td { min-width: 3rem; } td:first-child { min-width: 6rem; } }
+@media (max-width: 30rem) { table { font-size: .88rem; }
+th, td { padding: .25rem .4rem; } td:first-child { min-width: 6rem; } }
 h1, td, figcaption { unicode-bidi: plaintext; }
 tbody tr:hover { background: #8882; }
 p.note { opacity: .75; max-width: 46rem; } p.bad { color: #b3261e; font-weight: 600; }
