@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -79,6 +80,7 @@ def _duplicates(
     With --photo: say whether photos are copies of the catalogue's pictures; exits 1 when one
     cannot be used.
     """
+    leave_cores_to_threads()
     from pocketlens.duplicates.options import DuplicateOptions
 
     if sheet is not None and (image_list is None or photos):
@@ -101,6 +103,15 @@ def _duplicates(
         output.show_json(duplicates_as_json(found))
     else:
         _show(found)
+
+
+def leave_cores_to_threads() -> None:
+    """Gives numpy's BLAS one thread, unless it was told otherwise; read when numpy loads.
+
+    Pictures are compared by threads of their own. Those of BLAS wait in a loop for more to do: with
+    5,000 pictures they took a fifth of all processor time (benchmarks/shop_duplicates.py).
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 
 def _show(found: Duplicates) -> None:

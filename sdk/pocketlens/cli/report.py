@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketlens.cli import output
-from pocketlens.cli.duplicates import copy_as_json, duplicates_as_json
+from pocketlens.cli.duplicates import copy_as_json, duplicates_as_json, leave_cores_to_threads
 
 if TYPE_CHECKING:
     from pocketlens.report.survey import PoorPicture, Survey
@@ -58,6 +58,7 @@ def _report(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Look a catalogue over, and write what is found on a page."""
+    leave_cores_to_threads()
     from pocketlens.report.surveying import look_over
 
     if out is None and not as_json:
