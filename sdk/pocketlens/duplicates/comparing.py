@@ -11,7 +11,7 @@ no part of each other are not. Only what may be a part of the other is looked at
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,12 @@ from pocketlens.duplicates.options import DuplicateOptions
 
 Thumbnails = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
-Large = Callable[[int], tuple[Thumbnails, Thumbnails] | None]
-"""Both pictures of a pair, uint8 (64, 64, 3) each; None where one cannot be read."""
+Numbers = npt.NDArray[np.int64]
+Large = Callable[[int], Thumbnails | None]
+"""Both pictures of a pair, uint8 (2, 64, 64, 3); None where one cannot be read."""
 
 _PAIRS_AT_ONCE = 256
+_LARGE_AT_ONCE = 32  # of 64 x 64 pixels: 3 MB of what is compared
 # Correlation with a part from which a pair is looked at once more: 0.95 or more of 99 in 100
 # pictures that lost a tenth of their sides.
 _MAY_BE_A_PART = 0.95
@@ -54,26 +56,44 @@ def differences(
         is_one = levels <= options.whole_levels
         found[rows[is_one]] = levels[is_one]
         rows, one, other = rows[~is_one], one[~is_one], other[~is_one]
-        for row, is_turned, place in _may_be_parts(one, other):
-            pair = large(int(rows[row]))
-            if pair is not None:
-                apart = _larger(*(pair[::-1] if is_turned else pair), place)
-                if apart <= options.part_levels:
-                    found[rows[row]] = min(found[rows[row]], apart)
+        near, which, places = _may_be_parts(one, other)
+        seen = {row: large(int(rows[row])) for row in set(near.tolist())}
+        pairs = {row: pair for row, pair in seen.items() if pair is not None}
+        is_seen = np.isin(near, list(pairs))
+        near, which, places = near[is_seen], which[is_seen], places[is_seen]
+        for first in range(0, len(near), _LARGE_AT_ONCE):
+            some = slice(first, first + _LARGE_AT_ONCE)
+            both = np.stack([pairs[row] for row in near[some].tolist()])
+            apart = _larger(both, which[some], places[some])
+            apart[apart > options.part_levels] = np.inf
+            np.minimum.at(found, rows[near[some]], apart)
     return found
 
 
-def _may_be_parts(ones: Floats, others: Floats) -> Iterator[tuple[int, bool, Floats]]:
-    """Rows where one may be a part of the other, whether it is the first of them, and which."""
-    for is_turned, (wholes, parts) in enumerate(((ones, others), (others, ones))):
+def _may_be_parts(ones: Floats, others: Floats) -> tuple[Numbers, Numbers, Floats]:
+    """Rows where one may be a part of the other, which of the two is the whole, 0 or 1, and where.
+
+    A row may come twice.
+    """
+    found = []
+    for whole, (wholes, parts) in enumerate(((ones, others), (others, ones))):
         scores, places = alignment.placed(wholes, parts)
         shares = np.minimum(places[:, 2] - places[:, 0], places[:, 3] - places[:, 1])
-        for row in np.flatnonzero((scores >= _MAY_BE_A_PART) & (shares < _NEARLY_ALL)).tolist():
-            yield row, bool(is_turned), places[row]
+        rows = np.flatnonzero((scores >= _MAY_BE_A_PART) & (shares < _NEARLY_ALL))
+        found.append((rows, np.full(len(rows), whole), places[rows]))
+    rows, which, places = (np.concatenate(each) for each in zip(*found, strict=True))
+    return rows, which, places
 
 
-def _larger(whole: Thumbnails, part: Thumbnails, place: Floats) -> float:
-    """Levels of the field that differs most where `part` is laid on its place."""
-    one, other = whole[None].astype(np.float32), part[None].astype(np.float32)
-    _, places = alignment.placed_again(one, other, place[None])
-    return float(alignment.differences(alignment.cut(one, places), other)[0])
+def _larger(pairs: Thumbnails, which: Numbers, places: Floats) -> Floats:
+    """Levels of the field that differs most where parts are laid on their places.
+
+    Args:
+        pairs: uint8 (m, 2, 64, 64, 3).
+        which: int64 (m,), of the two, that is the whole.
+        places: float32 (m, 4), of the part in it.
+    """
+    each = np.arange(len(pairs))
+    wholes, parts = (pairs[each, side].astype(np.float32) for side in (which, 1 - which))
+    _, places = alignment.placed_again(wholes, parts, places)
+    return alignment.differences(alignment.cut(wholes, places), parts)

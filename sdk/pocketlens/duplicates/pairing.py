@@ -78,14 +78,14 @@ class Pictures:
         first, second = self.looks.thumbnails[ones], self.looks.thumbnails[others]
         second[is_mirrored] = second[is_mirrored][:, :, ::-1]
 
-        def large(row: int) -> tuple[Thumbnail, Thumbnail] | None:
+        def large(row: int) -> Thumbnail | None:
             try:
                 one, other = (
                     thumbnails_of(self.paths[each[row]], self.limits)[1] for each in (ones, others)
                 )
             except PictureError:  # it was there a moment ago
                 return None
-            return one, other[:, ::-1] if is_mirrored[row] else other
+            return np.stack([one, other[:, ::-1] if is_mirrored[row] else other])
 
         return comparing.differences(first, second, options, large)
 

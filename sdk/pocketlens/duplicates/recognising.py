@@ -138,7 +138,7 @@ class _Asked:
             np.stack([ours[0], ours[0][:, ::-1]]),
             np.stack([theirs[0], theirs[0]]),
             self._options,
-            lambda row: (ours[1][:, ::-1] if row else ours[1], theirs[1]),
+            lambda row: np.stack([ours[1][:, ::-1] if row else ours[1], theirs[1]]),
         )
         return bool(levels.argmin()) if levels.min() < np.inf else None
 
