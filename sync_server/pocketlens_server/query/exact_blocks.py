@@ -42,9 +42,9 @@ class Block:
         self.used = end
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False, weakref_slot=True)
 class Part:
-    """What a version sees of a block.
+    """What a version sees of a block; equal to itself alone, so that it may be a key.
 
     Attributes:
         block: The rows.

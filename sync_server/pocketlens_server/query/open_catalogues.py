@@ -248,7 +248,7 @@ class OpenCatalogue:
             ServerError: It cannot be read.
         """
         generations, found = await asyncio.to_thread(_read_bundles, folder)
-        scorer = await asyncio.to_thread(scorer_at_hand)  # TensorFlow takes seconds to load
+        scorer = await asyncio.to_thread(scorer_at_hand)  # it may load CuPy, and try a GPU
         if not generations:
             raise NotFound(f"The catalogue {folder.name!r} has no version yet.")
         searched = {}

@@ -1,4 +1,4 @@
-"""What finds the rows that may be nearest to queries: numpy on the CPU, or TensorFlow on a GPU.
+"""What finds the rows that may be nearest to queries: numpy on the CPU, or CuPy on a GPU.
 
 scorer = scorer_at_hand()
 found = scorer.candidates(parts, queries, 10)
@@ -37,7 +37,7 @@ class Scorer(Protocol):
 
     @property
     def accelerator(self) -> str:
-        """What multiplies: "cpu", "gpu", or "gpu and cpu" once a GPU had no room for some rows."""
+        """What multiplies: "gpu", "gpu and cpu" once it had no room for some rows, or "cpu"."""
 
     def candidates(self, parts: Sequence[Part], queries: Floats, count: int) -> Candidates:
         """Rows that may be among the `count` nearest to each of the queries (q, dim)."""
@@ -103,14 +103,12 @@ class CpuScorer:
 
 
 def scorer_at_hand() -> Scorer:
-    """TensorFlow on the first GPU that it sees, where both are there; else numpy."""
+    """CuPy on the first GPU, where both are there and answer as they should; else numpy."""
     if not any(device.exists() for device in (_NVIDIA, _AMD, _WSL)):
-        return CpuScorer()  # TensorFlow takes seconds to load, and 400 MB
-    try:
-        from pocketlens_server.query import tensorflow_scorer
-    except ImportError:
-        return CpuScorer()
-    return tensorflow_scorer.on_gpu() or CpuScorer()
+        return CpuScorer()  # CuPy takes a second to load
+    from pocketlens_server.query import gpu_scorer
+
+    return gpu_scorer.on_gpu() or CpuScorer()
 
 
 def _pieces(parts: Sequence[Part], queries: int) -> Iterator[Piece]:

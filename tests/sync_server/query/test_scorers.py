@@ -1,4 +1,4 @@
-"""What multiplies: numpy in threads, TensorFlow, and a device that runs out of memory."""
+"""What multiplies: numpy in threads, what a GPU runs, and a device that runs out of memory."""
 
 # SPDX-License-Identifier: Apache-2.0
 
@@ -10,57 +10,50 @@ from typing import Any
 
 import numpy as np
 import pytest
-import tensorflow as tf
+from tests.sync_server.query.scored_rows import (
+    DIM,
+    expect_appended_rows,
+    expect_the_nearest,
+    parts_of,
+    unit_rows,
+)
 from tests.sync_server.query.vector_store_suite import VectorStoreSuite
 
-from pocketlens_server.query import exact_blocks
+from pocketlens_server.query import gpu_scorer
 from pocketlens_server.query.exact_blocks import Floats, Part
 from pocketlens_server.query.exact_store import ExactStore
+from pocketlens_server.query.gpu_scorer import GpuScorer, try_out
 from pocketlens_server.query.scorers import CpuScorer, Scorer
-from pocketlens_server.query.tensorflow_scorer import TensorFlowScorer
 from pocketlens_server.query.vector_store import VectorStore
 
-DIM = 16
 
-
-class TestTensorFlow(VectorStoreSuite):
+class TestArrays(VectorStoreSuite):
     def made(self, dim: int) -> VectorStore:
-        return ExactStore(dim, TensorFlowScorer("/CPU:0"))
+        return ExactStore(dim, GpuScorer(np))
 
 
-def unit_rows(seed: int, count: int) -> Floats:
-    rows = np.random.default_rng(seed).standard_normal((count, DIM)).astype(np.float32)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+class Failing:
+    """numpy that fails where a check says so of the function's name and its first argument."""
 
+    def __init__(self, check: Callable[[str, Any], None]) -> None:
+        self._check = check
 
-def parts_of(vectors: Floats, hidden_share: float = 0.0) -> tuple[Part, ...]:
-    keys = np.arange(1, len(vectors) + 1, dtype=np.uint32)
-    rng = np.random.default_rng(5)
-    parts = exact_blocks.changed((), np.zeros(0, np.int64), keys, vectors)
-    if not hidden_share:
-        return parts
-    return tuple(part.without(rng.random(part.rows) < hidden_share) for part in parts)
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(np, name)
+        if name not in ("asarray", "empty", "matmul"):
+            return found
 
+        def checked(first: Any, *others: Any, **named: Any) -> Any:
+            self._check(name, first)
+            return found(first, *others, **named)
 
-def running_out(
-    times: Callable[[int, int], bool], error: type[Exception]
-) -> tuple[Callable[[Any, Any], Any], list[int]]:
-    """A product that has no memory where `times` says so of its call and its rows."""
-    calls: list[int] = []
-
-    def product(queries: Any, vectors: Any) -> Any:
-        calls.append(vectors.shape[0])
-        if times(len(calls), vectors.shape[0]):
-            raise error(None, None, "no room")
-        return tf.matmul(queries, vectors, transpose_b=True)
-
-    return product, calls
+        return checked
 
 
 SCORERS = {
     "one thread": lambda: CpuScorer(1),
     "three threads": lambda: CpuScorer(3),
-    "tensorflow": lambda: TensorFlowScorer("/CPU:0"),
+    "arrays": lambda: GpuScorer(np),
 }
 
 
@@ -70,21 +63,7 @@ SCORERS = {
 def test_the_nearest_are_among_the_candidates_and_these_are_few(
     made: Callable[[], Scorer], queries: int, hidden_share: float
 ) -> None:
-    vectors, asked = unit_rows(1, 80_000), unit_rows(2, queries)
-    parts = parts_of(vectors, hidden_share)
-    is_seen = np.concatenate(
-        [np.ones(part.rows, np.bool_) if part.hidden is None else ~part.hidden for part in parts]
-    )
-    exact = vectors.astype(np.float64) @ asked.T.astype(np.float64)
-    exact[~is_seen] = -np.inf
-
-    found = made().candidates(parts, asked, 10)
-
-    for number in range(queries):
-        places = found.of(number).tolist()
-        order = np.argsort(-exact[:, number], kind="stable")[: min(10, int(is_seen.sum()))]
-        assert set(order.tolist()) <= set(places)
-        assert len(places) == len(set(places)) <= 20
+    expect_the_nearest(made(), queries, hidden_share)
 
 
 @pytest.mark.parametrize("made", SCORERS.values(), ids=SCORERS)
@@ -96,56 +75,114 @@ def test_equals_are_candidates_all(made: Callable[[], Scorer]) -> None:
     assert sorted(found.of(0).tolist()) == list(range(70_000))
 
 
-@pytest.mark.parametrize(
-    "error",
-    [tf.errors.ResourceExhaustedError, tf.errors.InternalError],
-    ids=lambda each: each.__name__,
-)
-def test_a_block_without_room_comes_in_smaller_ones(
-    error: type[Exception], caplog: pytest.LogCaptureFixture
-) -> None:
-    parts, asked = parts_of(unit_rows(1, 65_536)), unit_rows(2, 3)
-    expected = CpuScorer(1).candidates(parts, asked, 10)
-    product, calls = running_out(lambda _, rows: rows > 20_000, error)
-    scorer = TensorFlowScorer("/CPU:0", product=product)
+def agrees(scorer: Scorer, parts: tuple[Part, ...], asked: Floats) -> None:
+    expected, found = CpuScorer(1).candidates(parts, asked, 10), scorer.candidates(parts, asked, 10)
+    for number in range(len(asked)):
+        assert sorted(found.of(number).tolist()) == sorted(expected.of(number).tolist())
+
+
+def test_blocks_without_room_are_left_to_the_cpu_for_good(caplog: pytest.LogCaptureFixture) -> None:
+    parts, asked = parts_of(unit_rows(1, 200_000), 0.3), unit_rows(2, 3)
+    brought: list[int] = []
+
+    def check(name: str, first: Any) -> None:
+        if name == "asarray" and first.shape[1:] == (DIM,) and len(first) > len(asked):
+            brought.append(len(first))
+            if len(brought) > 2:
+                raise MemoryError
+
+    scorer = GpuScorer(Failing(check))
 
     with caplog.at_level(logging.WARNING):
-        for _ in range(2):
-            found = scorer.candidates(parts, asked, 10)
-            assert sorted(found.of(2).tolist()) == sorted(expected.of(2).tolist())
+        agrees(scorer, parts, asked)
+    tried = list(brought)
+    agrees(scorer, parts, asked)
 
-    assert calls == [65_536, 32_768, 16_384, 16_384, 32_768, 16_384, 16_384, *[16_384] * 4]
-    assert scorer.accelerator == "gpu"
-    assert "query.gpu.full device=/CPU:0 rows=65536" in caplog.text
+    assert brought == tried == [65_536, 65_536, 65_536, 3_392]
+    assert scorer.accelerator == "gpu and cpu"
+    assert caplog.text.count("query.gpu.full") == 2
 
 
-def test_rows_without_any_room_are_left_to_the_cpu_for_good() -> None:
-    parts, asked = parts_of(unit_rows(1, 100_000)), unit_rows(2, 3)
-    expected = CpuScorer(1).candidates(parts, asked, 10)
-    product, calls = running_out(lambda call, _: call > 1, tf.errors.ResourceExhaustedError)
-    scorer = TensorFlowScorer("/CPU:0", product=product)
+@pytest.mark.parametrize("most", [70_000, 0])
+def test_blocks_whose_scores_have_no_room_are_left_to_the_cpu(most: int) -> None:
+    parts, asked = parts_of(unit_rows(1, 200_000)), unit_rows(2, 3)
+    scored: list[int] = []
 
-    tried = []
-    for _ in range(4):
-        found = scorer.candidates(parts, asked, 10)
-        assert sorted(found.of(0).tolist()) == sorted(expected.of(0).tolist())
-        tried.append(len(calls))
+    def check(name: str, first: Any) -> None:
+        if name == "empty" and first[0] > most:
+            raise MemoryError
+        if name == "matmul":
+            scored.append(len(first))
+
+    scorer = GpuScorer(Failing(check))
+
+    for _ in range(2):
+        agrees(scorer, parts, asked)
 
     assert scorer.accelerator == "gpu and cpu"
-    assert min(calls) < 8_192  # smaller and smaller ones, of both blocks, but each only once
-    assert tried[0] < tried[1] == tried[2] == tried[3]
+    assert scored == ([65_536] * 2 if most else [])
+
+
+def test_new_blocks_are_tried_again() -> None:
+    has_room, scored, asked = [False], [0], unit_rows(2, 1)
+
+    def check(name: str, _: Any) -> None:
+        if name == "empty" and not has_room[0]:
+            raise MemoryError
+        scored[0] += name == "matmul"
+
+    scorer = GpuScorer(Failing(check))
+    agrees(scorer, parts_of(unit_rows(1, 1000)), asked)
+    assert scored == [0]
+    has_room[0] = True
+
+    agrees(scorer, parts_of(unit_rows(1, 1000)), asked)
+
+    assert scored == [1]
+
+
+def test_a_gpu_that_fails_is_left_for_good(caplog: pytest.LogCaptureFixture) -> None:
+    parts, asked = parts_of(unit_rows(1, 100_000)), unit_rows(2, 3)
+    calls: list[str] = []
+
+    def check(name: str, _: Any) -> None:
+        calls.append(name)
+        if calls.count("matmul") > 3:
+            raise RuntimeError("cudaErrorIllegalAddress: an illegal memory access\nmore")
+
+    scorer = GpuScorer(Failing(check))
+    agrees(scorer, parts, asked)
+    assert scorer.accelerator == "gpu"
+
+    with caplog.at_level(logging.ERROR):
+        agrees(scorer, parts, asked)
+    tried = len(calls)
+    agrees(scorer, parts, asked)
+
+    assert scorer.accelerator == "cpu"
+    assert len(calls) == tried
+    assert "query.gpu.lost error=cudaErrorIllegalAddress: an illegal memory access" in caplog.text
+
+
+def test_a_device_is_tried_out() -> None:
+    class Coarse(Failing):
+        def __getattr__(self, name: str) -> Any:
+            if name != "matmul":
+                return super().__getattr__(name)
+            return lambda left, right, out=None: np.matmul(  # ten bits, as TF32 has
+                left.astype(np.float16).astype(np.float32), right, out=out
+            )
+
+    try_out(GpuScorer(np), np)
+    coarse = Coarse(lambda *_: None)
+    with pytest.raises(RuntimeError, match=r"Expected products of float32\. Received an error"):
+        try_out(GpuScorer(coarse), coarse)
+
+
+def test_more_scores_than_fit_at_once_are_made_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gpu_scorer, "_SCORES", 150_000)
+    agrees(GpuScorer(np), parts_of(unit_rows(1, 200_000), 0.2), unit_rows(2, 2))
 
 
 def test_rows_that_are_appended_come_to_the_device() -> None:
-    vectors, asked = unit_rows(1, 3000), unit_rows(2, 1)
-    scorer = TensorFlowScorer("/CPU:0")
-    before = parts_of(vectors[:1000])
-    scorer.candidates(before, asked, 5)
-    after = exact_blocks.changed(
-        before, np.zeros(0, np.int64), np.arange(1001, 3001, dtype=np.uint32), vectors[1000:]
-    )
-
-    for parts in (after, before, after):
-        rows = sum(part.rows for part in parts)
-        nearest = np.argsort(-(vectors[:rows] @ asked[0]))[:5]
-        assert set(nearest.tolist()) <= set(scorer.candidates(parts, asked, 5).of(0).tolist())
+    expect_appended_rows(GpuScorer(np))
