@@ -47,6 +47,7 @@ class Candidates:
             error: That no score exceeds.
         """
         self._queries, self._count = queries, count
+        self._others = np.arange(1, queries)  # but the first
         # The exact score is rounded to float32 in the end, and so is the floor.
         self.slack = np.float32(2 * (error + 2.0**-23))
         # Rows that are not there score -inf, and are below even this.
@@ -95,15 +96,17 @@ class Candidates:
         """Places of the candidates of one query."""
         if len(self._places) > 1:
             self._sort_out()
-        found: Places = self._places[0][self._whose[0] == query]
-        return found
+        start, end = np.searchsorted(self._whose[0], [query, query + 1])
+        return self._places[0][start:end]
 
     def _sort_out(self) -> None:
-        places, whose = np.concatenate(self._places), np.concatenate(self._whose)
-        scores = np.concatenate(self._scores)
+        """Puts those of one query beside each other, and leaves those that still are some."""
+        whose = np.concatenate(self._whose)
+        order = np.argsort(whose, kind="stable")
+        whose = whose[order]
+        places, scores = np.concatenate(self._places)[order], np.concatenate(self._scores)[order]
         lasts = np.full(self._queries, -np.inf, np.float32)
-        for query in range(self._queries):
-            own = scores[whose == query]
+        for query, own in enumerate(np.split(scores, np.searchsorted(whose, self._others))):
             if len(own) >= self._count:
                 lasts[query] = np.partition(own, len(own) - self._count)[len(own) - self._count]
         self._raise(lasts)
