@@ -6,8 +6,8 @@
 
 Pictures are squeezed to squares. A difference is that of the field that differs most, of 8 x 8,
 after one picture has taken on the tint of the other: so another label on the same package counts,
-and a warmer light does not. Of a part, whose edges never quite meet, what half a pixel explains does
-not count either. Values in, values out.
+and a warmer light does not. Of a part, whose edges never quite meet, what half a pixel explains
+does not count either. Values in, values out.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -32,7 +32,7 @@ _PLAIN = 100.0  # variance, in levels, of what is nearly of one colour: no gain 
 # Parts that a first look tries: shares of width and height, and places of each along the rest.
 _KEPT = ((1.0, 1), (0.95, 2), (0.9, 3), (0.8, 4))
 # Shares of the sides by which edges are moved, and the correlation from which they are: 99 in 100
-# pictures that lost a tenth of their sides have it, and half of all pairs are passed over each time.
+# pictures that lost a tenth of their sides have it, and a quarter of all pairs, then half, have not.
 _MOVES = ((0.05, 0.85), (0.025, 0.88), (0.0125, 0.92))
 _FINE_STEPS = (0.0125, 0.006, 0.003)
 
@@ -49,7 +49,6 @@ def differences(ones: Pictures, others: Pictures, *, displaced: float = 0.0) -> 
     Returns:
         float32 (m,), mean levels of the field that differs most.
     """
-    side = ones.shape[1]
     mean, wanted = (each.mean(axis=(1, 2), keepdims=True) for each in (ones, others))
     spread = ((ones - mean) ** 2).mean(axis=(1, 2), keepdims=True)
     shared = ((ones - mean) * (others - wanted)).mean(axis=(1, 2), keepdims=True)

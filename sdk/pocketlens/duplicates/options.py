@@ -25,8 +25,8 @@ class DuplicateOptions:
         whole_levels: Of the field in which two whole pictures differ most, up to which they are
             one: 95 of 100 copies of another size are at 4 or less, with another tint at 6.
         part_levels: The same where one is a part of the other, less what half a pixel explains,
-            since edges never quite meet: of 100 that lost a tenth of their sides 91 are at 5 or less,
-            of 100 others that are most like parts 3.
+            since edges never quite meet: of 100 that lost a tenth of their sides 91 are at 5 or
+            less, of 100 others that are most like parts 3.
     """
 
     cosine: float | None = None
