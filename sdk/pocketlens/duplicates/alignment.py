@@ -32,7 +32,7 @@ _PLAIN = 100.0  # variance, in levels, of what is nearly of one colour: no gain 
 # Parts that a first look tries: shares of width and height, and places of each along the rest.
 _KEPT = ((1.0, 1), (0.95, 2), (0.9, 3), (0.8, 4))
 # Shares of the sides by which edges are moved, and the correlation from which they are: 99 in 100
-# pictures that lost a tenth of their sides have it, and a quarter of all pairs, then half, have not.
+# pictures that lost a tenth of their sides have it; a quarter of all pairs have not, then half.
 _MOVES = ((0.05, 0.85), (0.025, 0.88), (0.0125, 0.92))
 _FINE_STEPS = (0.0125, 0.006, 0.003)
 
