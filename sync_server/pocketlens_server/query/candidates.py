@@ -92,12 +92,17 @@ class Candidates:
         for found in zip(other._places, other._whose, other._scores, strict=True):
             self.add(*found)
 
-    def of(self, query: int) -> Places:
-        """Places of the candidates of one query."""
+    def each(self) -> tuple[npt.NDArray[np.intp], Places]:
+        """All that are left: number of the query, ascending, and place; both (n,)."""
         if len(self._places) > 1:
             self._sort_out()
-        start, end = np.searchsorted(self._whose[0], [query, query + 1])
-        return self._places[0][start:end]
+        return self._whose[0], self._places[0]
+
+    def of(self, query: int) -> Places:
+        """Places of the candidates of one query."""
+        whose, places = self.each()
+        start, end = np.searchsorted(whose, [query, query + 1])
+        return places[start:end]
 
     def _sort_out(self) -> None:
         """Puts those of one query beside each other, and leaves those that still are some."""

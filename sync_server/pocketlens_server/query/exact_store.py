@@ -18,12 +18,14 @@ import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from pocketlens.product_columns import ProductColumns
 from pocketlens.query.filters import Wanted
 from pocketlens_server.query import exact_blocks
+from pocketlens_server.query.candidates import Candidates
 from pocketlens_server.query.exact_blocks import Floats, Keys, Part, Places
 from pocketlens_server.query.facets import Facets
 from pocketlens_server.query.scorers import CpuScorer, Scorer
@@ -62,10 +64,7 @@ class _Version:
         """See `vector_store.View.search`."""
         queries = np.ascontiguousarray(queries, np.float32)
         parts = self.parts if wanted is None or wanted.is_empty else self._by(wanted).parts
-        found = self._scorer.candidates(parts, queries, count)
-        return [
-            self._rescored(found.of(number), query, count) for number, query in enumerate(queries)
-        ]
+        return self._rescored(self._scorer.candidates(parts, queries, count), queries, count)
 
     def product_keys(self, image_keys: Sequence[int]) -> list[tuple[int, ...]]:
         """See `vector_store.View.product_keys`."""
@@ -125,22 +124,31 @@ class _Version:
         self._narrowed[wanted.identity] = found
         return found
 
-    def _rescored(self, places: Places, query: Floats, count: int) -> Nearest:
+    def _rescored(self, found: Candidates, queries: Floats, count: int) -> list[Nearest]:
         """The first of those that may be the nearest, each scored by itself."""
-        exact = query.astype(np.float64)
-        keys, similarities = np.zeros(0, np.uint32), np.zeros(0, np.float32)
+        exact = queries.astype(np.float64)
+        all_whose, places = found.each()
+        whose, keys = np.zeros(0, np.intp), np.zeros(0, np.uint32)
+        similarities = np.zeros(0, np.float32)
         vectors: Floats = np.zeros((0, self._dim), np.float32)
         for start in range(0, len(places), _RESCORED_ROWS):
-            some = exact_blocks.rows_at(
-                self.parts, places[start : start + _RESCORED_ROWS], self._dim
-            )
+            some = slice(start, start + _RESCORED_ROWS)
+            more, own = exact_blocks.rows_at(self.parts, places[some], self._dim), all_whose[some]
             # A sum along a row does not depend on the rows beside it, as a matrix product does.
-            scores = (some[1].astype(np.float64) * exact).sum(axis=1)
-            keys, vectors = np.concatenate([keys, some[0]]), np.concatenate([vectors, some[1]])
+            scores = (more[1].astype(np.float64) * exact[own]).sum(axis=1)
+            whose, keys = np.concatenate([whose, own]), np.concatenate([keys, more[0]])
+            vectors = np.concatenate([vectors, more[1]])
             similarities = np.concatenate([similarities, scores.astype(np.float32)])
-            order = np.lexsort((keys, -similarities))[:count]
+            order = np.lexsort((keys, -similarities, whose))
+            whose = whose[order]
+            is_first = np.arange(len(whose)) - np.searchsorted(whose, whose) < count
+            order, whose = order[is_first], whose[is_first]
             keys, similarities, vectors = keys[order], similarities[order], vectors[order]
-        return Nearest(keys, similarities, vectors)
+        bounds = np.searchsorted(whose, np.arange(len(queries) + 1)).tolist()
+        return [
+            Nearest(keys[start:end], similarities[start:end], vectors[start:end])
+            for start, end in pairwise(bounds)
+        ]
 
 
 class ExactStore:
