@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from pocketlens.cli import output
+from pocketlens.cores import usable_cores
 from pocketlens.errors import PictureError
 
 if TYPE_CHECKING:
@@ -93,7 +94,9 @@ def _duplicates(
     from pocketlens.duplicates import find
 
     with output.progress() as progress:
-        found = find(directory, image_list, options=options, progress=progress)
+        found = find(
+            directory, image_list, options=options, processes=usable_cores(), progress=progress
+        )
     if sheet is not None:
         from pocketlens.durable_files import write_file
         from pocketlens.report import duplicate_sheets

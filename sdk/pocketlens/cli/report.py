@@ -12,6 +12,7 @@ import typer
 
 from pocketlens.cli import output
 from pocketlens.cli.duplicates import copy_as_json, duplicates_as_json, leave_cores_to_threads
+from pocketlens.cores import usable_cores
 
 if TYPE_CHECKING:
     from pocketlens.report.survey import PoorPicture, Survey
@@ -65,7 +66,7 @@ def _report(
         output.usage_error("--out", "a file to write, or --json", "neither")
     output.check_place("--out", out)
     with output.progress() as progress:
-        survey = look_over(directory, image_list, progress=progress)
+        survey = look_over(directory, image_list, processes=usable_cores(), progress=progress)
     if out is not None:
         from pocketlens.durable_files import write_file
         from pocketlens.report import catalogue_page

@@ -6,8 +6,8 @@
 
 Pictures are squeezed to squares. A difference is that of the field that differs most, of 8 x 8,
 after one picture has taken on the tint of the other: so another label on the same package counts,
-and a warmer light does not. Of a part, whose edges never quite meet, what half a pixel explains
-does not count either. Values in, values out.
+and a warmer light does not. Of a part, whose edges never quite meet, what a displacement of
+less than a pixel explains does not count either. Values in, values out.
 """
 
 # SPDX-License-Identifier: Apache-2.0

@@ -33,7 +33,7 @@ _MAY_BE_A_PART = 0.95
 # Pixels of displacement that are allowed for in thumbnails, and levels of a field then: of 100 such
 # parts 98 are at less, of 100 other pairs that may be parts 12.
 _ROUGHLY_DISPLACED, _ROUGH_LEVELS = 1.0, 13.0
-_DISPLACED = 0.5  # pixels, of 64 a side
+_DISPLACED = 0.8  # pixels, of 64 a side
 _NEARLY_ALL = 0.97  # share of both sides from which a part is the whole, which was settled
 
 
@@ -56,14 +56,14 @@ def differences(
     for start in range(0, len(ones), _PAIRS_AT_ONCE):
         rows = np.arange(start, min(start + _PAIRS_AT_ONCE, len(ones)))
         one, other = ones[rows].astype(np.float32), others[rows].astype(np.float32)
+        levels = np.full(len(rows), np.inf, np.float32)
         near = np.flatnonzero(alignment.may_be_one(one, other, options.whole_levels))
-        levels = np.minimum(
+        levels[near] = np.minimum(
             alignment.differences(one[near], other[near]),
             alignment.differences(other[near], one[near]),
         )
-        is_one = np.zeros(len(rows), np.bool_)
-        is_one[near] = levels <= options.whole_levels
-        found[rows[is_one]] = levels[levels <= options.whole_levels]
+        is_one = levels <= options.whole_levels
+        found[rows[is_one]] = levels[is_one]
         rows, one, other = rows[~is_one], one[~is_one], other[~is_one]
         near, which, places = _may_be_parts(one, other)
         seen = {row: large(int(rows[row])) for row in set(near.tolist())}

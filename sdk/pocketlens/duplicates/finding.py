@@ -60,6 +60,7 @@ def find(
     *,
     options: DuplicateOptions | None = None,
     limits: PictureLimits | None = None,
+    processes: int = 0,
     progress: Progress = lambda stage, done, total: None,
 ) -> Duplicates:
     """Finds the duplicates among the images of a store.
@@ -70,6 +71,8 @@ def find(
             ids; None finds by codes alone.
         options: What counts as a duplicate; defaults if None.
         limits: What a picture may be; defaults if None.
+        processes: That look at pictures, where these are thousands, as with `multiprocessing`: the
+            program's main module must bear to be imported by them. 0: threads of this one.
         progress: Called with "reading", "looking at pictures", "comparing codes" and "comparing
             pictures".
 
@@ -82,7 +85,14 @@ def find(
     limits = limits or PictureLimits()
     settings = Settings(SearchOptions(), "auto", limits)
     with closing(OpenInstall.opened(Path(directory), settings)) as install:
-        seen = examined(install.reader, image_list, _LINKED, limits=limits, progress=progress)
+        seen = examined(
+            install.reader,
+            image_list,
+            _LINKED,
+            limits=limits,
+            processes=processes,
+            progress=progress,
+        )
         options = options or DuplicateOptions()
         return found_in(install, seen, options=options, limits=limits, progress=progress)
 
@@ -93,6 +103,7 @@ def examined(
     neighbours: int,
     *,
     limits: PictureLimits,
+    processes: int,
     progress: Progress,
 ) -> Examined:
     """Reads the codes of a store, and looks at its pictures; as of `find`.
@@ -102,12 +113,13 @@ def examined(
         image_list: As of `find`.
         neighbours: Wanted of each code.
         limits: What a picture may be.
+        processes: As of `find`.
         progress: As of `find`, but for "comparing pictures".
     """
     gallery = galleries.read(reader, progress)
     catalogue = Catalogue(reader, gallery.keys, Path(image_list) if image_list else None)
     # Pictures first: that an extra is missing is known with the first of them.
-    looks = look(catalogue.entries, limits, progress=progress)
+    looks = look(catalogue.entries, limits, processes=processes, progress=progress)
     return Examined(gallery, catalogue, looks, nearest(gallery, neighbours, progress=progress))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,7 @@ def look_over(
     *,
     options: DuplicateOptions | None = None,
     limits: PictureLimits | None = None,
+    processes: int = 0,
     progress: Progress = lambda stage, done, total: None,
 ) -> Survey:
     """Looks a catalogue over.
@@ -60,6 +62,7 @@ def look_over(
         image_list: The list that it was made of; None leaves out what only pictures tell.
         options: What counts as a duplicate; defaults if None.
         limits: What a picture may be; defaults if None.
+        processes: That look at pictures, as of `duplicates.find`.
         progress: As of `duplicates.find`, and with "measuring pictures".
 
     Raises:
@@ -77,12 +80,19 @@ def look_over(
         reader = install.reader
         spec = install.bundle().spec
         columns = reader.columns()
-        seen = examined(reader, image_list, HUB_NEIGHBOURS, limits=limits, progress=progress)
+        seen = examined(
+            reader,
+            image_list,
+            HUB_NEIGHBOURS,
+            limits=limits,
+            processes=processes,
+            progress=progress,
+        )
         gallery, catalogue = seen.gallery, seen.catalogue
         hubs, never = _hubs(gallery, seen.near, catalogue)
         options = options or DuplicateOptions()
         found = found_in(install, seen, options=options, limits=limits, progress=progress)
-        small, blurred = _poor(catalogue, spec, limits, progress)
+        small, blurred = _poor(catalogue, spec, limits, processes, progress)
         shown = np.isin(columns.keys, columns.link_product_keys)
         alone = _alone(columns)
         return Survey(
@@ -149,14 +159,14 @@ def _alone(columns: ProductColumns) -> npt.NDArray[np.uint32]:
 
 
 def _poor(
-    catalogue: Catalogue, spec: Spec, limits: PictureLimits, progress: Progress
+    catalogue: Catalogue, spec: Spec, limits: PictureLimits, processes: int, progress: Progress
 ) -> tuple[tuple[PoorPicture, ...], tuple[PoorPicture, ...]]:
     """Pictures that are too small, and those that are blurred; the worst first."""
     entries = catalogue.entries
     small: list[tuple[int, _Measured]] = []
     blurred: list[tuple[int, _Measured]] = []
-    side = min(spec.width, spec.height)
-    for row, (_, seen) in enumerate(walked(entries, lambda path: _measured(path, side, limits))):
+    measure = partial(_measured, side=min(spec.width, spec.height), limits=limits)
+    for row, (_, seen) in enumerate(walked(entries, measure, processes=processes)):
         if not isinstance(seen, PictureError):  # that it cannot be read is told with duplicates
             width, height, blur = seen
             if _is_enlarged(width, height, spec):
