@@ -125,7 +125,8 @@ def _fields(levels: Pictures) -> Floats:
 
 def _steps(pictures: Pictures) -> Floats:
     """Levels from a pixel to the next, down and across, field by field: float32 (m, 8, 8)."""
-    return _fields(sum(np.abs(np.gradient(pictures, axis=axis)) for axis in (1, 2)))
+    down, across = (np.abs(np.gradient(pictures, axis=axis)) for axis in (1, 2))
+    return _fields(down + across)
 
 
 def _moved(

@@ -9,7 +9,9 @@ A row is compared with those in the lists nearest to it, as a search would. Valu
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +27,8 @@ Numbers = npt.NDArray[np.int64]
 # 100 or more are found in 8 of 110.
 PROBES = 8
 _ROWS, _COLUMNS = 1024, 4096  # compared at once: 16 MiB of similarities
+_THREADS = 2
+_SHARE = 1 << 15  # rows of a thread at once: each list is decoded for each share
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,37 +68,43 @@ def nearest(
     """
     n = len(gallery.codes)
     best = Nearest(np.full((n, k), -1, np.int64), np.full((n, k), -np.inf, np.float32))
-    done = 0
-    for rows, columns, similarities in _compared(gallery, probes):
-        similarities[rows[:, None] == columns] = -np.inf
-        _offer_in_place(best, rows, columns, similarities)
-        if columns[-1] >= done:
-            done = int(columns[-1]) + 1
+
+    def find(rows: range) -> int:
+        for asking, columns, similarities in _compared(gallery, rows, probes):
+            similarities[asking[:, None] == columns] = -np.inf
+            _offer_in_place(best, asking, columns, similarities)
+        return len(rows)
+
+    # numpy lets go of Python's lock in what takes time; each row is of one thread alone.
+    shares = [range(start, min(start + _SHARE, n)) for start in range(0, n, _SHARE)]
+    with ThreadPoolExecutor(_THREADS, thread_name_prefix="pocketlens-nearest") as pool:
+        for done in itertools.accumulate(pool.map(find, shares)):
             progress("comparing codes", done, n)
     return best
 
 
-def _compared(gallery: Gallery, probes: int) -> Iterator[tuple[Numbers, Numbers, Floats]]:
+def _compared(
+    gallery: Gallery, rows: range, probes: int
+) -> Iterator[tuple[Numbers, Numbers, Floats]]:
     """Rows, rows in one of their nearest lists, and the similarities of all with all."""
     lists = len(gallery.centroids)
     probes = min(probes, lists)
-    n = len(gallery.codes)
-    asked = np.empty((n, probes), np.int32)
-    for start in range(0, n, _ROWS):
-        block = slice(start, min(start + _ROWS, n))
-        scores = gallery.units(block) @ gallery.centroids.T
-        asked[block] = np.argpartition(scores, lists - probes, axis=1)[:, lists - probes :]
+    asked = np.empty((len(rows), probes), np.int32)
+    for start in range(0, len(rows), _ROWS):
+        end = min(start + _ROWS, len(rows))
+        scores = gallery.units(slice(rows[start], rows[end - 1] + 1)) @ gallery.centroids.T
+        asked[start:end] = np.argpartition(scores, lists - probes, axis=1)[:, lists - probes :]
     order = np.argsort(asked, axis=None, kind="stable")
     bounds = np.searchsorted(asked.ravel()[order], np.arange(lists + 1))
     for number in range(lists):
-        asking = order[bounds[number] : bounds[number + 1]] // probes
+        asking = rows.start + order[bounds[number] : bounds[number + 1]] // probes
         held = np.arange(gallery.starts[number], gallery.starts[number + 1])
-        for some in range(0, len(held), _COLUMNS):
-            columns = held[some : some + _COLUMNS]
+        for first in range(0, len(held), _COLUMNS):
+            columns = held[first : first + _COLUMNS]
             units = gallery.units(columns).T
             for start in range(0, len(asking), _ROWS):
-                rows = asking[start : start + _ROWS]
-                yield rows, columns, gallery.units(rows) @ units
+                some = asking[start : start + _ROWS]
+                yield some, columns, gallery.units(some) @ units
 
 
 def _offer_in_place(best: Nearest, rows: Numbers, columns: Numbers, similarities: Floats) -> None:
