@@ -14,6 +14,7 @@ less than a pixel explains does not count either. Values in, values out.
 
 from __future__ import annotations
 
+import functools
 import itertools
 
 import numpy as np
@@ -118,9 +119,7 @@ def layout(pictures: Pictures) -> Floats:
 
 def _fields(levels: Pictures) -> Floats:
     """Means of 8 x 8 fields and all colours: float32 (m, 8, 8)."""
-    patch = levels.shape[1] // _FIELDS
-    cells = levels.reshape(-1, _FIELDS, patch, _FIELDS, patch, 3)
-    return np.asarray(cells.mean(axis=(2, 4, 5)), np.float32)
+    return np.asarray(_shrunk(levels).mean(axis=2).reshape(-1, _FIELDS, _FIELDS))
 
 
 def _steps(pictures: Pictures) -> Floats:
@@ -177,8 +176,10 @@ def _first_look(wholes: Pictures, others: Pictures) -> tuple[Floats, Floats]:
 def _shrunk(pictures: Pictures) -> Pictures:
     """Pictures of 8 x 8 pixels in a row: float32 (m, 64, 3)."""
     patch = pictures.shape[1] // _FIELDS
-    cells = pictures.reshape(-1, _FIELDS, patch, _FIELDS, patch, 3).mean(axis=(2, 4))
-    return np.asarray(cells.reshape(-1, _FIELDS * _FIELDS, 3))
+    # Sums of slices: a mean over both inner axes takes numpy four times as long.
+    rows = functools.reduce(np.add, (pictures[:, first::patch] for first in range(patch)))
+    cells = functools.reduce(np.add, (rows[:, :, first::patch] for first in range(patch)))
+    return np.asarray(cells.reshape(-1, _FIELDS * _FIELDS, 3) / np.float32(patch * patch))
 
 
 def _scores(seen: Floats, wanted: Floats) -> Floats:
