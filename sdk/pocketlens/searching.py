@@ -67,14 +67,15 @@ class Searching:
             k: Matches wanted, 1 or more; as many as there are where the store has fewer.
             filter: Only products that satisfy it; the verdict is that of the unfiltered search.
             text: Words, such as "blue", that lift products with them in title, category or
-                attributes; the verdict is that of the photo. Servers are not asked with words.
+                attributes; the verdict is that of the photo. A server takes no words, and
+                is not asked beside them.
             box: (left, top, right, bottom) in pixels of the upright photo: the part to search.
             category: "auto" searches the category that the photo is of if that is sure, two if it
                 is one of these, else all: see `SearchResult.categories` and `searched`. Where none
                 of these satisfies the filter, all are searched. A category of your own choice, also
                 one that is called auto, belongs into the filter.
             fallback: A server that may look too, if it comes to that; it is waited for until its
-                deadline; it searches all categories. None asks nobody.
+                deadline. None asks nobody.
 
         Returns:
             The server's answer if one was asked and came, else the device's; `answered_by` says
@@ -82,7 +83,7 @@ class Searching:
 
         Raises:
             PictureError: The photo cannot be used as one.
-            QueryError: `k`, `box` or `category` cannot be, or there are words and a fallback.
+            QueryError: `k`, `box` or `category` cannot be.
             MissingExtraError: There are words, and SQLite has no FTS5.
             BundleError: The model cannot run here, or not on the accelerator asked for.
             StoreError: The store is damaged, or this Lens is closed or of another process.
@@ -90,10 +91,8 @@ class Searching:
         if fallback is None:
             with self._in_use.held() as install:
                 return install.answer(install.embedded(photo, box), k, filter, category, text)
-        if text:
-            raise QueryError("Expected words or a fallback. Received both: servers take no words.")
         steps = self.search_in_steps(
-            photo, k, filter=filter, box=box, category=category, fallback=fallback
+            photo, k, filter=filter, text=text, box=box, category=category, fallback=fallback
         )
         *_, found = steps
         return replace(found, fallback=steps.fallback)
@@ -105,6 +104,7 @@ class Searching:
         *,
         fallback: Fallback,
         filter: Filter | None = None,
+        text: str = "",
         box: Box | None = None,
         category: Auto | None = None,
     ) -> Steps:
@@ -116,6 +116,7 @@ class Searching:
             fallback: The server, and what it may be asked. Nothing is done about it before the
                 second step is asked for.
             filter: As for `search`.
+            text: As for `search`.
             box: As for `search`.
             category: As for `search`.
 
@@ -124,7 +125,7 @@ class Searching:
             afterwards its `fallback` says what came of that. Errors as of `search`, in the first
             step.
         """
-        search = PhotoSearch(photo, k, filter, box, category)
+        search = PhotoSearch(photo, k, filter, text, box, category)
         return Steps(generated(search, fallback, self._in_use, self._servers))
 
     def search_together(

@@ -28,6 +28,7 @@ from pathlib import Path
 import grpc
 
 from pocketlens import Lens
+from pocketlens.answering import Auto
 from pocketlens.fallback import messages as codec
 from pocketlens.results import SearchResult
 from pocketlens_protos.v1 import query_service_pb2 as messages
@@ -76,12 +77,14 @@ class StoreService(stubs.QueryServiceServicer):
 
     def _found(self, request: messages.SearchRequest) -> SearchResult:
         wanted = codec.filter_of(request.filter) if request.HasField("filter") else None
+        category: Auto | None = "auto" if request.auto_category == request.SEARCH else None
         with Lens.open(self.store) as lens:
             if request.WhichOneof("query") == "photo":
-                found = lens.search(io.BytesIO(request.photo), request.k, filter=wanted)
+                photo = io.BytesIO(request.photo)
+                found = lens.search(photo, request.k, filter=wanted, category=category)
                 return replace(found, answered_by="photo")
             vector = codec.embedding_of(request.embedding.values, lens.facts.dim)
-            found = lens.search_vector(vector, request.k, filter=wanted)
+            found = lens.search_vector(vector, request.k, filter=wanted, category=category)
             return replace(found, answered_by="embedding")
 
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from tests.making.colour_bundle import colour_bundle, fields
 
-from pocketlens import Fallback, Filter, Lens, Price, Product, index, install
+from pocketlens import Filter, Lens, Price, Product, index, install
 from pocketlens.errors import QueryError, StoreError
 from pocketlens.store.words import FILE_NAME
 from pocketlens.testing import MemoryServer
@@ -152,11 +152,6 @@ def test_questions_that_cannot_be(lens: Lens) -> None:
     with pytest.raises(QueryError, match="k of 1 or more"):
         lens.search(photo(1), k=0, text="blue")
     assert lens.search_text("zebra").matches == ()
-
-
-def test_words_go_to_no_server(lens: Lens) -> None:
-    with pytest.raises(QueryError, match="words or a fallback"):
-        lens.search(photo(1), text="blue", fallback=Fallback("localhost:1"))
 
 
 def test_a_damaged_index_ends_no_search(shop: Path, tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ they are all that is asked.
 
 With --server-fallback a server looks too where the device is unsure. It gets the numbers that the
 model made of the photo, no picture, unless --send-photo says so; DIR/ledger.sqlite lists what was
-sent.
+sent. It takes no words: beside --text it is not asked.
 
 \b
 --json prints an array with an object a photo:

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens import followed
+from pocketlens.answering import Auto
 from pocketlens.closing import Closing
 from pocketlens.errors import PictureError, QueryError, SyncError
 from pocketlens.fallback import merging, store_products
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MOST_MATCHES = 100  # that a server is asked for: see query_service.proto
+_AUTO_CATEGORY = {None: messages.SearchRequest.OFF, "auto": messages.SearchRequest.SEARCH}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Question:
         embedding: float32 (dim,), unit length.
         k: Matches wanted.
         wanted: Filter.
+        category: Whether the likely categories are searched.
         spec: Of the bundle.
         limits: Beyond which a picture is refused.
     """
@@ -68,6 +71,7 @@ class Question:
     embedding: npt.NDArray[np.float32]
     k: int
     wanted: Filter | None
+    category: Auto | None
     spec: Spec
     limits: PictureLimits
 
@@ -174,8 +178,11 @@ class Asking(Closing):
 
         Raises:
             SyncError: The store does not say whom.
-            PictureError, QueryError: The photo is not what it was when it was searched.
+            PictureError: The photo is not what it was when it was searched.
+            QueryError: Nor is it, or there are words.
         """
+        if found.words is not None and found.words.asked:
+            raise QueryError("Servers take no words.")
         address, ca = fallback.address, fallback.ca
         catalogue = fallback.catalogue or reader.facts.catalogue or "main"
         if not address:
@@ -192,6 +199,7 @@ class Asking(Closing):
             catalogue=catalogue,
             k=min(question.k, MOST_MATCHES),
             filter=None if question.wanted is None else codec.filter_message(question.wanted),
+            auto_category=_AUTO_CATEGORY[question.category],
         )
         if fallback.send == "photo":
             request.photo = crop_of(

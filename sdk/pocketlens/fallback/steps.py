@@ -29,6 +29,7 @@ class PhotoSearch:
     photo: Picture
     k: int
     wanted: Filter | None = None
+    text: str = ""
     box: Box | None = None
     category: Auto | None = None
 
@@ -47,7 +48,7 @@ def generated(
     with in_use.held() as install:
         search = replace(search, photo=kept(search.photo, install.settings.limits))
         asked = install.embedded(search.photo, search.box)
-        found = install.answer(asked, search.k, search.wanted, search.category)
+        found = install.answer(asked, search.k, search.wanted, search.category, search.text)
         yield found
         in_use.check_process()
         from pocketlens.fallback.asking import Question
@@ -58,6 +59,7 @@ def generated(
             asked.vector,
             search.k,
             search.wanted,
+            search.category,
             install.embedder().spec,
             install.settings.limits,
         )

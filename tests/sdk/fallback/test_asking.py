@@ -25,6 +25,7 @@ from tests.making.tiles import tile
 from tests.sdk.fallback.conftest import Stores
 
 from pocketlens import (
+    CategoryShare,
     Fallback,
     FallbackOutcome,
     FallbackReport,
@@ -174,6 +175,41 @@ def test_steps_are_the_devices_answer_and_then_the_servers(
 
     assert steps.fallback == second.fallback
     assert len(service.asked) == 1
+
+
+def test_a_server_searches_the_likely_categories_where_the_device_does(
+    stores: Stores, service: StoreService, address: str
+) -> None:
+    shares = (CategoryShare("tiles", 0.98),)
+    service.changed = lambda found: replace(found, categories=shares, searched=("tiles",))
+
+    found = asked(stores.first, always(address), category="auto")
+
+    (question,) = service.asked
+    assert question.auto_category == messages.SearchRequest.SEARCH
+    assert not question.filter.HasField("category")
+    assert found.answered_by == "embedding"
+    assert (found.categories, found.searched) == (shares, ("tiles",))
+
+
+def test_a_server_is_told_no_words_and_not_asked_beside_them(
+    stores: Stores, service: StoreService, address: str
+) -> None:
+    with Lens.open(stores.first) as lens:
+        here = lens.search(tile(7), 3, text="tile")
+        steps = lens.search_in_steps(tile(7), 3, text="tile", fallback=always(address))
+        (found,) = steps
+        waited = lens.search(tile(7), 3, text="tile", fallback=always(address))
+        none = lens.search(tile(7), 3, text="!", fallback=always(address))  # holds no word
+
+    assert found.words == waited.words == here.words
+    assert ids(found) == ids(waited) == ids(here)
+    assert steps.fallback == report(waited)
+    told = report(waited)
+    assert (told.outcome, told.reason) == (FallbackOutcome.NOT_ASKED, "Servers take no words.")
+    assert none.answered_by == "embedding"
+    assert len(service.asked) == 1
+    assert sent(stores.first).questions == {"embedding": 1}
 
 
 def test_who_leaves_after_the_first_step_sends_nothing(
@@ -495,7 +531,7 @@ def test_a_server_that_comes_back_is_found(stores: Stores, service: StoreService
         Asking(stores.first, seconds=lambda: now, rng=random.Random(1)) as asking,
     ):
         here = lens.search_vector(vector, 3)
-        question = Question(b"", None, vector, 3, None, lens.bundle.spec, PictureLimits())
+        question = Question(b"", None, vector, 3, None, None, lens.bundle.spec, PictureLimits())
 
         def outcome(address: str) -> str:
             return asking.refined(here, question, always(address), reader)[1].outcome.value
