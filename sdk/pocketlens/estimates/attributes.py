@@ -55,5 +55,5 @@ def suggested(neighbours: Sequence[Neighbour]) -> tuple[Suggestion, ...]:
 
 def _said_of(product: Product) -> list[tuple[str, str]]:
     """Names and values; when it was sold is nothing that another can have."""
-    said = [(name, value) for name, value in product.attributes.items() if name != SOLD_AT]
-    return [(name, value) for name, value in [(CATEGORY, product.category), *said] if value]
+    said = {**product.attributes, CATEGORY: product.category, SOLD_AT: ""}
+    return [(name, value) for name, value in said.items() if value]

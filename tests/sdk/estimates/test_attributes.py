@@ -43,6 +43,15 @@ def test_what_one_neighbour_alone_has_is_not_suggested() -> None:
     assert suggested([]) == ()
 
 
+def test_the_category_is_told_once_also_beside_an_attribute_of_that_name() -> None:
+    both = Neighbour(Product("p", category="shoes", attributes={"category": "shoes"}), 0.8)
+    other = Neighbour(Product("q", attributes={"category": "boots"}), 0.8)
+
+    assert suggested([both]) == ()  # two votes of one neighbour are one
+    (found,) = suggested([both, both, other, other, other])
+    assert (found.value, found.votes, round(found.share, 6)) == ("shoes", 2, 0.4)
+
+
 def test_when_it_was_sold_is_not_suggested() -> None:
     assert suggested([item(sold_at="2026-01-01")] * 3) == ()
 
