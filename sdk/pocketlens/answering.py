@@ -51,7 +51,11 @@ _PIPELINE = "device"  # of calibrations: the bundle's model against codes
 
 
 class Answering:
-    """Answers from one version of a store. Thread-safe; an error changes nothing."""
+    """Answers from one version of a store. Thread-safe; an error changes nothing.
+
+    Attributes:
+        searcher: Of its rows, with the lists that are held in memory.
+    """
 
     def __init__(
         self,
@@ -65,7 +69,7 @@ class Answering:
         self._duplicate_cosine = bundle.spec.duplicate_cosine
         self._calibration = bundle.calibration(_PIPELINE)
         self._background = query_vectors.background_of(bundle.representative)
-        self._searcher = searcher_of(reader, bundle, codebook, options)
+        self.searcher = searcher_of(reader, bundle, codebook, options)
         self._fitting = threading.Lock()
         self._likely: LikelyCategories | None = None
 
@@ -131,7 +135,7 @@ class Answering:
             QueryError, StoreCorrupt: As `answer`.
         """
         started = perf_counter()
-        alone = [self._searcher.nearest_images(photo, 1).similarities for photo in photos]
+        alone = [self.searcher.nearest_images(photo, 1).similarities for photo in photos]
         nearest = np.concatenate(alone) if all(map(len, alone)) else np.zeros(len(photos), "f4")
         query = query_vectors.pooled(photos, query_vectors.weights_of(nearest))
         evenly = query_vectors.pooled(photos)
@@ -154,7 +158,7 @@ class Answering:
         some = to_choose_from(k, variety)
         of_query, without = self._own_images(product_id, image_id)
         query = query_vectors.pooled(self._units(of_query[: query_vectors.MOST_IMAGES]))
-        found = self._searcher.search(query, some, wanted, without=without)
+        found = self.searcher.search(query, some, wanted, without=without)
         if variety:
             found = replace(found, groups=self._varied(found.groups, k, variety))
         return self._told(found, Judgement(Verdict.UNSURE, None, None), started)
@@ -209,9 +213,9 @@ class Answering:
     ) -> tuple[Found, WordsReport | None]:
         among = filters.in_categories(wanted, categories)
         if hits is None:
-            return self._searcher.search(query, k, among), None
+            return self.searcher.search(query, k, among), None
         fused = fusion.search(
-            self._searcher,
+            self.searcher,
             _Source(self._reader),
             query,
             k,
@@ -246,7 +250,7 @@ class Answering:
     def _neighbours(
         self, queries: Iterable[npt.NDArray[np.float32]], count: int
     ) -> list[Neighbours]:
-        found = (self._searcher.nearest_images(query, count) for query in queries)
+        found = (self.searcher.nearest_images(query, count) for query in queries)
         return [Neighbours(each.image_keys, each.similarities) for each in found]
 
     def _own_images(

@@ -130,7 +130,8 @@ class Appraiser:
     def _of_store(self) -> Items:
         with self._lock:
             if self._items is None:
-                self._items = StoreItems(self.install.reader, self.install.bundle())
+                searcher = self.install.answering().searcher
+                self._items = StoreItems(self.install.reader, searcher)
             return self._items
 
     def _weighting(self, items: Items, currency: str) -> Weighting:

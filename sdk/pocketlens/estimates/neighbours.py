@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.answering import searcher_of
 from pocketlens.estimates.prices import Neighbour
 from pocketlens.query import codes
 from pocketlens.query.filters import Filter, eligible_products
 
 if TYPE_CHECKING:
-    from pocketlens.formats.bundle import Bundle
     from pocketlens.product_columns import ProductColumns
     from pocketlens.products import Product
+    from pocketlens.query.searcher import Searcher
     from pocketlens.store.reader import Reader
 
 NEIGHBOURS = 40  # items that an estimate is made of
@@ -82,10 +81,9 @@ def items_shown(
 class StoreItems:
     """Those of a store: an `Items`."""
 
-    def __init__(self, reader: Reader, bundle: Bundle) -> None:
-        """Takes an open reader, which outlives it, and the bundle of its codes."""
-        self._reader = reader
-        self._searcher = searcher_of(reader, bundle)
+    def __init__(self, reader: Reader, searcher: Searcher) -> None:
+        """Takes an open reader, which outlives it, and what searches its rows."""
+        self._reader, self._searcher = reader, searcher
         self.columns, self.products = reader.columns, reader.products
 
     def nearest(

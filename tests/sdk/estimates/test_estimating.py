@@ -129,6 +129,17 @@ def test_items_without_a_price_are_passed_over_for_further_ones(tmp_path: Path) 
     assert str(found.price.band.middle) == "10.00 EUR"
 
 
+def test_what_searches_have_read_is_not_read_again(tmp_path: Path) -> None:
+    with store(tmp_path, vectors_of(50)) as install:
+        install.answering().answer(vectors_of(50)[0], 5)
+        cache = install.answering().searcher.cache
+        before = cache.held_bytes
+
+        Appraiser(install).estimate_vector(vectors_of(50)[0])
+
+        assert cache.held_bytes > before > 0  # the items with a price were added to it
+
+
 def test_a_filter_leaves_items_of_a_category(tmp_path: Path) -> None:
     def row(number: int) -> dict[str, str]:
         kind = "chairs" if number % 2 else "tables"
