@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pocketlens.estimates.neighbours import NEIGHBOURS, Items
-from pocketlens.estimates.prices import SOLD_AT, Neighbour, log_price, sold_on
+from pocketlens.estimates.prices import SOLD_AT, Neighbour, log_price, sold_on, with_price
 from pocketlens.estimates.weighting import Floats, Weighting, fitted
 from pocketlens.query.filters import Filter, currency_number
 
@@ -42,7 +42,7 @@ def weighting_of(items: Items, currency: str) -> Weighting:
     told = np.empty((len(keys), 3, NEIGHBOURS))
     truths = np.full(len(keys), np.nan)
     for start in range(0, len(keys), _AT_ONCE):
-        nearest = items.nearest(vectors[start : start + _AT_ONCE], Filter(currency=currency))
+        nearest = items.nearest(vectors[start : start + _AT_ONCE], with_price(Filter(), currency))
         for row, found in enumerate(nearest, start):
             own = owns[int(keys[row])]
             truth = log_price(own, currency)

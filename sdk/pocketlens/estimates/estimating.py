@@ -10,15 +10,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
+from pocketlens.errors import QueryError
 from pocketlens.estimates.attributes import Suggestion, suggested
 from pocketlens.estimates.backtest import weighting_of
 from pocketlens.estimates.neighbours import Items, StoreItems
-from pocketlens.estimates.prices import PriceEstimate, commonest_currency, priced
+from pocketlens.estimates.prices import PriceEstimate, commonest_currency, priced, with_price
 from pocketlens.estimates.weighting import Weighting
 from pocketlens.query.filters import Filter
 
@@ -60,12 +61,20 @@ def estimated(
         currency: Of the items asked; that of the filter, or else the commonest, if None.
         weighting: That of a currency.
         today: From which ages are counted.
+
+    Raises:
+        QueryError: The currency cannot be, or is another than the filter's.
     """
+    if currency and wanted.currency not in (None, currency):
+        raise QueryError(
+            "Expected one currency, asked for or in the filter. "
+            f"Received {currency!r} and {wanted.currency!r}."
+        )
     (nearest,) = items.nearest(embedding[None], wanted)
     currency = currency or wanted.currency or commonest_currency(nearest)
     if not currency:
         return Estimate(PriceEstimate("", None, (), Weighting()), suggested(nearest))
-    (neighbours,) = items.nearest(embedding[None], replace(wanted, currency=currency))
+    (neighbours,) = items.nearest(embedding[None], with_price(wanted, currency))
     return Estimate(priced(neighbours, currency, weighting(currency), today), suggested(nearest))
 
 

@@ -13,13 +13,15 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime
+from decimal import Decimal
 
 import numpy as np
 
 from pocketlens.estimates.weighting import HIGH, LOW, MIDDLE, Weighting, quantiles
-from pocketlens.products import Price, Product
+from pocketlens.products import Price, Product, minor_digits
+from pocketlens.query.filters import Filter
 
 FEWEST = 5  # items; of fewer, 10 % and 90 % are no more than the least and the most
 SOLD_AT = "sold_at"  # the attribute that says when, an ISO date
@@ -84,8 +86,19 @@ class PriceEstimate:
 
 def commonest_currency(neighbours: Sequence[Neighbour]) -> str:
     """Of the prices among neighbours, the nearer one of two as common; "" without any."""
-    counts = Counter(each.product.price.currency for each in neighbours if each.product.price)
+    prices = (each.product.price for each in neighbours)
+    counts = Counter(price.currency for price in prices if price and price.minor_units)
     return counts.most_common(1)[0][0] if counts else ""
+
+
+def with_price(wanted: Filter, currency: str) -> Filter:
+    """A filter, and a price above 0 in a currency.
+
+    Raises:
+        QueryError: The currency cannot be, or the filter lets no price above 0 through.
+    """
+    least = Decimal(1).scaleb(-minor_digits(currency))
+    return replace(wanted, currency=currency, min_price=max(least, wanted.min_price or 0))
 
 
 def priced(

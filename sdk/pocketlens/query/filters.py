@@ -170,7 +170,8 @@ def linked(columns: ProductColumns, allowed: npt.NDArray[np.bool_]) -> npt.NDArr
 def _affordable(wanted: Filter, columns: ProductColumns) -> npt.NDArray[np.bool_]:
     """Whether prices are within the bounds, each in its own currency."""
     within = np.zeros(len(columns.keys), np.bool_)
-    for number in np.unique(columns.currencies):
+    asked = columns.currencies if wanted.currency is None else [currency_number(wanted.currency)]
+    for number in np.unique(asked):
         if number == 0:
             continue
         digits = minor_digits(int(number).to_bytes(3, "big").decode())

@@ -129,6 +129,42 @@ def test_items_without_a_price_are_passed_over_for_further_ones(tmp_path: Path) 
     assert str(found.price.band.middle) == "10.00 EUR"
 
 
+def test_a_price_of_nothing_is_none(tmp_path: Path) -> None:
+    vectors = vectors_of(200, clusters=1)
+    given = set(np.argsort(-vectors @ vectors[0])[1:130].tolist())
+
+    def row(number: int) -> dict[str, str]:
+        return {"price": "0", "currency": "USD"} if number in given else {}
+
+    with store(tmp_path, vectors, row) as install:
+        found = Appraiser(install).estimate_vector(vectors[0]).price
+        dollars = Appraiser(install).estimate_vector(vectors[0], currency="USD").price
+
+    assert (found.currency, len(found.items)) == ("EUR", 40)
+    assert str(found.band and found.band.middle) == "10.00 EUR"
+    assert dollars.items == ()
+
+
+def test_given_things_leave_the_others_to_tell(tmp_path: Path) -> None:
+    vectors = vectors_of(200, clusters=1)
+    given = set(np.argsort(-vectors @ vectors[0])[:130].tolist())
+    with store(tmp_path, vectors, lambda n: {"price": "0"} if n in given else {}) as install:
+        found = Appraiser(install).estimate_vector(vectors[0], currency="EUR").price
+
+    assert len(found.items) == 40
+
+
+def test_two_currencies_in_one_question_are_refused(tmp_path: Path) -> None:
+    euros = Filter(currency="EUR")
+    with store(tmp_path, vectors_of(5)) as install:
+        appraiser = Appraiser(install)
+        with pytest.raises(QueryError, match="'USD' and 'EUR'"):
+            appraiser.estimate_vector(vectors_of(5)[0], currency="USD", filter=euros)
+        found = appraiser.estimate_vector(vectors_of(5)[0], currency="EUR", filter=euros)
+
+    assert found.price.currency == "EUR"
+
+
 def test_what_searches_have_read_is_not_read_again(tmp_path: Path) -> None:
     with store(tmp_path, vectors_of(50)) as install:
         install.answering().answer(vectors_of(50)[0], 5)
