@@ -15,6 +15,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pocketlens.errors import PocketLensError
+    from pocketlens.estimates.attributes import Suggestion
+    from pocketlens.estimates.estimating import Estimate
+    from pocketlens.estimates.prices import PriceBand, PriceEstimate, Sale
     from pocketlens.explaining.comparing import Comparison
     from pocketlens.explaining.explanation import Explanation
     from pocketlens.fallback.options import Fallback
@@ -45,6 +48,7 @@ __all__ = [
     "Comparison",
     "Deadlines",
     "Embedder",
+    "Estimate",
     "Explanation",
     "Fallback",
     "FallbackOutcome",
@@ -56,9 +60,13 @@ __all__ = [
     "PictureLimits",
     "PocketLensError",
     "Price",
+    "PriceBand",
+    "PriceEstimate",
     "Product",
+    "Sale",
     "SearchOptions",
     "SearchResult",
+    "Suggestion",
     "SyncOptions",
     "TextMatch",
     "TextResult",
@@ -74,6 +82,7 @@ _HOME = {
     "Comparison": "explaining.comparing",
     "Deadlines": "options",
     "Embedder": "query.embedder",
+    "Estimate": "estimates.estimating",
     "Explanation": "explaining.explanation",
     "Fallback": "fallback.options",
     "FallbackOutcome": "results",
@@ -85,9 +94,13 @@ _HOME = {
     "PictureLimits": "options",
     "PocketLensError": "errors",
     "Price": "products",
+    "PriceBand": "estimates.prices",
+    "PriceEstimate": "estimates.prices",
     "Product": "products",
+    "Sale": "estimates.prices",
     "SearchOptions": "options",
     "SearchResult": "results",
+    "Suggestion": "estimates.attributes",
     "SyncOptions": "options",
     "TextMatch": "results",
     "TextResult": "results",
