@@ -186,8 +186,11 @@ class Answering:
         order = np.lexsort((hits.product_keys, -scores, -hits.shares))
         places = order[is_eligible[order]][:k]
         keys = hits.product_keys[places].tolist()
-        shown = {key: columns.link_image_keys[columns.link_product_keys == key] for key in keys}
-        first = {key: int(images[0]) for key, images in shown.items() if len(images)}
+        shown = np.isin(columns.link_product_keys, keys)
+        links = columns.link_product_keys[shown].tolist(), columns.link_image_keys[shown].tolist()
+        first: dict[int, int] = {}
+        for product_key, image_key in zip(*links, strict=True):
+            first.setdefault(product_key, image_key)
         images = self._reader.images_only(list(first.values()))
         products = self._reader.products(keys)
         return TextResult(
