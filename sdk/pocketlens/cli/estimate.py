@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,19 +57,15 @@ def _estimate(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Say what similar items sold for, and which attributes they share."""
-    from pocketlens.estimates.estimating import Appraiser
-    from pocketlens.open_install import OpenInstall, Settings
-    from pocketlens.options import PictureLimits, SearchOptions
+    from pocketlens.lens import Lens
     from pocketlens.query.filters import Filter
 
-    settings = Settings(SearchOptions(), "auto", PictureLimits())
-    with closing(OpenInstall.opened(directory, settings)) as install:
-        wanted = Filter(category=category)
-        found = Appraiser(install).estimate(photo, currency=currency, filter=wanted)
+    with Lens.open(directory) as lens:
+        found = lens.estimate(photo, currency=currency, filter=Filter(category=category))
     if as_json:
         output.show_json(_as_json(found))
         return
-    output.show(headline(found.price))
+    output.show(headline(found.price, category))
     if found.price.items:
         rows = [_row(sale) for sale in found.price.items[:_SHOWN]]
         output.show_table(("item", "price", "sold", "similarity", "weight"), rows)
@@ -80,10 +75,11 @@ def _estimate(
         output.show(f"suggested: {said}")
 
 
-def headline(price: PriceEstimate) -> str:
+def headline(price: PriceEstimate, category: str | None) -> str:
     """The price in a line: "About 12.00 EUR, four of five from 9.50 to 15.00; by 40 items"."""
     if not price.currency:
-        return "No price: nothing like it has one"
+        among = "" if category is None else f" in category {category}"
+        return f"No price: nothing like it{among} has one"
     age = price.median_age_days
     items = f"{len(price.items)} items" if len(price.items) != 1 else "1 item"
     if price.band is None:

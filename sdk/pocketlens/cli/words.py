@@ -34,7 +34,9 @@ def answer(lens: Lens, text: str, k: int, wanted: Filter, *, as_json: bool) -> N
 
 
 def _show(found: TextResult) -> None:
-    output.show(line(found.words))
+    nothing_left = found.gallery_size > 0 and not found.matches_in_filter
+    filtered = "; no product satisfies the filter" if nothing_left else ""
+    output.show(line(found.words) + filtered)
     if found.matches:
         rows = [
             (

@@ -42,12 +42,15 @@ def sale(age_days: int | None) -> Sale:
             PriceEstimate("EUR", None, (sale(10),), Weighting()),
             "Too few to say: 1 item like it with a price in EUR",
         ),
-        (PriceEstimate("", None, (), Weighting()), "No price: nothing like it has one"),
+        (
+            PriceEstimate("", None, (), Weighting()),
+            "No price: nothing like it in category c has one",
+        ),
     ],
     ids="dated undated too-few none".split(),
 )
 def test_headline_says_the_price(price: PriceEstimate, line: str) -> None:
-    assert headline(price) == line
+    assert headline(price, "c") == line
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +118,8 @@ def test_json_has_every_documented_key(folder: Path, capsys: pytest.CaptureFixtu
     [
         (["--currency", "JPY"], "Too few to say: 2 items like it with a price in JPY"),
         (["--currency", "USD"], "Too few to say: 0 items like it with a price in USD"),
-        (["--category", "boats"], "No price: nothing like it has one"),
-        (["--category", "cars"], "No price: nothing like it has one"),
+        (["--category", "boats"], "No price: nothing like it in category boats has one"),
+        (["--category", "cars"], "No price: nothing like it in category cars has one"),
     ],
     ids="few none unpriced unknown".split(),
 )
@@ -126,6 +129,12 @@ def test_where_there_is_no_price_it_says_why(
     assert run(folder, *options) == 0
 
     assert capsys.readouterr().out.splitlines()[0] == line
+
+
+def test_without_a_category_none_is_named() -> None:
+    price = PriceEstimate("", None, (), Weighting())
+
+    assert headline(price, None) == "No price: nothing like it has one"
 
 
 def test_what_cannot_be_is_an_error(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

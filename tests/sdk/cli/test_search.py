@@ -481,6 +481,11 @@ def test_words_beside_a_photo_and_alone(shop: Path, capsys: pytest.CaptureFixtur
     assert lines[1].split() == ["#", "product", "price", "share", "image"]
     assert lines[2].split()[:6] == ["1", "Thing", "1", "(sku-1)", "10.00", "USD"]
 
+    assert main(["search", store, "--text", "thing", "--category", "boats"]) == 0
+    assert capsys.readouterr().out == (
+        "products with some of the words: none; no product satisfies the filter\n"
+    )
+
     assert main(["search", store, photo, "--text", "zebra", "--json"]) == 0
     (found,) = json.loads(capsys.readouterr().out)
     assert found["words"] == {"asked": ["zebra"], "unknown": ["zebra"], "matching": 0}
