@@ -253,8 +253,7 @@ class OpenInstall:
         return hits, (perf_counter() - started) * 1e3
 
     def _told(self, asked: Asked, found: SearchResult, words_ms: float) -> SearchResult:
-        if self._start is not None:
-            self._pass_trial(self._start)
+        self.has_answered()
         spent = replace(asked.spent, search_ms=found.timings.search_ms + words_ms)
         return replace(found, accelerator=asked.accelerator, timings=spent)
 
@@ -264,6 +263,7 @@ class OpenInstall:
         words = self._the_words()
         hits = words.hits(text)
         found = self.answering().worded(hits, words.scores(hits), k, wanted)
+        self.has_answered()
         return replace(found, timings=Timings(search_ms=(perf_counter() - started) * 1e3))
 
     def _the_words(self) -> Words:
@@ -282,7 +282,11 @@ class OpenInstall:
                 self._answering = Answering(self.reader, bundle, self._codebook, options)
             return self._answering
 
-    def _pass_trial(self, start: Start) -> None:
+    def has_answered(self) -> None:
+        """Ends its trial, if it is on one; called with every answer, whatever was asked."""
+        start = self._start
+        if start is None:
+            return
         start.end()
         with self._loading:
             if self._start is not None and trials.passed(self.folder):

@@ -205,9 +205,11 @@ class Searching:
             BundleError, StoreError: As for `search_vector`.
         """
         with self._in_use.held() as install:
-            return install.answering().similar(
+            found = install.answering().similar(
                 k, filter, product_id=product_id, image_id=image_id, variety=variety
             )
+            install.has_answered()
+            return found
 
     def search_text(self, text: str, k: int = 10, *, filter: Filter | None = None) -> TextResult:
         """Finds products by words in title, category and attributes; no photo, and no verdict.
@@ -329,7 +331,9 @@ class Searching:
         """
         with self._in_use.held() as install:
             appraiser = self._appraiser_of(install)
-            return appraiser.estimate(photo, currency=currency, filter=filter, box=box)
+            found = appraiser.estimate(photo, currency=currency, filter=filter, box=box)
+            install.has_answered()
+            return found
 
     def _appraiser_of(self, install: OpenInstall) -> Appraiser:
         """That of an install, which learns from its items once."""

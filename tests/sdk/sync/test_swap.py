@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import pytest
 from tests.making.followers import answer, install, sync
 from tests.making.servers import Server
 from tests.making.shops import bare_bundle
+from tests.making.tiles import TileShop, tile
 
 from pocketlens import Lens
 from pocketlens.errors import GoldenProbeFailed, StoreLocked
@@ -79,6 +81,34 @@ def test_the_install_before_stays_until_the_new_one_has_answered(
     assert len(list((store / "files").iterdir())) == 1
     assert sorted(each.name for each in installs.current(store).glob("starts/*")) == []
     assert verify(store).is_whole
+
+
+QUESTIONS: dict[str, Callable[[Lens], object]] = {
+    "photo": lambda lens: lens.search(tile(3)),
+    "photos": lambda lens: lens.search_together([tile(3), tile(3)]),
+    "similar": lambda lens: lens.similar("sku-3"),
+    "words": lambda lens: lens.search_text("mug"),
+    "estimate": lambda lens: lens.estimate(tile(3)),
+    "explanation": lambda lens: lens.explain(tile(3)),
+}
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_any_question_that_it_answers_ends_the_trial(question: str, tmp_path: Path) -> None:
+    shop = TileShop(tmp_path / "shop", dict.fromkeys(range(4), 2))
+    shop.publish()
+    shop.sync("store")
+    shop.add_model("second")
+    shop.publish()
+    shop.sync("store")
+    store = shop.folder / "store"
+
+    with Lens.open(store) as lens:
+        assert marks.get(installs.current(store), Trial) is not None
+        QUESTIONS[question](lens)
+
+        assert marks.get(installs.current(store), Trial) is None
+        assert names(store) == ["2"]
 
 
 def test_versions_that_nobody_searched_do_not_pile_up(server: Server, store: Path) -> None:
