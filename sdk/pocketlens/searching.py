@@ -14,7 +14,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
-from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -159,7 +158,7 @@ class Searching:
             PictureError, BundleError, StoreError: As `search`; one bad photo fails all, and the
                 text says which.
         """
-        if isinstance(photos, (str, bytes, PathLike)) or not len(photos):
+        if not isinstance(photos, Sequence) or isinstance(photos, (str, bytes)) or not photos:
             raise QueryError("Expected a list of one photo or more. For one alone there is search.")
         if boxes is not None and len(boxes) != len(photos):
             raise QueryError(

@@ -140,10 +140,13 @@ def test_filter_and_boxes_are_those_of_a_search(folder: Path) -> None:
         ("photo.jpg", None, "one photo or more"),
         (b"\xff\xd8", None, "one photo or more"),
         (Path("photo.jpg"), None, "one photo or more"),
+        (Image.fromarray(picture(1)), None, "one photo or more"),
+        (picture(1), None, "one photo or more"),
+        (iter([picture(1)]), None, "one photo or more"),
         ([picture(1), picture(2)], [None], "each of 2 photos. Received 1"),
         ([picture(1), picture(2)], [None, (0, 0, 0, 0)], "Photo 2 of 2: "),
     ],
-    ids="none text bytes path boxes box".split(),
+    ids="none text bytes path image pixels iterator boxes box".split(),
 )
 def test_what_cannot_be_searched_together_is_refused(
     photos: object, boxes: object, says: str, folder: Path
