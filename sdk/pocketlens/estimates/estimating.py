@@ -94,7 +94,6 @@ class Appraiser:
         """Takes an open install, which outlives it; reads nothing yet."""
         self.install = install
         self._today = today
-        self._items: Items | None = None
         self._weightings: dict[str, Weighting] = {}
         self._lock = threading.Lock()
 
@@ -131,20 +130,14 @@ class Appraiser:
         filter: Filter | None = None,
     ) -> Estimate:
         """The same of an embedding, float32 (dim,) of unit length."""
-        items = self._of_store()
+        items = StoreItems(self.install.reader, self.install.answering().searcher)
         weighting = partial(self._weighting, items)
         wanted = filter or Filter()
         return estimated(items, embedding, wanted, currency, weighting, self._today())
 
-    def _of_store(self) -> Items:
-        with self._lock:
-            if self._items is None:
-                searcher = self.install.answering().searcher
-                self._items = StoreItems(self.install.reader, searcher)
-            return self._items
-
     def _weighting(self, items: Items, currency: str) -> Weighting:
-        with self._lock:
-            if currency not in self._weightings:
-                self._weightings[currency] = weighting_of(items, currency)
-            return self._weightings[currency]
+        if currency not in self._weightings:  # what is known is told while another is fitted
+            with self._lock:
+                if currency not in self._weightings:
+                    self._weightings[currency] = weighting_of(items, currency)
+        return self._weightings[currency]
