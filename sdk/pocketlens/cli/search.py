@@ -180,7 +180,7 @@ def _search(
     )
     if not photos and not text:
         output.usage_error("PHOTO", "a photo, or --text", "")
-    if not photos and (together or box or is_auto or server_fallback):
+    if not photos and (together or box or is_auto or server_fallback or thumbnails):
         output.usage_error("PHOTO", "a photo: what was asked for beside --text needs one", "")
     explaining.check(explain, photos or [])
     if together and server_fallback:

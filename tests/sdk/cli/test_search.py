@@ -504,6 +504,7 @@ def test_neither_photo_nor_words_is_wrong_usage(
 
     assert "--text" in capsys.readouterr().err
 
-    for beside in (["--together"], ["--box", "0,0,9,9"], ["--category", "auto"]):
-        assert main(["search", str(shop / "store"), "--text", "blue", *beside]) == 2
+    needing = "--together", "--box=0,0,9,9", "--category=auto", "--thumbnails=pictures"
+    for beside in needing:
+        assert main(["search", str(shop / "store"), "--text", "blue", beside]) == 2
         assert "needs one" in " ".join(capsys.readouterr().err.split())
