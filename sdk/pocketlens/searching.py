@@ -320,13 +320,14 @@ class Searching:
 
         Args:
             photo: As for `search`.
-            currency: Of the items asked; the commonest among those most alike if None.
+            currency: Of the items asked; the filter's if None, or else the commonest among those
+                most alike.
             filter: As for `search`.
             box: As for `search`.
 
         Raises:
             PictureError, BundleError, StoreError: As for `search`.
-            QueryError: `box` or `currency` cannot be.
+            QueryError: `box` or `currency` cannot be, or the filter has another currency.
         """
         with self._in_use.held() as install:
             appraiser = self._appraiser_of(install)

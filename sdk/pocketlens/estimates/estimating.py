@@ -109,13 +109,13 @@ class Appraiser:
 
         Args:
             photo: As for `Lens.search`.
-            currency: Of the items asked; the commonest among those most alike if None.
+            currency: As for `Lens.estimate`.
             filter: Only items that satisfy it, such as those of a category.
             box: As for `Lens.search`.
 
         Raises:
             PictureError: The photo cannot be used as one.
-            QueryError: `box` or `currency` cannot be.
+            QueryError: `box` or `currency` cannot be, or the filter has another currency.
             BundleError: The model cannot run here.
             StoreError: The store is damaged.
         """
