@@ -9,16 +9,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import numpy as np
 import pytest
 from tests.making.serving import Address, serving
 from tests.making.tiles import TileShop, tile
 
 from pocketlens import Fallback, FallbackOutcome, Lens
 from pocketlens_server.callers import Scope
+from pocketlens_server.catalogue.pushing import push
+from pocketlens_server.catalogue.targets import LocalTarget
 from pocketlens_server.folders import ServerFolder
+from pocketlens_server.publishing.releasing import publish
 from pocketlens_server.tokens import Tokens
 
 TILES = range(8)
+KINDS = "even", "odd"
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +66,25 @@ def test_the_server_answers_as_the_device_does(shop: TileShop, address: Address,
             assert (there.version, there.generation) == (here.version, here.generation)
             assert there.fallback is not None
             assert there.fallback.unknown == there.fallback.gone == ()
+
+
+def test_the_server_searches_the_likely_categories_as_the_device_does(tmp_path: Path) -> None:
+    shop = TileShop(tmp_path / "shop", dict.fromkeys(TILES, 1), now=datetime.now(UTC))
+    shop.push()
+    rows = [f"{number}.png,sku-{number},{KINDS[number % 2]}" for number in TILES]
+    (shop.folder / "kinds.csv").write_text("\n".join(["image,product_id,category", *rows]))
+    push(LocalTarget(shop.catalogue, clock=lambda: shop.now), shop.folder / "kinds.csv")
+    publish(shop.catalogue, now=shop.now, rng=np.random.default_rng(0))
+    shop.sync("device")
+
+    with serving(shop.folder / "server") as address, Lens.open(shop.folder / "device") as lens:
+        here = lens.search(tile(3), category="auto")
+        there = lens.search(tile(3), category="auto", fallback=always(address, ""))
+
+    assert there.answered_by == "embedding"
+    assert [each.category for each in there.categories] == ["odd", "even"]
+    assert there.searched == here.searched
+    assert there.matches[0].product == here.matches[0].product
 
 
 @pytest.mark.parametrize("kind", ["none", "expired", "of devices"])
