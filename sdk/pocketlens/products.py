@@ -56,6 +56,11 @@ def checked_id(value: str, what: str) -> str:
     return value
 
 
+def is_currency(name: str) -> bool:
+    """Whether these are three capital letters, as ISO 4217 has them."""
+    return len(name) == 3 and name.isascii() and name.isalpha() and name.isupper()
+
+
 def minor_digits(currency: str) -> int:
     """Decimals of a currency's minor unit (ISO 4217): 2 for EUR, 0 for JPY, 3 for KWD."""
     return MINOR_DIGITS.get(currency, 2)
@@ -76,7 +81,7 @@ class Price:
     def __post_init__(self) -> None:
         if not 0 <= self.minor_units <= 2**53:
             raise CatalogError(f"Expected a price of 0 or more. Received {self.minor_units}.")
-        if not (len(self.currency) == 3 and self.currency.isascii() and self.currency.isupper()):
+        if not is_currency(self.currency):
             raise CatalogError(
                 f"Expected a currency of three capital letters (ISO 4217, such as EUR). "
                 f"Received {self.currency!r}."

@@ -22,7 +22,7 @@ from google.protobuf.message import DecodeError, Message
 from pocketlens.errors import StateMismatch
 from pocketlens.formats import parts
 from pocketlens.formats.parts import ImagePart, OfferPart, PlacementPart, ProductPart
-from pocketlens.products import MAX_ID_BYTES
+from pocketlens.products import MAX_ID_BYTES, is_currency
 from pocketlens_protos.v1 import delta_pb2
 
 MAX_MESSAGE_BYTES = 4 << 20
@@ -203,8 +203,7 @@ def _read_offers(columns: delta_pb2.OfferColumns) -> tuple[OfferPart, ...]:
     for column in (columns.prices, columns.currencies, columns.stocks):
         check(len(column) == len(keys), "columns of offers")
     for name in columns.currency_names:
-        capital = len(name) == 3 and name.isascii() and name.isalpha() and name.isupper()
-        check(not name or capital, "currencies")
+        check(not name or is_currency(name), "currencies")
     currencies = _texts(columns.currencies, columns.currency_names)
     prices, stocks = np.array(columns.prices, np.int64), np.array(columns.stocks, np.int64)
     has_price = np.array(currencies, np.str_) != ""

@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from pocketlens.errors import QueryError
 from pocketlens.product_columns import ProductColumns
-from pocketlens.products import minor_digits
+from pocketlens.products import is_currency, minor_digits
 
 AttributeKeys = Callable[[str, str], npt.NDArray[np.uint32]]
 """Name and value of an attribute to the ascending keys of the products that have it."""
@@ -111,9 +111,7 @@ def in_categories(wanted: Filter, categories: Sequence[str]) -> Wanted:
 
 def currency_number(currency: str) -> int:
     """A currency's three capital letters as a 24-bit number, first letter highest; 0 for others."""
-    if len(currency) == 3 and currency.isascii() and currency.isalpha() and currency.isupper():
-        return int.from_bytes(currency.encode(), "big")
-    return 0
+    return int.from_bytes(currency.encode(), "big") if is_currency(currency) else 0
 
 
 def eligible_products(

@@ -5,7 +5,7 @@
     found.estimate.price.band, found.version
 
 How much similarity and age count is fitted to each currency when it is first asked for, and waited
-for by that estimate alone; after that beside the answers, once a version.
+for by that estimate and those behind it; after that beside the answers, once a version.
 """
 
 # SPDX-License-Identifier: Apache-2.0
