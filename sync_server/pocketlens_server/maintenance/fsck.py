@@ -102,12 +102,7 @@ def examine(
 
 
 def _of_tokens(path: Path) -> Iterator[Finding]:
-    try:
-        with closing(_read_only(path)) as connection:
-            wrong = _integrity(connection)
-    except sqlite3.DatabaseError as exc:
-        wrong = [str(exc)]
-    if wrong:
+    if wrong := _errors_in(path):
         yield Finding("", Check.TOKENS, counted(wrong, f"errors in {path}"), _MEND[Check.TOKENS])
 
 
@@ -220,12 +215,7 @@ class _Examination:
         if others:
             yield Check.FLOATS, counted([path.name[:12] for path in others], "with other bytes")
         for path in sorted(floats.glob("*.sqlite")):
-            try:
-                with closing(_read_only(path)) as connection:
-                    wrong = _integrity(connection)
-            except sqlite3.DatabaseError as exc:
-                wrong = [str(exc)]
-            if wrong:
+            if wrong := _errors_in(path):
                 yield Check.FLOATS, counted(wrong, f"errors in the embeddings {path}")
 
     def _notes(self) -> Iterator[tuple[Check, str]]:
@@ -249,6 +239,15 @@ class _Examination:
 
 def _read_only(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, isolation_level=None)
+
+
+def _errors_in(path: Path) -> list[str]:
+    """Of a database that nothing else is read of."""
+    try:
+        with closing(_read_only(path)) as connection:
+            return _integrity(connection)
+    except sqlite3.DatabaseError as exc:
+        return [str(exc)]
 
 
 def _integrity(connection: sqlite3.Connection) -> list[str]:
