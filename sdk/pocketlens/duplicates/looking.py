@@ -10,9 +10,12 @@ Each is decoded once, scaled; what is kept of one is two kilobytes.
 from __future__ import annotations
 
 import hashlib
+import os
+import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor, Executor, Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -208,12 +211,21 @@ def _leave_interrupts() -> None:
 
 def _seen(see: Callable[[Path], Value], paths: Sequence[Path]) -> list[Value | PictureError]:
     found: list[Value | PictureError] = []
+    _read_ahead(paths)
     for path in paths:
         try:
             found.append(see(path))
         except PictureError as exc:
             found.append(exc)
     return found
+
+
+def _read_ahead(paths: Sequence[Path]) -> None:
+    """Asks the system to read files side by side: a disk takes as long for one as for some."""
+    if sys.platform == "linux":
+        for path in paths:
+            with suppress(OSError), path.open("rb", buffering=0) as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _squeezed(picture: Image.Image, side: int) -> Thumbnail:
