@@ -4,6 +4,9 @@
 
 from __future__ import annotations
 
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -227,3 +230,29 @@ def test_the_page_is_in_the_wheel() -> None:
         Path(each.distribution_path).name for each in files if "web/page/" in each.distribution_path
     }
     assert shipped == {path.name for path in FOLDER.iterdir()} >= {"index.html", "page.js"}
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node is not on the PATH")
+@pytest.mark.parametrize(
+    ("low", "high", "said"),
+    [
+        ("9.50", "95.00", "about €12.00, four of five from €9.50 to €95.00"),
+        ("9.50", "95.01", "too far apart"),
+        ("0", "15", "too far apart"),
+    ],
+)
+def test_prices_too_far_apart_tell_no_middle(
+    tmp_path: Path, low: str, high: str, said: str
+) -> None:
+    texts = shutil.copy(FOLDER / "texts.js", tmp_path / "texts.mjs")
+    estimate = {"currency": "EUR", "band": {"low": low, "middle": "12.00", "high": high}}
+    program = f"""globalThis.navigator = {{ languages: ["en"] }};
+        const {{ bandIn }} = await import("{texts.as_uri()}");
+        console.log(bandIn({json.dumps(estimate)}));"""
+
+    line = subprocess.run(
+        ["node", "--input-type=module", "-e", program], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert said in line
+    assert ("about" in line) == ("about" in said)

@@ -8,6 +8,7 @@ const SHARE = new Intl.NumberFormat(LOCALES, { style: "percent", maximumFraction
 const DAY = new Intl.DateTimeFormat(LOCALES, { dateStyle: "medium" });
 const VERY_SURE = 0.95;
 const FEW = 3; // so many left are worth a word
+const WIDE = 10; // times its lowest price: wider than any band that docs/estimates.md measures
 
 /** Texts of index.html, by their `data-text`. */
 export const FIXED = {
@@ -109,9 +110,14 @@ export function priceIn({ amount, currency }) {
   return new Intl.NumberFormat(LOCALES, { style: "currency", currency }).format(amount);
 }
 
-/** @param {{currency: string, band: {low: string, middle: string, high: string}}} estimate */
+/**
+ * What things like it cost; of prices that lie too far apart no middle is told.
+ * @param {{currency: string, band: {low: string, middle: string, high: string}}} estimate
+ */
 export function bandIn({ currency, band }) {
   const [low, middle, high] = [band.low, band.middle, band.high].map((amount) => priceIn({ amount, currency }));
+  if (Number(band.high) > WIDE * Number(band.low))
+    return `Things like it go from ${low} to ${high}, too far apart to say what this one costs.`;
   return `Things like it: about ${middle}, four of five from ${low} to ${high}.`;
 }
 
