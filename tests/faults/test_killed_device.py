@@ -12,12 +12,13 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.making.courses import EACH_ONCE, Course
+from tests.making.courses import DELTA, EACH_ONCE, INSTALL, SWAP, Course
 from tests.making.devices import Device
-from tests.making.fault_rounds import killed_at_random, rounds
+from tests.making.fault_rounds import calls_of, killed_at_random, rounds
 from tests.making.fault_shim import KILL, Fault
 
 EVERY = 10  # calls; the long form takes each
+PACK_CALLS = 64  # the last ones of a step with thumbnails
 
 
 @pytest.mark.parametrize("place", range(4), ids=EACH_ONCE)
@@ -46,3 +47,23 @@ def test_a_kill_at_any_moment_of_sync_and_search_leaves_the_old_store_or_the_new
 
     assert [each.complaints for each in done if each.complaints] == []
     assert signal.SIGKILL in {each.ending.signal for each in done}
+
+
+@pytest.fixture(scope="module")
+def course_with_thumbnails(scratch: Path) -> Course:
+    kinds = (INSTALL, DELTA, SWAP)
+    return Course.make(scratch / "thumbnails", kinds, products=10, thumbnails=True)
+
+
+@pytest.mark.parametrize("place", range(3), ids=[INSTALL, DELTA, SWAP])
+def test_a_kill_while_packs_are_fetched_leaves_thumbnails_of_before_or_after(
+    device: Device, course_with_thumbnails: Course, scratch: Path, place: int
+) -> None:
+    step = course_with_thumbnails.steps[place]
+    first = calls_of(device, step, scratch, Fault(KILL).kinds) - PACK_CALLS
+
+    done = list(rounds(device, step, scratch, fault=Fault(KILL), every=3, first=first))
+
+    assert [each.complaints for each in done if each.complaints] == []
+    assert {each.ending.signal for each in done} == {signal.SIGKILL}
+    assert "new" in {each.outcome for each in done}

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 import random
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -29,9 +29,12 @@ from pocketlens.products import Product
 from pocketlens.progress import Progress
 from pocketlens.store import database, installs, trusted
 from pocketlens.store.facts import from_rows
+from pocketlens.store.reader import Reader
 from pocketlens.store.verification import verify
 from pocketlens.sync.reports import SyncReport
 from pocketlens_server.catalogue.operations import PutProduct, apply
+from pocketlens_server.publishing.images import image_of
+from pocketlens_server.storage.history import IMAGE
 from tests.making import golden
 from tests.making.servers import Server, change
 from tests.making.shops import bare_bundle, make_shop
@@ -61,6 +64,8 @@ class Step:
         after: A store that went this way without faults.
         public: What the server serves, a folder.
         old, new: States of the store before and after; `old` is None before an INSTALL.
+        shown_before, shown: Thumbnails by the ids of their images, before and after; none on a
+            course without.
     """
 
     kind: str
@@ -74,6 +79,8 @@ class Step:
     new: State
     old_answers: Sequence[golden.Answer]
     new_answers: Sequence[golden.Answer]
+    shown_before: Mapping[str, bytes]
+    shown: Mapping[str, bytes]
 
     def follow(self, store: Path, progress: Progress = lambda *_: None) -> SyncReport:
         """Syncs without any fault."""
@@ -83,6 +90,7 @@ class Step:
             root=self.root,
             clock=lambda: self.now,
             progress=progress,
+            thumbnails=bool(self.shown),
         )
 
     def outcome(self, store: Path) -> str:
@@ -95,10 +103,14 @@ class Step:
         try:
             state = state_of(store)
             found = golden.answers(store, self.queries)
+            shown = thumbnails_of(store, {*self.shown_before, *self.shown})
         except (StoreError, OSError) as exc:
             return f"{type(exc).__name__}: {exc}"
         if findings := verify(store).findings:
             return f"damaged: {findings[0]}"
+        for id_, each in shown.items():
+            if each not in (self.shown_before.get(id_), self.shown.get(id_)):
+                return f"thumbnail of neither the state before nor the one after: {id_}"
         known = {self.old: ("old", self.old_answers), self.new: ("new", self.new_answers)}
         if state not in known:
             return "mixed: neither the state before nor the one after"
@@ -110,6 +122,8 @@ class Step:
         self.follow(store)
         if (outcome := self.outcome(store)) != "new":
             return outcome
+        if self.shown != thumbnails_of(store, self.shown):
+            return "thumbnails are missing"
         left = [path for path in unfinished(store) if path.exists()]
         return f"left over: {left}" if left else "healed"
 
@@ -121,10 +135,23 @@ class Course:
     steps: Sequence[Step]
 
     @classmethod
-    def make(cls, folder: Path, kinds: Sequence[str] = EACH_ONCE, *, products: int = 60) -> Course:
-        """Publishes a version for each kind of step and lets a device follow; INSTALL is first."""
+    def make(
+        cls,
+        folder: Path,
+        kinds: Sequence[str] = EACH_ONCE,
+        *,
+        products: int = 60,
+        thumbnails: bool = False,
+    ) -> Course:
+        """Publishes a version for each kind of step and lets a device follow; INSTALL is first.
+
+        With thumbnails there are two versions to a step, each with a pack, and the device wants
+        them.
+        """
         shop = make_shop(folder / "shop", products=products, images_each=2)
         server = Server.of_shop(shop, folder / "server")
+        server.thumbnail_of = drawn if thumbnails else None
+        shown_before: Mapping[str, bytes] = {}
         rng, steps = random.Random(4), list[Step]()
         queries = shop.embeddings[: QUERIES * 7 : 7]
         before, old, old_answers = folder / "no store", None, ()
@@ -138,13 +165,22 @@ class Course:
                 new = Product(f"of step {number}", "Always something new", stock=1)
                 apply(server.catalogue.history, PutProduct(new))
                 server.publish()
+                if thumbnails:
+                    server.put_image(f"image of step {number}", shop.embeddings[number], ["sku-1"])
+                    server.publish()
             public = shutil.copytree(server.public, folder / f"public-{number}")
             after = folder / f"store-{number}"
             if before.exists():
                 shutil.copytree(before, after)
             pocketlens.install(
-                after, server=str(public), root=server.root, clock=lambda: server.now
+                after,
+                server=str(public),
+                root=server.root,
+                clock=lambda: server.now,
+                thumbnails=thumbnails,
             )
+            images = (image_of(value) for _, value in server.catalogue.history.values(IMAGE))
+            shown = {each.id: drawn(each.code) for each in images} if thumbnails else {}
             new, new_answers = state_of(after), golden.answers(after, queries)
             steps.append(
                 Step(
@@ -159,10 +195,23 @@ class Course:
                     new,
                     old_answers,
                     new_answers,
+                    shown_before,
+                    shown,
                 )
             )
-            before, old, old_answers = after, new, new_answers
+            before, old, old_answers, shown_before = after, new, new_answers, shown
         return cls(steps)
+
+
+def drawn(picture: bytes) -> bytes:
+    """A stand-in for a thumbnail: what is in one is no business of a sync."""
+    return picture + b"drawn"
+
+
+def thumbnails_of(store: Path, ids: Iterable[str]) -> dict[str, bytes | None]:
+    """What a store shows of some images."""
+    with Reader.open(store) as reader:
+        return {each: reader.thumbnails.of(each) for each in ids}
 
 
 def state_of(store: Path) -> State:

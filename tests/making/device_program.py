@@ -40,11 +40,12 @@ LARGEST_TO_FILL_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Visit:
-    """What is to be followed: a catalogue's public files at one time."""
+    """What is to be followed: a catalogue's public files at one time, and whether thumbnails are."""
 
     public: Path
     root: bytes
     now: datetime
+    thumbnails: bool = False
 
 
 @dataclass(frozen=True)
@@ -186,6 +187,7 @@ def followed(order: Order, visit: Visit) -> int:
         root=visit.root,
         clock=lambda: visit.now,
         progress=progress,
+        thumbnails=visit.thumbnails,
     )
     return report.version
 

@@ -30,6 +30,6 @@ class Device(Forking):
 
 def order_of(*steps: Step, store: Path, **choices: Any) -> Order:
     """An order to go some steps, one after the other."""
-    visits = tuple(Visit(step.public, step.root, step.now) for step in steps)
+    visits = tuple(Visit(step.public, step.root, step.now, bool(step.shown)) for step in steps)
     given: Mapping[str, Any] = {"queries": steps[0].queries, **choices}
     return Order(store, visits, **given)
