@@ -24,6 +24,7 @@ from pocketlens import Lens, index
 from pocketlens.cli import main
 from pocketlens.description import describe
 from pocketlens.errors import StoreError, StoreFull
+from pocketlens.formats.thumbnail_pack import key_of, pack_bytes
 from pocketlens.indexing import IndexReport
 from pocketlens.products import Image as CatalogueImage
 from pocketlens.store import installs, thumbnails
@@ -333,6 +334,19 @@ def test_commands_tell_of_them(shop: Path, capsys: pytest.CaptureFixture[str]) -
     assert names == {"001-01.webp", "001-02.webp", "003-01.webp", "003-02.webp", "mine.webp"}
     with Lens.open(store) as lens:
         assert (out / "003-01.webp").read_bytes() == lens.thumbnail("p4/front.png")
+
+
+def test_a_thumbnail_that_is_no_picture_ends_no_explanation(shop: Path) -> None:
+    made(shop)
+    store, file = shop.parent / "store", shop.parent / "why.png"
+    with Lens.open(store) as lens:
+        image = lens.search(shop / "p0/front.png").matches[0].image
+    pack_of(store).write_bytes(pack_bytes({key_of(image.id): b"no picture"}))
+
+    assert main(["search", str(store), str(shop / "p0/front.png"), "--explain", str(file)]) == 0
+
+    with Image.open(file) as drawn:
+        assert drawn.format == "PNG"
 
 
 def test_search_says_when_the_store_has_none(

@@ -43,10 +43,15 @@ def draw(
         PocketLensError: The photo has no match, or the file cannot be written.
     """
     from pocketlens.durable_files import write_file
+    from pocketlens.errors import PictureError
     from pocketlens.explaining import captions
 
     match = answer.matches[0] if answer.matches and answer.answered_by == "device" else None
     why = lens.explain(photo, filter=wanted, box=box, match=match)
-    write_file(file, why.png(why.match.image.thumbnail()))
+    try:
+        drawn = why.png(why.match.image.thumbnail())
+    except PictureError:  # a thumbnail is what its server made of it
+        drawn = why.png()
+    write_file(file, drawn)
     for line in captions.of_explanation(why) if in_words else ():
         output.show(line)
