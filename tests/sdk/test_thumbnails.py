@@ -9,8 +9,13 @@ import dataclasses
 import gc
 import io
 import json
+import os
 import pickle
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -309,6 +314,29 @@ def test_a_full_disk_leaves_the_store_as_it_was(
             made(shop)
 
     assert {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.skipif(os.name != "posix", reason="has no SIGKILL")
+def test_an_index_that_is_killed_while_it_draws_leaves_the_store_as_it_was(shop: Path) -> None:
+    made(shop)
+    store, pack = shop.parent / "store", pack_of(shop.parent / "store")
+    for number in range(100):
+        shutil.copytree(shop / "p0", shop / f"more{number}")
+    program = "import sys; from pocketlens.cli import main; sys.exit(main(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "index", str(shop), "--out", str(store)]
+    command += ["--model", str(shop.parent / "shop.tflite"), "--thumbnails"]
+
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while process.poll() is None and not list(store.rglob(f".*{thumbnails.SUFFIX}.tmp")):
+        time.sleep(0.001)
+    process.kill()
+
+    assert process.wait() == -signal.SIGKILL
+    assert list(store.rglob(f".*{thumbnails.SUFFIX}.tmp"))
+    assert (pack_of(store), verify(store).is_whole) == (pack, True)
+    assert made(shop).thumbnails == PRODUCTS + 100
+    assert not list(store.rglob(f".*{thumbnails.SUFFIX}.tmp"))
+    assert len(list(store.rglob(f"*{thumbnails.SUFFIX}"))) == 1
 
 
 def test_commands_tell_of_them(shop: Path, capsys: pytest.CaptureFixture[str]) -> None:
