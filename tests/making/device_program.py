@@ -40,7 +40,7 @@ LARGEST_TO_FILL_BYTES = 64 << 20
 
 @dataclass(frozen=True)
 class Visit:
-    """What is to be followed: a catalogue's public files at one time, and whether thumbnails are."""
+    """A catalogue's public files at one time, followed with or without its thumbnails."""
 
     public: Path
     root: bytes

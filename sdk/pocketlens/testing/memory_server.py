@@ -11,8 +11,8 @@
         lens.sync(transport=server)
 
 Stores verify, fetch and apply what it serves as they do what `pocketlens-server` publishes: the
-formats, signatures and checks are the same, for some thousand products. The transports of
-`pocketlens.testing.faults` let it fail.
+formats, signatures and checks are the same, for some thousand products. It publishes no thumbnails:
+a store that wants some has none. The transports of `pocketlens.testing.faults` let it fail.
 """
 
 # SPDX-License-Identifier: Apache-2.0

@@ -249,6 +249,34 @@ def test_a_row_that_a_tool_changed_is_found(statement: str, store: Path) -> None
     assert not verify(store).is_whole
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "CREATE TABLE notes (text)",
+        "DROP VIEW products_view; CREATE TABLE products_view (price)",
+        "CREATE TRIGGER worse AFTER UPDATE ON offers BEGIN DELETE FROM products; END",
+        "UPDATE offers SET price = price + 1",
+        "DROP TABLE offers",
+    ],
+    ids=["table", "table for a view", "trigger", "row", "no table"],
+)
+def test_the_next_sync_makes_anew_what_a_tool_broke(statement: str, tmp_path: Path) -> None:
+    server, store = MemoryServer(colour_bundle()), tmp_path / "store"
+    picture = fields(np.random.default_rng(1), side=64)
+    for cents in (500, 600):
+        server.put(Product("mug", "Mug", price=Price(cents, "EUR")), picture)
+        server.publish()
+        if cents == 500:
+            install(store, server="memory", root=server.root, transport=server)
+            with closing(sqlite3.connect(database_of(store))) as tool:
+                tool.executescript(statement)
+
+    install(store, server="memory", root=server.root, transport=server)
+
+    assert asked(store, "SELECT price FROM products_view") == [(6.0,)]
+    assert verify(store).is_whole
+
+
 def test_a_tool_may_read_while_a_store_follows_its_server(tmp_path: Path) -> None:
     server, store = MemoryServer(colour_bundle()), tmp_path / "store"
     picture = fields(np.random.default_rng(1), side=64)
