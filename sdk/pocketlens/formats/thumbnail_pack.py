@@ -131,5 +131,22 @@ def index_of(pack: bytes) -> bytes:
     return pack[end - size : end]
 
 
+def check(pack: bytes) -> None:
+    """Reads all of a pack.
+
+    Raises:
+        StoreCorrupt: It is no pack, or an entry is not of a thumbnail in it.
+        StoreTooNew: It is of a newer format.
+    """
+    index, before = index_of(pack), b""
+    end = len(pack) - TAIL_BYTES - len(index)
+    for entry in entries(index):
+        stop = entry.offset + entry.size
+        is_inside = len(HEAD) <= entry.offset and stop <= end and entry.size <= MAX_BYTES
+        if not (before < entry.key and is_inside and entry.holds(pack[entry.offset : stop])):
+            raise StoreCorrupt("A pack of thumbnails has an entry that is of none in it.")
+        before = entry.key
+
+
 def _key_at(index: bytes, place: int) -> bytes:
     return index[place * ENTRY_BYTES : place * ENTRY_BYTES + _KEY_BYTES]

@@ -22,14 +22,16 @@ from pathlib import Path
 from pocketlens.durable_files import translated, write_file
 from pocketlens.errors import (
     MeteredRefused,
+    StoreCorrupt,
     StoreError,
     StoreFull,
+    StoreTooNew,
     SyncCancelled,
     SyncError,
     TrustError,
 )
 from pocketlens.formats import manifest as manifests
-from pocketlens.formats import pack_list
+from pocketlens.formats import pack_list, thumbnail_pack
 from pocketlens.formats.manifest import Blob, Manifest
 from pocketlens.formats.pack_list import Pack, PackList
 from pocketlens.progress import Progress
@@ -143,6 +145,7 @@ def bring(
         for pack in plan.missing:
             progress("thumbnails", report.fetched_bytes - blob.size, plan.fetch_bytes)
             data = _fetched(transport, pack.blob, cancelled)
+            _check_pack(data)
             write_file(pack_path(has.install, pack.sha256), data, is_private=True)
             report = ThumbnailReport(
                 report.packs + 1, report.fetched_bytes + pack.size, report.waiting_bytes - pack.size
@@ -203,6 +206,14 @@ def _fetched(transport: Transport, blob: Blob, cancelled: Callable[[], bool]) ->
     if len(blob.pieces) != 1:
         raise TrustError(f"Expected a list of packs of one piece. Received {blob.size:,} bytes.")
     return received(transport.piece(blob, 0), blob.sha256, size=blob.size)
+
+
+def _check_pack(data: bytes) -> None:
+    """Refuses what was signed as a pack, and is none: whatever replaces it is fetched then."""
+    try:
+        thumbnail_pack.check(data)
+    except (StoreCorrupt, StoreTooNew) as exc:
+        raise TrustError(str(exc)) from exc
 
 
 def _check_room(plan: PackPlan, directory: Path, limit_bytes: int | None) -> None:

@@ -17,9 +17,10 @@ from tests.making.servers import Server, change
 from pocketlens import Lens
 from pocketlens.errors import SyncCancelled, TransportError
 from pocketlens.formats import manifest as manifests
-from pocketlens.formats import pack_list
+from pocketlens.formats import pack_list, thumbnail_pack
 from pocketlens.formats.manifest import Blob
 from pocketlens.formats.pack_list import Pack, PackList
+from pocketlens.formats.thumbnail_pack import Entry
 from pocketlens.options import SyncOptions
 from pocketlens.store import installs, thumbnails
 from pocketlens.store.facts import StoreFacts
@@ -373,6 +374,55 @@ def test_a_list_that_is_none_holds_no_version_up(server: Server, store: Path) ->
 
     assert report.version == 2
     assert "list of packs" in report.thumbnails.reason
+
+
+def forged(*entries: tuple[int, int, bytes]) -> bytes:
+    """A pack whose entries, all of image "first", say what they like: offset, size, and bytes."""
+    key = thumbnail_pack.key_of("first")
+    rows = [
+        Entry(key, offset, size, thumbnail_pack.checksum_of(key, data))
+        for offset, size, data in entries
+    ]
+    return thumbnail_pack.HEAD + b"x" * 4000 + thumbnail_pack.index_bytes(rows)
+
+
+@pytest.mark.parametrize(
+    "pack",
+    [
+        b"\xff" * 100,
+        b"P",
+        thumbnail_pack.HEAD,
+        thumbnail_pack.HEAD[:4] + b"\2" + thumbnail_pack.HEAD[5:] + bytes(4),
+        forged()[:-4] + b"\xff" * 4,
+        forged((8, 3073, b"x" * 3073)),
+        forged((2**64 - 1, 3, b"xxx")),
+        forged((1 << 40, 3, b"xxx")),
+        forged((4000, 3000, b"x" * 3000)),
+        forged(*[(8, 3, b"xxy")] * 3),
+    ],
+    ids="noise byte head newer entries large overflow beyond index thrice".split(),
+)
+def test_a_signed_pack_that_is_none_is_left_until_the_server_has_another(
+    server: Server, store: Path, pack: bytes
+) -> None:
+    blob = server.catalogue.blobs.put([pack])
+    listed = PackList(2, (Pack(blob.sha256, blob.size, 1, 2),))
+    (encoded,) = server.catalogue.vectors.manifests().values()
+    named = server.catalogue.blobs.put([pack_list.encode(listed)])
+    server.sign(replace(manifests.decode(encoded), thumbnails=named))
+
+    report = followers.install(server, store, thumbnails=True)
+
+    assert (report.version, report.thumbnails.packs) == (2, 0)
+    assert "pack of thumbnails" in report.thumbnails.reason
+    assert shown(store, ["first", FIRST]) == {"first": None, FIRST: None}
+    assert verify(store).is_whole
+    assert followers.answer(server, store) == 2
+    assert not list(store.rglob(f"*{thumbnails.SUFFIX}"))
+    server.put_image("new", unit(907), ["sku-1"])
+    server.publish()
+    followers.sync(server, store)
+    assert shown(store, expected(server)) == expected(server)
 
 
 def test_a_damaged_list_or_pack_of_the_server_is_packed_anew(server: Server, store: Path) -> None:
