@@ -88,7 +88,7 @@ demo: env
 
 # Short forms of those that need no model; CONTRIBUTING.md names the long ones.
 benchmarks: .venv-bench/ready
-	for each in search photo training import_cost sync ingest exact_search; do .venv-bench/bin/python benchmarks/$$each.py --quick || exit 1; done
+	for each in search photo training import_cost sync ingest exact_search query fallback shop; do .venv-bench/bin/python benchmarks/$$each.py --quick || exit 1; done
 
 # What docs/reliability.md tells of, in its long forms, which takes hours. One that misses a goal ends no other.
 FAULTS ?= $(shell grep -oh 'benchmarks/faults/[a-z_]*\.py' docs/reliability.md | sort -u)

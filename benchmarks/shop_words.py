@@ -68,12 +68,13 @@ def measured(model: Path, *, quick: bool = False, seed: int = 12) -> Figures:
 def goals_of(figures: Figures) -> list[dict[str, object]]:
     """That words settle what a picture leaves open, and overrule no picture that does not."""
     of = {name.removeprefix("words_"): value for name, value in figures.items()}
-    kept = of["groceries_other_word_recall_at_1"] / of["groceries_alone_recall_at_1"]
+    alone = of["groceries_alone_recall_at_1"]
+    kept = of["groceries_other_word_recall_at_1"] / alone if alone else 1.0  # none to lose
     goals = [
         ("colours_gain", of["colours_word_recall_at_1"] - of["colours_alone_recall_at_1"], 0.5),
         (
             "groceries_gain",
-            of["groceries_word_recall_at_1"] - of["groceries_alone_recall_at_1"],
+            of["groceries_word_recall_at_1"] - alone,
             0.1,
         ),
         ("groceries_kept_with_another_word", kept, LEAST_KEPT),
