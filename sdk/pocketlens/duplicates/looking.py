@@ -199,14 +199,24 @@ def _processes(count: int) -> Executor:
     from concurrent.futures import ProcessPoolExecutor
 
     anew = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=anew, initializer=_leave_interrupts)
+    return ProcessPoolExecutor(count, mp_context=anew, initializer=_follow_caller)
 
 
-def _leave_interrupts() -> None:
-    """Ctrl-C is for the process that waits for this one."""
+def _follow_caller() -> None:
+    """A process of the pool ends when its caller does, and not by Ctrl-C, which is the caller's."""
+    import multiprocessing
     import signal
+    import threading
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    caller = multiprocessing.parent_process()
+
+    def end() -> None:
+        if caller is not None:  # as it is in such a process
+            caller.join()
+            os._exit(1)
+
+    threading.Thread(target=end, name="pocketlens-caller", daemon=True).start()
 
 
 def _seen(see: Callable[[Path], Value], paths: Sequence[Path]) -> list[Value | PictureError]:

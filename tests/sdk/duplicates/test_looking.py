@@ -5,7 +5,10 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
+import subprocess
+import sys
 from functools import partial
 from pathlib import Path
 
@@ -64,6 +67,44 @@ def test_a_process_that_is_killed_is_told(tmp_path: Path, monkeypatch: pytest.Mo
 
     with pytest.raises(PocketLensError, match="was ended by another"):
         list(walked(_entries(tmp_path, 40), partial(_kill, os.getpid()), processes=1))
+
+
+def test_processes_end_with_a_caller_that_is_killed(tmp_path: Path) -> None:
+    for number in range(4):
+        (tmp_path / f"{number}.jpg").write_bytes(jpeg(picture(number)))
+    program = tmp_path / "program.py"
+    program.write_text(_PROGRAM)
+    with subprocess.Popen([sys.executable, program, tmp_path], stdout=subprocess.PIPE) as caller:
+        assert caller.stdout is not None
+        assert caller.stdout.readline() == b"looking\n"
+        caller.kill()
+
+        ended, _, _ = select.select([caller.stdout], [], [], 30)  # by whoever could write there
+        assert ended
+        assert caller.stdout.read() == b""
+
+
+_PROGRAM = """
+import sys
+from pathlib import Path
+
+from pocketlens.duplicates import looking
+from pocketlens.image_lists import Entry
+from pocketlens.products import Image
+
+
+def told(path):
+    import time
+
+    print("looking", flush=True)
+    time.sleep(600)
+
+
+if __name__ == "__main__":
+    looking._WORTH_PROCESSES = 1
+    paths = sorted(Path(sys.argv[1]).glob("*.jpg"))
+    list(looking.walked([Entry(p, Image(p.stem), (), 1) for p in paths], told, processes=1))
+"""
 
 
 def _kill(caller: int, path: Path) -> None:
