@@ -38,7 +38,7 @@ Thumbnail = npt.NDArray[np.uint8]
 
 _THREADS = 2  # decoding lets go of Python's lock, which is half of the work
 _AT_ONCE = 16  # pictures that are given to a thread or process
-_AHEAD = 4  # times as many, of each
+_AHEAD = 4  # such batches for each of them, so that none waits for the next
 _WORTH_PROCESSES = 2000  # pictures: starting one takes a second
 # Pixels that are decoded at least. Copies of other sizes differ by 11 levels in 95 of 100 with 64,
 # by 4 with 128, by 2 with all.
