@@ -31,7 +31,7 @@ from pocketlens.query.likely_categories import NEIGHBOURS, LikelyCategories, Nei
 from pocketlens.query.search import Group
 from pocketlens.query.searcher import Found, Searcher
 from pocketlens.query.variety import to_choose_from, varied
-from pocketlens.query.verdict import Judgement, judge
+from pocketlens.query.verdict import NOT_JUDGED, Judgement, judge
 from pocketlens.results import (
     CategoryShare,
     Match,
@@ -39,7 +39,6 @@ from pocketlens.results import (
     TextMatch,
     TextResult,
     Timings,
-    Verdict,
     WordsReport,
 )
 from pocketlens.store.reader import Reader
@@ -161,7 +160,7 @@ class Answering:
         found = self.searcher.search(query, some, wanted, without=without)
         if variety:
             found = replace(found, groups=self._varied(found.groups, k, variety))
-        return self._told(found, Judgement(Verdict.UNSURE, None, None), started)
+        return self._told(found, NOT_JUDGED, started)
 
     def worded(
         self, hits: Hits, scores: npt.NDArray[np.float32], k: int, wanted: Filter | None = None

@@ -25,8 +25,10 @@ from pocketlens.answering import Answering, Auto
 from pocketlens.errors import BundleHashMismatch, StoreCorrupt, StoreNotFound
 from pocketlens.formats import bundle as bundles
 from pocketlens.options import Accelerator, PictureLimits, SearchOptions
+from pocketlens.query.blank import is_blank
 from pocketlens.query.codebook import Codebook
 from pocketlens.query.filters import Filter
+from pocketlens.query.verdict import of_blank
 from pocketlens.results import SearchResult, TextResult, Timings
 from pocketlens.store import installs, trials
 from pocketlens.store.reader import Reader, facts_of
@@ -61,11 +63,13 @@ class Asked:
         vector: float32 (dim,), unit length.
         spent: What it took to make.
         accelerator: What made it; "" where it was given.
+        is_blank: Whether it is of a photo of one colour.
     """
 
     vector: npt.NDArray[np.float32]
     spent: Timings = field(default_factory=Timings)
     accelerator: str = ""
+    is_blank: bool = False
 
 
 class OpenInstall:
@@ -211,10 +215,11 @@ class OpenInstall:
 
         started = perf_counter()
         tensor = pictures.tensor(photo, embedder.spec, limits=self.settings.limits, box=box)
+        shows_nothing = is_blank(tensor, embedder.spec)
         decoded = perf_counter()
         vector = embedder.embed_tensor(tensor)
         spent = Timings((decoded - started) * 1e3, (perf_counter() - decoded) * 1e3)
-        return Asked(vector, spent, embedder.accelerator)
+        return Asked(vector, spent, embedder.accelerator, shows_nothing)
 
     def answer(
         self,
@@ -244,7 +249,9 @@ class OpenInstall:
         )
         hits, spent_ms = self._hits(text)
         found = self.answering().answer_together(vectors, k, wanted, category, hits)
-        return self._told(replace(each[0], spent=spent), found, spent_ms)
+        all_blank = all(one.is_blank for one in each)
+        asked = replace(each[0], spent=spent, is_blank=all_blank)
+        return self._told(asked, found, spent_ms)
 
     def _hits(self, text: str) -> tuple[Hits | None, float]:
         """Products that have some of the words, and the milliseconds that took; None of none."""
@@ -255,6 +262,7 @@ class OpenInstall:
     def _told(self, asked: Asked, found: SearchResult, words_ms: float) -> SearchResult:
         self.has_answered()
         spent = replace(asked.spent, search_ms=found.timings.search_ms + words_ms)
+        found = of_blank(found) if asked.is_blank else found
         return replace(found, accelerator=asked.accelerator, timings=spent)
 
     def answer_words(self, text: str, k: int, wanted: Filter | None = None) -> TextResult:

@@ -198,13 +198,13 @@ class SearchResult:
     """What is known of one photo, or of several photos of one thing.
 
     Attributes:
-        verdict: On `best`; UNSURE without a calibration.
-        confidence: P(`best` is right), 0 to 1; None without a calibration.
+        verdict: On `best`; UNSURE without a calibration, and where the photo is blank.
+        confidence: P(`best` is right), 0 to 1; None where nothing says how sure that is.
         best: The first match of the unfiltered search, the same as that of `matches` without a
             filter; None of an empty store.
         matches: At most k under the filter, best first, no two sharing an image; with words not by
             similarity alone.
-        threshold: Confidence from which the verdict is MATCH; None without a calibration.
+        threshold: Confidence from which the verdict is MATCH; None where `confidence` is.
         margin: Similarity of `best` less that of the second match of the unfiltered search.
         matches_in_filter: Eligible products under the filter; gallery size without one.
         gallery_size: Products in the store.
@@ -219,6 +219,8 @@ class SearchResult:
         categories: Likely ones, likeliest first, where they were asked for: `category="auto"`.
         searched: Those of them that `matches` are of; () where all categories were searched.
         words: What came of the words beside the photo; None where there were none.
+        is_blank: Whether the photo is of one colour, as of a covered lens: what it is like means
+            nothing. Of several photos, whether all are.
     """
 
     verdict: Verdict
@@ -240,6 +242,7 @@ class SearchResult:
     categories: tuple[CategoryShare, ...] = ()
     searched: tuple[str, ...] = ()
     words: WordsReport | None = None
+    is_blank: bool = False
 
     @property
     def disagreeing(self) -> tuple[int, ...]:

@@ -188,7 +188,7 @@ class SearchRequest(_message.Message):
     def __init__(self, catalogue: _Optional[str] = ..., photo: _Optional[bytes] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., k: _Optional[int] = ..., filter: _Optional[_Union[Filter, _Mapping]] = ..., box: _Optional[_Union[Box, _Mapping]] = ..., auto_category: _Optional[_Union[SearchRequest.AutoCategory, str]] = ...) -> None: ...
 
 class SearchResponse(_message.Message):
-    __slots__ = ["accelerator", "answered_by", "as_of", "best", "categories", "confidence", "gallery_size", "generation", "margin", "matches", "matches_in_filter", "searched", "threshold", "timings", "verdict", "version"]
+    __slots__ = ["accelerator", "answered_by", "as_of", "best", "categories", "confidence", "gallery_size", "generation", "is_blank", "margin", "matches", "matches_in_filter", "searched", "threshold", "timings", "verdict", "version"]
     ACCELERATOR_FIELD_NUMBER: _ClassVar[int]
     ANSWERED_BY_FIELD_NUMBER: _ClassVar[int]
     AS_OF_FIELD_NUMBER: _ClassVar[int]
@@ -197,6 +197,7 @@ class SearchResponse(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _ClassVar[int]
     GALLERY_SIZE_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
+    IS_BLANK_FIELD_NUMBER: _ClassVar[int]
     MARGIN_FIELD_NUMBER: _ClassVar[int]
     MATCHES_FIELD_NUMBER: _ClassVar[int]
     MATCHES_IN_FILTER_FIELD_NUMBER: _ClassVar[int]
@@ -213,6 +214,7 @@ class SearchResponse(_message.Message):
     confidence: float
     gallery_size: int
     generation: bytes
+    is_blank: bool
     margin: float
     matches: _containers.RepeatedCompositeFieldContainer[Match]
     matches_in_filter: int
@@ -221,7 +223,7 @@ class SearchResponse(_message.Message):
     timings: Timings
     verdict: Verdict
     version: int
-    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., best: _Optional[_Union[Match, _Mapping]] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., margin: _Optional[float] = ..., matches_in_filter: _Optional[int] = ..., gallery_size: _Optional[int] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., answered_by: _Optional[str] = ..., accelerator: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., categories: _Optional[_Iterable[_Union[CategoryShare, _Mapping]]] = ..., searched: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, verdict: _Optional[_Union[Verdict, str]] = ..., confidence: _Optional[float] = ..., threshold: _Optional[float] = ..., best: _Optional[_Union[Match, _Mapping]] = ..., matches: _Optional[_Iterable[_Union[Match, _Mapping]]] = ..., margin: _Optional[float] = ..., matches_in_filter: _Optional[int] = ..., gallery_size: _Optional[int] = ..., generation: _Optional[bytes] = ..., version: _Optional[int] = ..., as_of: _Optional[int] = ..., answered_by: _Optional[str] = ..., accelerator: _Optional[str] = ..., timings: _Optional[_Union[Timings, _Mapping]] = ..., categories: _Optional[_Iterable[_Union[CategoryShare, _Mapping]]] = ..., searched: _Optional[_Iterable[str]] = ..., is_blank: bool = ...) -> None: ...
 
 class SimilarRequest(_message.Message):
     __slots__ = ["catalogue", "filter", "image", "k", "product", "variety"]

@@ -41,7 +41,9 @@ def headline(found: SearchResult) -> str:
         return f"{word}{confidence}: the store is empty"
     nearest = "nearest is " if found.verdict is Verdict.NO_MATCH else ""
     without = ""
-    if found.confidence is None:
+    if found.is_blank:
+        without = " (the photo is of one colour: what it is like means nothing)"
+    elif found.confidence is None:
         without = f" (the bundle has no {found.answered_by} calibration)"
     filtered = ""
     if not found.matches:
@@ -137,6 +139,7 @@ def as_json(found: SearchResult) -> dict[str, object]:
         "categories": [asdict(each) for each in found.categories],
         "searched": list(found.searched),
         "words": found.words and asdict(found.words),
+        "is_blank": found.is_blank,
         "fallback": found.fallback and _report_as_json(found.fallback),
     }
 

@@ -25,7 +25,7 @@ The verdict is that of a store that has one of the two pictures and no other.
 --json prints an object:
   similarity, mirrored_similarity   cosine, -1 to 1; the latter with B mirrored
   verdict                           match, unsure or no_match
-  confidence, threshold             0 to 1; null without a calibration
+  confidence, threshold             0 to 1; null without a calibration, and where one is blank
   first, second                     picture, is_blank, decode_ms, embed_ms
   input                             [height, width] that the model sees
   accelerator, runtime

@@ -60,7 +60,7 @@ sent. It takes no words: beside --text it is not asked.
   photo                      as it was given; with --together photos [...], one object for all
   error {{type, message}}      only where the photo could not be searched; ends the object
   verdict                    match, unsure or no_match
-  confidence, threshold      0 to 1; null without a calibration
+  confidence, threshold      0 to 1; null without a calibration, and where the photo is blank
   margin                     similarity of best less that of the second; null without one
   best                       what the verdict is on: the first match without the filter, in the form
                              of a match; null in an empty store
@@ -75,6 +75,7 @@ sent. It takes no words: beside --text it is not asked.
   searched [...]             those of them that matches are of; empty where all were searched
   words                      with --text: asked [...], unknown [those that no product has],
                              matching (products that have any); else null
+  is_blank                   whether the photo is of one colour: what it is like means nothing
   fallback                   null where no server was named, else: outcome, reason, sent_bytes,
                              waited_ms, generation and version of the store, unknown [id, ...],
                              gone [id, ...]

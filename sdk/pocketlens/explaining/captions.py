@@ -29,7 +29,7 @@ def of_explanation(why: Explanation) -> tuple[str, ...]:
     lines.append(f"Similarity {match.similarity:.3f}{_lead(why) if is_best else ''}")
     if is_best and found.confidence is not None and found.threshold is not None:
         lines.append(f"Confidence {found.confidence:.2f}, a match from {found.threshold:.2f} on")
-    if why.is_blank:
+    if found.is_blank:
         lines.append("The photo is of one colour: what it is like means nothing")
     elif why.is_faint:
         lines.append("No part of the photo matters by itself: the evidence is all over it")
@@ -45,7 +45,8 @@ def of_comparison(compared: Comparison) -> tuple[str, ...]:
     word = compared.verdict.name.replace("_", " ")
     confidence = "" if compared.confidence is None else f" {compared.confidence:.2f}"
     lines = [f"{word}{confidence}: similarity {compared.similarity:.3f}"]
-    if compared.threshold is None:
+    either_blank = compared.first.is_blank or compared.second.is_blank
+    if compared.threshold is None and not either_blank:
         lines.append("The bundle has no calibration: nothing says which similarity is a match")
     if compared.mirrored_similarity > compared.similarity + _CLEARLY:
         lines.append(f"With one of them mirrored {compared.mirrored_similarity:.3f}")

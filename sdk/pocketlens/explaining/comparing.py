@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.explaining.blank import is_blank
-from pocketlens.fallback.crops import kept
-from pocketlens.query.verdict import Judgement, judge
+from pocketlens.query.blank import is_blank
+from pocketlens.query.verdict import NOT_JUDGED, Judgement, judge
 from pocketlens.results import Timings, Verdict
 
 if TYPE_CHECKING:
@@ -50,9 +49,9 @@ class Comparison:
     Attributes:
         similarity: Cosine of their embeddings, -1 to 1.
         mirrored_similarity: With the second one mirrored.
-        verdict: Whether they show one thing; UNSURE without a calibration.
-        confidence: P(they do), 0 to 1; None without a calibration.
-        threshold: Confidence from which the verdict is MATCH; None without one.
+        verdict: Whether they show one thing; UNSURE without a calibration, and where one is blank.
+        confidence: P(they do), 0 to 1; None where nothing says how sure that is.
+        threshold: Confidence from which the verdict is MATCH; None where `confidence` is.
         first, second: The pictures.
         accelerator, runtime: What embedded them.
     """
@@ -88,7 +87,8 @@ def compare(first: Picture, second: Picture, embedder: Embedder) -> Comparison:
     """
     seen, (one, other) = zip(*(_seen(each, embedder) for each in (first, second)), strict=True)
     similarity = float(one @ other)
-    judged = judgement(similarity, embedder.bundle)
+    either_blank = any(each.is_blank for each in seen)
+    judged = NOT_JUDGED if either_blank else judgement(similarity, embedder.bundle)
     return Comparison(
         similarity=similarity,
         mirrored_similarity=float(one @ embedder.embed_tensor(seen[1].tensor[:, ::-1])),
@@ -116,12 +116,9 @@ def _seen(picture: Picture, embedder: Embedder) -> tuple[Seen, npt.NDArray[np.fl
     from pocketlens.query import pictures
 
     started = perf_counter()
-    picture = kept(picture, embedder.limits)  # read once: it is opened for its placement, too
     tensor = pictures.tensor(picture, embedder.spec, limits=embedder.limits)
-    left, top, right, bottom = pictures.placement(
-        picture, embedder.spec, limits=embedder.limits
-    ).content
+    shows_nothing = is_blank(tensor, embedder.spec)
     decoded = perf_counter()
     embedding = embedder.embed_tensor(tensor)
     spent = Timings((decoded - started) * 1e3, (perf_counter() - decoded) * 1e3)
-    return Seen(tensor, spent, is_blank(tensor[top:bottom, left:right])), embedding
+    return Seen(tensor, spent, shows_nothing), embedding

@@ -23,9 +23,9 @@ import numpy.typing as npt
 
 from pocketlens.errors import PictureError, QueryError
 from pocketlens.explaining import occlusion
-from pocketlens.explaining.blank import is_blank
 from pocketlens.fallback.crops import kept
 from pocketlens.query import codes
+from pocketlens.query.blank import is_blank
 from pocketlens.results import Match, SearchResult, Timings
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ class Explanation:
         part: Left, top, right, bottom, in upright pixels of the photo: what the cells are of.
         photo: uint8 (height, width, 3), that part, made smaller.
         mirrored_similarity: Of the photo mirrored to the image of the match.
-        is_blank: Whether the photo is of one colour: what a model says of that means nothing.
         seconds: That it took, the search included.
     """
 
@@ -60,13 +59,12 @@ class Explanation:
     part: Box
     photo: npt.NDArray[np.uint8]
     mirrored_similarity: float
-    is_blank: bool
     seconds: float
 
     @property
     def is_faint(self) -> bool:
         """Whether no part of the photo matters by itself."""
-        return self.is_blank or float(self.heat.max()) < FAINT
+        return self.result.is_blank or float(self.heat.max()) < FAINT
 
     def png(self, catalogue_picture: Picture | None = None) -> bytes:
         """A picture for people: photo, heat over it, the catalogue's picture, a legend.
@@ -117,14 +115,14 @@ def explain(
     decoded = perf_counter()
     embedding = embedder.embed_tensor(tensor)
     spent = Timings((decoded - started) * 1e3, (perf_counter() - decoded) * 1e3)
-    found = install.answer(Asked(embedding, spent, embedder.accelerator), 1, filter)
+    asked = Asked(embedding, spent, embedder.accelerator, is_blank(tensor, spec))
+    found = install.answer(asked, 1, filter)
     match = match or (found.matches[0] if found.matches else None)
     if match is None:
         why = "no product satisfies the filter" if found.best else "the store is empty"
         raise QueryError(f"Expected a match to explain. Received none: {why}.")
     target = _embedding_of(install, match)
     match = replace(match, similarity=float(embedding @ target))
-    left, top, right, bottom = placed.content
     (mirrored,) = _similarities(embedder, [tensor[:, ::-1]], target)
     return Explanation(
         result=found,
@@ -133,7 +131,6 @@ def explain(
         part=placed.part,
         photo=_shown(photo, embedder, box),
         mirrored_similarity=mirrored,
-        is_blank=is_blank(tensor[top:bottom, left:right]),
         seconds=perf_counter() - started,
     )
 

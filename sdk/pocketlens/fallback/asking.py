@@ -123,6 +123,8 @@ class Asking(Closing):
         report = FallbackReport(
             FallbackOutcome.NOT_NEEDED, generation=found.generation, version=found.version
         )
+        if found.is_blank:
+            return None, replace(report, reason="The photo is of one colour.")
         if not fallback.asks(found):
             return None, report
         try:

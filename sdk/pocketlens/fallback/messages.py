@@ -117,6 +117,7 @@ def result_message(found: SearchResult) -> messages.SearchResponse:
         timings=timings_message(found.timings),
         categories=map(_share_message, found.categories),
         searched=found.searched,
+        is_blank=found.is_blank,
     )
     for name in ("confidence", "threshold", "margin"):
         if (value := getattr(found, name)) is not None:
@@ -172,6 +173,7 @@ def _result_of(message: messages.SearchResponse) -> SearchResult:
         timings=timings_of(message.timings),
         categories=categories,
         searched=tuple(message.searched),
+        is_blank=message.is_blank,
         answered_by=message.answered_by,  # type: ignore[arg-type]  # looked at above
     )
 

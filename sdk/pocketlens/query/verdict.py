@@ -11,10 +11,10 @@ Source: Calibration in pocketlens_protos/v1/bundle.proto. Values in, values out.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from pocketlens.results import Verdict
+from pocketlens.results import SearchResult, Verdict
 
 if TYPE_CHECKING:
     from pocketlens.formats.bundle import Calibration
@@ -33,6 +33,9 @@ class Judgement:
     verdict: Verdict
     confidence: float | None
     threshold: float | None
+
+
+NOT_JUDGED = Judgement(Verdict.UNSURE, None, None)
 
 
 def judge(
@@ -57,7 +60,7 @@ def judge(
         threshold = None if calibration is None else calibration.match_threshold
         return Judgement(Verdict.NO_MATCH, None if calibration is None else 0.0, threshold)
     if calibration is None:
-        return Judgement(Verdict.UNSURE, None, None)
+        return NOT_JUDGED
     confidence = _probability(
         calibration, similarity, max(similarity, 0.0) if margin is None else margin, products
     )
@@ -68,6 +71,21 @@ def judge(
     else:
         verdict = Verdict.UNSURE
     return Judgement(verdict, confidence, calibration.match_threshold)
+
+
+def of_blank(found: SearchResult) -> SearchResult:
+    """What a search is worth whose photo is of one colour.
+
+    There is always something of such a colour, and some of it is near: calibrations are of photos
+    that show something, and say nothing of this one.
+    """
+    return replace(
+        found,
+        verdict=NOT_JUDGED.verdict,
+        confidence=NOT_JUDGED.confidence,
+        threshold=NOT_JUDGED.threshold,
+        is_blank=True,
+    )
 
 
 def _probability(

@@ -22,8 +22,8 @@ from pocketlens.query import search
 from pocketlens.query.filters import Filter, Wanted, in_categories
 from pocketlens.query.likely_categories import NEIGHBOURS, LikelyCategories, to_search
 from pocketlens.query.variety import to_choose_from, varied
-from pocketlens.query.verdict import Judgement, judge
-from pocketlens.results import CategoryShare, Match, Pipeline, SearchResult, Timings, Verdict
+from pocketlens.query.verdict import NOT_JUDGED, judge
+from pocketlens.results import CategoryShare, Match, Pipeline, SearchResult, Timings
 from pocketlens_server.query.fitted_categories import neighbours
 from pocketlens_server.query.galleries import Gallery
 from pocketlens_server.query.shown import Rows
@@ -247,7 +247,7 @@ def _result(rows: Rows, view: View, found: _Found, asked: Asked, terms: Terms) -
         return Match(first, rows.images[image], similarity, tuple(others))
 
     margin = found.best[0][2] - found.best[1][2] if len(found.best) > 1 else None
-    judged = Judgement(Verdict.UNSURE, None, None)
+    judged = NOT_JUDGED
     if not asked.without:
         similarity = found.best[0][2] if found.best else None
         judged = judge(similarity, margin, view.products, terms.calibration)

@@ -25,9 +25,11 @@ import numpy.typing as npt
 from pocketlens.errors import QueryError
 from pocketlens.fallback.messages import embedding_of
 from pocketlens.formats.bundle import Spec
+from pocketlens.query.blank import is_blank
 from pocketlens.query.filters import Filter
 from pocketlens.query.likely_categories import LikelyCategories
 from pocketlens.query.variety import to_choose_from
+from pocketlens.query.verdict import of_blank
 from pocketlens.results import SearchResult, Timings
 from pocketlens_server.catalogue.decoders import Decoders
 from pocketlens_server.folders import ServerFolder
@@ -145,9 +147,10 @@ class Queries:
             model = await self._model(searched, query)
             likely = await _likely(searched, auto_category)
             with self._photos.taken(size_bytes=len(query.data), within=within):
-                vector, spent = await self._embedded(searched, model, query)
+                vector, spent, shows_nothing = await self._embedded(searched, model, query)
                 asked = Asked(vector, k, wanted, likely=likely, is_narrowed=is_narrowed)
                 found, queued, searching = await searched.matches(asked)
+            found = of_blank(found) if shows_nothing else found
             return self._told(found, spent, queued, searching, model.accelerator)
 
         return await opened.seen(looked)
@@ -183,7 +186,7 @@ class Queries:
         async def looked(searched: Searched) -> Valued:
             model = await self._model(searched, query)
             with self._photos.taken(size_bytes=len(query.data), within=within):
-                vector, spent = await self._embedded(searched, model, query)
+                vector, spent, _ = await self._embedded(searched, model, query)
                 found, queued, working = await searched.estimate(Wish(vector, wanted))
             return _valued(searched, found, spent, queued, working, model.accelerator)
 
@@ -241,7 +244,7 @@ class Queries:
         async def looked(searched: Searched) -> Embedded:
             model = await self._model(searched, photo)
             with self._photos.taken(size_bytes=len(photo.data), within=within):
-                vector, spent = await self._embedded(searched, model, photo)
+                vector, spent, _ = await self._embedded(searched, model, photo)
             accelerator = model.accelerator
             return Embedded(vector, searched.pipeline, searched.generation, accelerator, spent)
 
@@ -289,7 +292,8 @@ class Queries:
 
     async def _embedded(
         self, searched: Searched, model: PhotoModel, photo: Photo
-    ) -> tuple[npt.NDArray[np.float32], Timings]:
+    ) -> tuple[npt.NDArray[np.float32], Timings, bool]:
+        """Its embedding, what that took, and whether the photo is blank."""
         decoding = self._decoding.done((photo, model.spec))
         tensor, decode_queue, decode_seconds = await _timed(decoding)
         embedding, embed_queue, embed_seconds = await _timed(searched.embedded(tensor))
@@ -298,7 +302,7 @@ class Queries:
             embed_ms=embed_seconds * 1e3,
             queue_ms=(decode_queue + embed_queue) * 1e3,
         )
-        return embedding, spent
+        return embedding, spent, is_blank(tensor, model.spec)
 
     def _decoded(
         self, asked: Sequence[tuple[Photo, Spec]]

@@ -143,6 +143,7 @@ def result_as_json(found: SearchResult) -> Json:
             for each in found.categories
         ],
         "searched": list(found.searched),
+        "is_blank": found.is_blank,
     }
 
 

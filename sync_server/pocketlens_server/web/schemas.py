@@ -114,7 +114,7 @@ SCHEMAS: Mapping[str, Schema] = {
         {
             "verdict": {"type": "string", "enum": ["match", "unsure", "no_match"]},
             "confidence": _or_null(
-                {**_SHARE, "description": "How likely `best` is right; null if uncalibrated."}
+                {**_SHARE, "description": "How likely `best` is right; null if nothing says."}
             ),
             "threshold": _or_null(
                 {**_SHARE, "description": "Confidence from which the verdict is match."}
@@ -145,6 +145,10 @@ SCHEMAS: Mapping[str, Schema] = {
                 "type": "array",
                 "items": _TEXT,
                 "description": "Those of them that `matches` are of; none: all were searched.",
+            },
+            "is_blank": {
+                "type": "boolean",
+                "description": "Whether the photo is of one colour: its likeness means nothing.",
             },
         }
     ),

@@ -75,9 +75,13 @@ ALTERNATIVE = Match(Product("R-2"), CatalogueImage("r1.jpg"), 0.75)
             "MATCH 0.90: Red shoe (R-1); it does not satisfy the filter",
         ),
         (result(Verdict.MATCH, 0.9, MATCH, ALTERNATIVE), "MATCH 0.90: Red shoe (R-1)"),
+        (
+            replace(result(Verdict.UNSURE, None, MATCH, MATCH), is_blank=True),
+            "UNSURE: Red shoe (R-1) (the photo is of one colour: what it is like means nothing)",
+        ),
         (result(Verdict.UNSURE, None, None), "UNSURE: the store is empty"),
     ],
-    ids="match no-match unsure bare photo nothing-in-filter filtered alternative empty".split(),
+    ids="match no-match unsure bare photo unfiltered filtered alternative blank empty".split(),
 )
 def test_headline_says_the_verdict(found: SearchResult, line: str) -> None:
     assert headline(found) == line
@@ -128,6 +132,7 @@ def test_json_has_every_documented_key() -> None:
         "categories": [],
         "searched": [],
         "words": None,
+        "is_blank": False,
         "fallback": None,
     }
 

@@ -65,7 +65,7 @@ def test_the_evidence_lies_where_the_picture_shows_something(install: OpenInstal
     assert why.heat.shape == (8, 8)
     assert why.heat[:2, :4].min() > 5 * np.abs(why.heat[4:]).max()
     assert not why.is_faint
-    assert not why.is_blank
+    assert not why.result.is_blank
 
 
 def test_it_explains_what_a_search_finds(install: OpenInstall, shop: Path) -> None:
@@ -91,7 +91,7 @@ def test_a_mirrored_photo_says_so(install: OpenInstall, shop: Path) -> None:
 def test_a_photo_of_one_colour_says_so(install: OpenInstall) -> None:
     why = explain(install, np.full((90, 90, 3), (40, 90, 200), np.uint8))
 
-    assert why.is_blank
+    assert why.result.is_blank
     assert why.is_faint
     assert "of one colour" in " ".join(captions.of_explanation(why))
     assert size_of(why.png()) > (900, 300)

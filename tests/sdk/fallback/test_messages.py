@@ -61,6 +61,7 @@ RESULTS = st.builds(
     timings=st.builds(Timings, MILLISECONDS, MILLISECONDS, MILLISECONDS, MILLISECONDS),
     categories=CATEGORIES,
     answered_by=st.sampled_from(["device", "embedding", "photo"]),
+    is_blank=st.booleans(),
 )
 AMOUNTS = st.decimals(0, 10**12, places=2) | st.integers(0, 10**12)
 FILTERS = st.builds(

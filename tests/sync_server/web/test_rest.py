@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 from jsonschema import Draft202012Validator
+from PIL import Image
 from tests.making import pictures
 from tests.making.asking import FORM, Answer, Asker, form
 from tests.making.colour_bundle import colour_bundle
@@ -76,6 +77,18 @@ def test_a_photo_finds_its_product_as_a_body_and_in_a_form(asker: Asker, number:
     assert bare.json["gallery_size"] == 12
     assert bare.json["as_of"].endswith("Z")
     assert bare.json["best"] == bare.json["matches"][0]
+
+
+def test_a_photo_of_one_colour_says_so(asker: Asker) -> None:
+    found = asker.post(
+        SEARCH, pictures.encoded(Image.new("RGB", (90, 40), (40, 90, 200))), "image/jpeg"
+    )
+
+    check(found, "Answer")
+    assert (found.json["is_blank"], found.json["verdict"]) == (True, "unsure")
+    assert (found.json["confidence"], found.json["threshold"]) == (None, None)
+    assert len(found.json["matches"]) == 10
+    assert asker.post(SEARCH, tile(5), "image/png").json["is_blank"] is False
 
 
 def test_an_embedding_finds_what_its_photo_does(asker: Asker, vector: list[float]) -> None:

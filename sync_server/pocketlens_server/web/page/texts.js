@@ -50,6 +50,8 @@ export const SAID = {
   found: "Found it",
   maybe: "It may be one of these",
   notHere: "Not in this shop",
+  blank: "Your photo shows nothing",
+  blankMore: "It is of one colour. Show us a thing. What the shop has of this colour:",
   nothingHere: "This shop has no products yet",
   nothingInFilter: "No product fits your filters",
   hidden: "Found it, but your filters hide it",
@@ -90,7 +92,8 @@ export const TROUBLES = {
 export const waiting = (seconds) => `You can try again in ${COUNT.format(seconds)} s.`;
 
 /** Heading and sentence for the verdict of an answer. */
-export function verdictIn({ verdict, confidence }) {
+export function verdictIn({ verdict, confidence, is_blank }) {
+  if (is_blank) return [SAID.blank, SAID.blankMore];
   const number = confidence === null ? null : SHARE.format(confidence);
   if (verdict === "match") {
     if (number === null) return [SAID.found, ""];
