@@ -29,7 +29,7 @@ from pocketlens import Lens, index
 from pocketlens.cli import main
 from pocketlens.description import describe
 from pocketlens.errors import StoreError, StoreFull
-from pocketlens.formats.thumbnail_pack import key_of, pack_bytes
+from pocketlens.formats.thumbnail_pack import ENTRY_BYTES, key_of, pack_bytes
 from pocketlens.indexing import IndexReport
 from pocketlens.products import Image as CatalogueImage
 from pocketlens.store import installs, thumbnails
@@ -263,6 +263,26 @@ def test_any_flipped_bit_shows_a_whole_thumbnail_or_none(tmp_path: Path) -> None
         assert len(list(thumbnails.findings(tmp_path, [sha256]))) == 1
     path.write_bytes(data)
     assert list(thumbnails.findings(tmp_path, [sha256])) == []
+
+
+def test_a_pack_that_is_cut_while_it_is_read_has_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ThumbnailWriter(tmp_path) as writer:
+        for number in range(5):
+            writer.put(f"image {number}", bytes([number]) * 9)
+        (sha256,) = writer.finish()
+    read = os.pread
+
+    def cut(descriptor: int, size: int, offset: int) -> bytes:
+        if size == 5 * ENTRY_BYTES:  # that there are so many was read already
+            os.truncate(thumbnails.pack_path(tmp_path, sha256), offset + size // 2 + 7)
+        return read(descriptor, size, offset)
+
+    monkeypatch.setattr(os, "pread", cut)
+    shown = Thumbnails(tmp_path, [sha256])
+    assert {shown.of(f"image {number}") for number in range(5)} == {None}
+    assert shown.facts.count == 0
 
 
 def test_the_newest_pack_goes_first(tmp_path: Path) -> None:

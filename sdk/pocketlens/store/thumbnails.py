@@ -26,7 +26,7 @@ from pathlib import Path
 
 from pocketlens.closing import Closing
 from pocketlens.durable_files import translated
-from pocketlens.errors import StoreError
+from pocketlens.errors import StoreCorrupt, StoreError
 from pocketlens.formats import thumbnail_pack
 from pocketlens.formats.thumbnail_pack import HEAD, TAIL_BYTES, Entry
 
@@ -237,10 +237,17 @@ class _Pack:
         try:
             head, tail = self._read_at(len(HEAD), 0), self._read_at(TAIL_BYTES, max(0, end))
             size = thumbnail_pack.index_size(head, tail, self.size_bytes)
-            return self._read_at(size, end - size)
+            index = self._read_at(size, end - size)
+            _check_whole(index, size)
         except (OSError, StoreError) as exc:
             logger.warning("thumbnails.damaged pack=%s error=%s", self._name, exc)
             return b""
+        return index
+
+
+def _check_whole(index: bytes, size: int) -> None:
+    if len(index) != size:  # cut short since it was opened
+        raise StoreCorrupt("A pack of thumbnails has lost its end.")
 
 
 def _reading(descriptor: int) -> Callable[[int, int], bytes]:
