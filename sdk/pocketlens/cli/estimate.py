@@ -35,6 +35,7 @@ when (an ISO date), older ones count for less, as far as that tells prices bette
   items [...]    id, title, price, similarity, age_days or null, weight; heaviest first
   median_age_days, fitted_on, temperature, half_life_days or null
   suggestions    [{name, value, share, votes}], surest first
+  generation, version, as_of
 """
 
 
@@ -118,6 +119,9 @@ def _as_json(found: Estimate) -> dict[str, object]:
         "temperature": weighting.temperature,
         "half_life_days": None if half_life == float("inf") else half_life,
         "suggestions": [asdict(each) for each in found.suggestions],
+        "generation": found.generation,
+        "version": found.version,
+        "as_of": found.as_of.isoformat(),
     }
 
 

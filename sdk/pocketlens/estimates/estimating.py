@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Estimate:
+class Appraisal:
     """What similar items say of one.
 
     Attributes:
@@ -44,6 +44,21 @@ class Estimate:
     suggestions: tuple[Suggestion, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Estimate(Appraisal):
+    """What the items of a store say of one.
+
+    Attributes:
+        generation: Hex id of the store's generation.
+        version: Version of the catalogue.
+        as_of: When that version was made, UTC.
+    """
+
+    generation: str
+    version: int
+    as_of: datetime
+
+
 def estimated(
     items: Items,
     embedding: npt.NDArray[np.float32],
@@ -51,7 +66,7 @@ def estimated(
     currency: str | None,
     weighting: Callable[[str], Weighting],
     today: date,
-) -> Estimate:
+) -> Appraisal:
     """Estimates what an item may sell for.
 
     Args:
@@ -73,9 +88,9 @@ def estimated(
     (nearest,) = items.nearest(embedding[None], wanted)
     currency = currency or wanted.currency or commonest_currency(nearest)
     if not currency:
-        return Estimate(PriceEstimate("", None, (), Weighting()), suggested(nearest))
+        return Appraisal(PriceEstimate("", None, (), Weighting()), suggested(nearest))
     (neighbours,) = items.nearest(embedding[None], with_price(wanted, currency))
-    return Estimate(priced(neighbours, currency, weighting(currency), today), suggested(nearest))
+    return Appraisal(priced(neighbours, currency, weighting(currency), today), suggested(nearest))
 
 
 def today() -> date:
@@ -133,7 +148,11 @@ class Appraiser:
         items = StoreItems(self.install.reader, self.install.answering().searcher)
         weighting = partial(self._weighting, items)
         wanted = filter or Filter()
-        return estimated(items, embedding, wanted, currency, weighting, self._today())
+        found = estimated(items, embedding, wanted, currency, weighting, self._today())
+        facts = self.install.reader.facts
+        return Estimate(
+            found.price, found.suggestions, facts.generation, facts.version, facts.as_of
+        )
 
     def _weighting(self, items: Items, currency: str) -> Weighting:
         if currency not in self._weightings:  # what is known is told while another is fitted

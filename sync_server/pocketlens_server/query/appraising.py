@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from pocketlens.errors import PocketLensError, ServerUnavailable
 from pocketlens.estimates.backtest import weighting_of
-from pocketlens.estimates.estimating import Estimate, estimated, today
+from pocketlens.estimates.estimating import Appraisal, estimated, today
 from pocketlens.estimates.neighbours import IMAGES, items_shown
 from pocketlens.estimates.prices import Neighbour
 from pocketlens.estimates.weighting import Weighting
@@ -57,7 +57,7 @@ class Wish:
 class Appraised:
     """An answer, and the version that it is of."""
 
-    estimate: Estimate
+    estimate: Appraisal
     version: int
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 import numpy.typing as npt
 
-from pocketlens.estimates.estimating import Estimate
+from pocketlens.estimates.estimating import Appraisal
 from pocketlens.results import Pipeline, Timings
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ class Valued:
         timings: Of the stages.
     """
 
-    estimate: Estimate
+    estimate: Appraisal
     pipeline: Pipeline
     generation: str
     version: int

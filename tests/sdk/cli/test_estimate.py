@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from PIL import Image
 from tests.making.colour_bundle import colour_bundle, fields
 
-from pocketlens import index
+from pocketlens import Lens, index
 from pocketlens.cli import main
 from pocketlens.cli.estimate import headline
 from pocketlens.estimates.prices import PriceBand, PriceEstimate, Sale
@@ -111,6 +112,10 @@ def test_json_has_every_documented_key(folder: Path, capsys: pytest.CaptureFixtu
     assert {"name": "wood", "value": "oak", "share": 1.0, "votes": 15} in [
         {**each, "share": round(each["share"], 6)} for each in said["suggestions"]
     ]
+    with Lens.open(folder / "store") as lens:
+        facts = lens.facts
+    assert (said["generation"], said["version"]) == (facts.generation, facts.version)
+    assert datetime.fromisoformat(said["as_of"]) == facts.as_of
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from tests.making.colour_shops import COLOURS, ColourShop, between
 
 from pocketlens import Filter, Lens
 from pocketlens.errors import ServerUnavailable
-from pocketlens.estimates.estimating import Estimate
+from pocketlens.estimates.estimating import Appraisal
 from pocketlens_server.folders import ServerFolder
 from pocketlens_server.query.queries import Queries
 from pocketlens_server.query.questions import Photo
@@ -47,8 +47,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> ColourShop:
     return made
 
 
-def estimates(shop: ColourShop, *asked: tuple[bytes, Filter | None]) -> list[Estimate]:
-    async def run() -> list[Estimate]:
+def estimates(shop: ColourShop, *asked: tuple[bytes, Filter | None]) -> list[Appraisal]:
+    async def run() -> list[Appraisal]:
         queries = Queries(ServerFolder(shop.folder / "server"))
         try:
             calls = (queries.estimate("main", Photo(each), wanted=wanted) for each, wanted in asked)
