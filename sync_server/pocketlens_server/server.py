@@ -25,7 +25,7 @@ from pocketlens_protos.v1 import query_service_pb2 as query_messages
 from pocketlens_protos.v1 import query_service_pb2_grpc as query_stubs
 from pocketlens_protos.v1 import sync_service_pb2 as sync_messages
 from pocketlens_protos.v1 import sync_service_pb2_grpc as sync_stubs
-from pocketlens_server import measuring, settings
+from pocketlens_server import allocation, measuring, settings
 from pocketlens_server.auth import State
 from pocketlens_server.callers import Scope
 from pocketlens_server.catalogue.live_catalogue import LiveCatalogue
@@ -63,6 +63,7 @@ logger = logging.getLogger(__name__)
 
 REFRESH_SECONDS = 600
 MEASURE_SECONDS = 30
+GIVE_BACK_SECONDS = 60
 SERVICES = (
     sync_messages.DESCRIPTOR.services_by_name["SyncService"].full_name,
     catalog_messages.DESCRIPTOR.services_by_name["CatalogService"].full_name,
@@ -159,6 +160,7 @@ async def serve(
             tasks += [
                 _begun(_keep_fresh(folder, lives, clock)),
                 _begun(_measure(folder, telemetry)),
+                _begun(_give_memory_back()),
                 _begun(publish_when_due(lives, clock=clock.now)),
                 _begun(queries.catalogues.follow()),
             ]
@@ -322,6 +324,12 @@ async def _keep_fresh(folder: ServerFolder, lives: LiveCatalogues, clock: Steady
 
 async def _refresh(live: LiveCatalogue, clock: SteadyClock) -> None:
     await live.change(lambda: releasing.refresh(live.folder, now=clock.now()))
+
+
+async def _give_memory_back() -> None:
+    while True:
+        await asyncio.sleep(GIVE_BACK_SECONDS)
+        await asyncio.to_thread(allocation.give_back)
 
 
 async def _measure(folder: ServerFolder, telemetry: Telemetry) -> None:

@@ -103,6 +103,10 @@ def _serve(
     # more to do, and took more of two cores than all that was asked (benchmarks/query.py).
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+    from pocketlens_server import allocation
+
+    allocation.share_one_heap()  # before there are threads
+
     from pocketlens_server import config, logs, server
     from pocketlens_server.folders import ServerFolder
     from pocketlens_server.services.batches import Loop
