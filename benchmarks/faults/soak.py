@@ -4,11 +4,12 @@
 
 A backend that changes products and pictures and publishes, good devices, some that ask too often,
 some strangers that mean no good, all at once, in rounds of a minute, each of which counts as a day
-for what is kept for days (tests/making/soaks.py). Memory of the server and of the processes that
-decode for it, files that are open and what lies on the disk are looked at after each; what they
-grow by an hour is the slope of a line through those after the first quarter. Then requests as large
-as they may be, 32 at once, to a server that had none. Figures are written after each round: a run
-that is cut off leaves them. The long form of tests/faults/test_bounded_resources.py.
+for what is kept for days (tests/making/soaks.py). Memory of the server (resident, and allocated by
+C and not freed) and of the processes that decode for it, files that are open and what lies on the
+disk are looked at after each; what they grow by an hour is the slope of a line through those after
+the first quarter. Then requests as large as they may be, 32 at once, to a server that had none, and
+what is left of that. Figures are written after each round: a run that is cut off leaves them. The
+long form of tests/faults/test_bounded_resources.py.
 """
 
 # SPDX-License-Identifier: Apache-2.0
@@ -29,10 +30,13 @@ from tests.making.busy_servers import OPEN, BusyServer, busy_server, waited
 from tests.making.load import Load, Report
 from tests.making.soaks import BROKEN, LARGE_REQUEST_COST, Backend, Round, all_at_once
 
+from pocketlens_server.server import GIVE_BACK_SECONDS
+
 MIB = 1 << 20
 LARGE = 32  # requests of a mebibyte at once
 ROUND_SECONDS, LARGE_SECONDS = 60, 10
 CLOSED_SECONDS = 10  # that connections have to be gone after a round
+LEFT_MIB = 4  # of large requests, once the server gave back what it could
 
 
 def main() -> int:
@@ -68,6 +72,7 @@ def main() -> int:
         at_most={
             "good_calls_lost_share": 0.001,
             "memory_mib_a_large_request": LARGE_REQUEST_COST,
+            "memory_mib_left_by_large_requests": LEFT_MIB,
         }
         | (
             {}
@@ -120,6 +125,7 @@ class Soaked:
             (
                 perf_counter(),
                 server.memory_bytes,
+                server.allocated_bytes,
                 server.decoder_memory_bytes,
                 server.open_files,
                 len(list(server.temporary.iterdir())),
@@ -131,7 +137,7 @@ class Soaked:
 
     def figures(self) -> dict[str, object]:
         """So far."""
-        times, memory, decoders, files, temporary, on_disk, disk_bytes = zip(
+        times, memory, allocated, decoders, files, temporary, on_disk, disk_bytes = zip(
             *self.samples, strict=True
         )
         good, too_often = (
@@ -155,6 +161,7 @@ class Soaked:
             "memory_at_first_mib": round(memory[0] / MIB, 1),
             "memory_at_last_mib": round(memory[-1] / MIB, 1),
             "memory_mib_an_hour": round(an_hour(memory) / MIB, 2),
+            "allocated_mib_an_hour": round(an_hour(allocated) / MIB, 2),
             "decoder_most_mib": round(max(decoders) / MIB, 1),
             "decoder_mib_an_hour": round(an_hour(decoders) / MIB, 2),
             "open_files_an_hour": round(an_hour(files), 2),
@@ -189,10 +196,13 @@ def large_requests(folder: Path) -> dict[str, object]:
             server.port, LARGE_SECONDS, callers=LARGE, connections=LARGE, request_bytes=MIB
         ).run()
         cost = (server.most_memory_bytes - before) / LARGE
+        waited(lambda: server.memory_bytes - before < LEFT_MIB * MIB, GIVE_BACK_SECONDS + 15)
+        left = server.memory_bytes - before
     return {
         "large_requests": found.sent,
         "large_requests_lost": found.lost,
         "memory_mib_a_large_request": round(cost / MIB, 1),
+        "memory_mib_left_by_large_requests": round(left / MIB, 1),
     }
 
 
