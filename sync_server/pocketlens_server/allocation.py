@@ -1,8 +1,8 @@
 """Memory that a server has freed goes back to the system.
 
-glibc gives threads heaps of their own, and what one of them frees no other uses. A server that runs
-for days grew by some MiB that nothing was in: 119 MiB after a minute of the soak, 127 after an hour
-(benchmarks/faults/soak.py).
+glibc gives threads heaps of their own, what one of them frees no other uses, and of a heap only the
+end goes back by itself: after a rush of large requests a server kept 60 MiB that nothing was in
+(benchmarks/faults/soak.py tells what is left of one).
 Source: mallopt(3), malloc_trim(3).
 """
 

@@ -8,9 +8,16 @@ import json
 import os
 import subprocess
 import sys
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from tests.making import allocated
+from tests.making.serving import serving
+from tests.making.tiles import TileShop
+
+from pocketlens_server import allocation, server
 
 HEAPS = """
 import ctypes, os, sys, threading
@@ -85,3 +92,15 @@ def test_pages_that_nothing_is_in_go_back() -> None:
 
     assert freed > full - 10_000_000
     assert given_back < full - 60_000_000
+
+
+def test_a_server_gives_back_again_and_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    often = threading.Semaphore(0)
+
+    monkeypatch.setattr(server, "GIVE_BACK_SECONDS", 0.01)
+    monkeypatch.setattr(allocation, "give_back", often.release)
+    shop = TileShop(tmp_path / "shop", {0: 1}, now=datetime.now(UTC))
+    with serving(shop.folder / "server"):
+        assert all(often.acquire(timeout=20) for _ in range(3))

@@ -147,10 +147,10 @@ class Queries:
             model = await self._model(searched, query)
             likely = await _likely(searched, auto_category)
             with self._photos.taken(size_bytes=len(query.data), within=within):
-                vector, spent, shows_nothing = await self._embedded(searched, model, query)
+                vector, spent, tensor = await self._embedded(searched, model, query)
                 asked = Asked(vector, k, wanted, likely=likely, is_narrowed=is_narrowed)
                 found, queued, searching = await searched.matches(asked)
-            found = of_blank(found) if shows_nothing else found
+            found = of_blank(found) if is_blank(tensor, model.spec) else found
             return self._told(found, spent, queued, searching, model.accelerator)
 
         return await opened.seen(looked)
@@ -292,8 +292,8 @@ class Queries:
 
     async def _embedded(
         self, searched: Searched, model: PhotoModel, photo: Photo
-    ) -> tuple[npt.NDArray[np.float32], Timings, bool]:
-        """Its embedding, what that took, and whether the photo is blank."""
+    ) -> tuple[npt.NDArray[np.float32], Timings, npt.NDArray[np.uint8]]:
+        """Its embedding, what that took, and what the model was given."""
         decoding = self._decoding.done((photo, model.spec))
         tensor, decode_queue, decode_seconds = await _timed(decoding)
         embedding, embed_queue, embed_seconds = await _timed(searched.embedded(tensor))
@@ -302,7 +302,7 @@ class Queries:
             embed_ms=embed_seconds * 1e3,
             queue_ms=(decode_queue + embed_queue) * 1e3,
         )
-        return embedding, spent, is_blank(tensor, model.spec)
+        return embedding, spent, tensor
 
     def _decoded(
         self, asked: Sequence[tuple[Photo, Spec]]
