@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 from tests.making.colour_bundle import colour_bundle
 from tests.making.delegates import compiled, invocations
+from tests.making.open_files import open_files
 from tests.making.shops import Shop, bare_description, make_shop, sealed_bundle, write_csv
 
 from pocketlens import Embedder, Filter, Lens, PictureLimits, SearchOptions, Verdict, indexing
@@ -278,14 +279,7 @@ def test_error_of_opening_leaves_no_file_open(store: Path, tmp_path: Path) -> No
         with pytest.raises(StoreCorrupt):
             Lens.open(copy)
 
-    assert open_files() == before
-
-
-def open_files() -> int:
-    folder = Path("/proc/self/fd")
-    if not folder.exists():
-        pytest.skip("this system does not list open files")
-    return len(list(folder.iterdir()))
+    assert open_files() <= before
 
 
 # --- closing, forking, refreshing ----------------------------------------------------------
@@ -308,7 +302,7 @@ def test_closing_frees_every_file(shop: Shop, store: Path) -> None:
         with Lens.open(store) as lens:
             lens.search_vector(shop.embeddings[0])
 
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_close_lets_running_searches_end(shop: Shop, store: Path) -> None:
@@ -333,7 +327,7 @@ def test_close_lets_running_searches_end(shop: Shop, store: Path) -> None:
             lens.close()
             answers = [answer for each in working for answer in each.result(timeout=30)]
         assert all(answer == expected for answer in answers)
-    assert open_files() == before
+    assert open_files() <= before
 
 
 def test_threads_get_the_answers_that_one_thread_gets(shop: Shop, store: Path) -> None:
