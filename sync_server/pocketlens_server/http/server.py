@@ -22,7 +22,7 @@ from http import HTTPStatus
 from typing import Protocol
 
 from pocketlens_server.http import messages
-from pocketlens_server.http.connections import Connections, HttpLimits
+from pocketlens_server.http.connections import Connections, HttpLimits, abort
 from pocketlens_server.http.files import NEVER_KEPT, OpenFile
 from pocketlens_server.http.messages import Refused, Request
 from pocketlens_server.http.places import Place
@@ -93,7 +93,7 @@ class HttpServer:
                     writer.close()
                     await writer.wait_closed()
         finally:
-            transport.abort()
+            abort(transport)
 
     async def _exchange(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, place: Place

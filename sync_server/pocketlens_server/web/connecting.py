@@ -29,7 +29,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from pocketlens_server.http.connections import Connections, HttpLimits
+from pocketlens_server.http.connections import Connections, HttpLimits, abort
 from pocketlens_server.http.places import Place
 from pocketlens_server.services.answering import Told
 from pocketlens_server.web.answers import error_in_json, refusal
@@ -107,7 +107,7 @@ class ServedApplication:
         try:
             await protocol.closed
         finally:
-            transport.abort()
+            abort(transport)
 
 
 def _of_good_heads(application: ASGIApp, most_bytes: int) -> ASGIApp:
@@ -228,7 +228,7 @@ class _Connection(H11Protocol):
         if unsent < self._unsent:  # it takes its answer, slowly
             self._wait()
         else:
-            self.transport.abort()
+            abort(self.transport)
 
     def _stop(self) -> None:
         if self._timer is not None:
