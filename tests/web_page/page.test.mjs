@@ -64,6 +64,14 @@ promise("what is sent is upright, small, and nothing but the picture", readable,
   assert.equal(sent.indexOf(SHOPS.secret), -1);
 });
 
+promise("a photo of one colour is told to show nothing", {}, async (shopper, page) => {
+  await shopper.choose("blank.jpg");
+
+  assert.equal(await shopper.verdict.textContent(), "Your photo shows nothing");
+  assert.match(await page.locator("#sure").textContent(), /^It is of one colour\. Show us a thing\./);
+  assert.doesNotMatch(await shopper.cards.first().textContent(), /Best match/);
+});
+
 promise("a box around one of two things finds that one", {}, async (shopper, page) => {
   await shopper.choose("two.jpg");
   assert.notEqual(await shopper.verdict.textContent(), "Found it");

@@ -170,7 +170,7 @@ def bundle() -> bytes:
 
 
 def take_photos(folder: Path, one: Path, other: Path) -> None:
-    """Photos of one product, of two at once, of nothing that the shop has, and what is no photo."""
+    """Photos of one product, of two, of what the shop has not, of nothing, and what is no photo."""
     folder.mkdir()
     with Image.open(one) as opened:
         picture = opened.convert("RGB")
@@ -186,6 +186,7 @@ def take_photos(folder: Path, one: Path, other: Path) -> None:
     both.save(folder / "two.jpg", quality=92)
     strange = fields(np.random.default_rng(11), side=320)
     Image.fromarray(strange).save(folder / "strange.png")
+    Image.new("RGB", (800, 600), "sienna").save(folder / "blank.jpg")
     (folder / "damaged.jpg").write_bytes((folder / "known.jpg").read_bytes()[:300])
     (folder / "notes.txt").write_text("milk, bread")
 
