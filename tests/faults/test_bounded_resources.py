@@ -8,7 +8,6 @@ The short form of benchmarks/faults/soak.py.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,11 +57,13 @@ class Soaked:
     after: State
 
 
-def open_files(server: BusyServer) -> Iterator[int]:
-    """For two seconds: now and then the server opens a database for a moment."""
+def least_open_files(server: BusyServer) -> int:
+    """Of two seconds: now and then the server opens a database for a moment."""
+    found = []
     for _ in range(20):
-        yield server.open_files
+        found.append(server.open_files)
         time.sleep(0.1)
+    return min(found)
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def soaked(tmp_path_factory: pytest.TempPathFactory) -> Soaked:
             temporary = len(list(server.temporary.iterdir()))
             return State(
                 server.memory_bytes,
-                min(open_files(server)),
+                least_open_files(server),
                 server.connections,
                 temporary,
                 len(backend.files),

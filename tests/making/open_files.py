@@ -2,7 +2,7 @@
 
 before = open_files()
 ...
-assert open_files() <= before   # what an earlier test forgot may be closed meanwhile
+assert open_files() == before   # or <=, where a long test lets what others forgot be closed
 """
 
 # SPDX-License-Identifier: Apache-2.0

@@ -279,7 +279,7 @@ def test_error_of_opening_leaves_no_file_open(store: Path, tmp_path: Path) -> No
         with pytest.raises(StoreCorrupt):
             Lens.open(copy)
 
-    assert open_files() <= before
+    assert open_files() == before
 
 
 # --- closing, forking, refreshing ----------------------------------------------------------
@@ -302,7 +302,7 @@ def test_closing_frees_every_file(shop: Shop, store: Path) -> None:
         with Lens.open(store) as lens:
             lens.search_vector(shop.embeddings[0])
 
-    assert open_files() <= before
+    assert open_files() == before
 
 
 def test_close_lets_running_searches_end(shop: Shop, store: Path) -> None:
@@ -327,7 +327,7 @@ def test_close_lets_running_searches_end(shop: Shop, store: Path) -> None:
             lens.close()
             answers = [answer for each in working for answer in each.result(timeout=30)]
         assert all(answer == expected for answer in answers)
-    assert open_files() <= before
+    assert open_files() == before
 
 
 def test_threads_get_the_answers_that_one_thread_gets(shop: Shop, store: Path) -> None:

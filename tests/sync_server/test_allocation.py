@@ -97,10 +97,14 @@ def test_pages_that_nothing_is_in_go_back() -> None:
 def test_a_server_gives_back_again_and_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    often = threading.Semaphore(0)
+    often, give_back = threading.Semaphore(0), allocation.give_back
+
+    def counted() -> None:
+        give_back()
+        often.release()
 
     monkeypatch.setattr(server, "GIVE_BACK_SECONDS", 0.01)
-    monkeypatch.setattr(allocation, "give_back", often.release)
+    monkeypatch.setattr(allocation, "give_back", counted)
     shop = TileShop(tmp_path / "shop", {0: 1}, now=datetime.now(UTC))
     with serving(shop.folder / "server"):
         assert all(often.acquire(timeout=20) for _ in range(3))
