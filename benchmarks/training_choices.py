@@ -51,6 +51,7 @@ PLAIN = {
     "mining_rounds": 0,
     "visible_share": 1.0,
 }
+MORE_NEGATIVES = {"in_class": 15, "out_of_class": 3, "products": 19}
 CHOICES: dict[str, dict[str, Any]] = {
     "defaults": {},
     "random head, random batches, no proxies": PLAIN,
@@ -60,7 +61,9 @@ CHOICES: dict[str, dict[str, Any]] = {
     "neighbourhoods unmined": {"mining_rounds": 0},
     "every batch a neighbourhood": {"neighbourhood_share": 1.0},
     "10 in class, 1 out": {"in_class": 10, "out_of_class": 1},
-    "15 in class, 3 out": {"in_class": 15, "out_of_class": 3, "products": 19},
+    "15 in class, 3 out": MORE_NEGATIVES,
+    "15 in class, 3 out, learning rate 2e-4": {**MORE_NEGATIVES, "learning_rate": 2e-4},
+    "15 in class, 3 out, learning rate 1e-4": {**MORE_NEGATIVES, "learning_rate": 1e-4},
     # There are 81 products: the pool of 100, as any larger one, is all of them.
     "pool of 20": {"mining_pool": 20},
     "pool of 40": {"mining_pool": 40},
