@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from asyncio import sslproto
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -36,16 +37,23 @@ def test_a_tls_connection_is_ended_however_often_it_was_closed(
     failures: list[object] = []
 
     async def ended() -> bytes:
+        accepted: list[asyncio.StreamWriter] = []
+
         def accept(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            accepted.append(writer)
             for _ in range(times):
                 writer.transport.close()
             abort(writer.transport)
 
         loop = asyncio.get_running_loop()
         loop.set_exception_handler(lambda _, context: failures.append(context))
-        async with await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls) as server:
+        async with await asyncio.start_server(
+            accept, "127.0.0.1", 0, ssl=tls, ssl_shutdown_timeout=2
+        ) as server:
             port = server.sockets[0].getsockname()[1]
-            reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusting)
+            reader, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=trusting, ssl_shutdown_timeout=2
+            )
             try:
                 async with asyncio.timeout(10):
                     return await reader.read()
@@ -53,6 +61,9 @@ def test_a_tls_connection_is_ended_however_often_it_was_closed(
                 return b""
             finally:
                 writer.close()
+                for side in (writer, *accepted):  # before the loop ends, which would leave it open
+                    with suppress(OSError):
+                        await side.wait_closed()
 
     assert asyncio.run(ended()) == b""
     assert failures == []
