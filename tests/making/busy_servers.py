@@ -92,17 +92,19 @@ class BusyServer:
 
     @property
     def open_files(self) -> int:
-        """Descriptors, connections among them, but for those of databases whose log is open.
+        """Descriptors, connections among them, but for those that come with what is done at once.
 
-        While one connection to a database is open SQLite keeps the descriptors of those that were
-        closed, for the next (any that is closed lets go of every POSIX lock of the process): as
-        many as were ever open at once. A connection that is not closed has the log open as well.
+        Which are a line to each process that decodes, and those of databases whose log is open:
+        while one connection is open SQLite keeps the descriptors of those that were closed for the
+        next (any that is closed lets go of every POSIX lock of the process). A connection that is
+        not closed has the log open as well.
         """
         names = []
         for descriptor in Path(f"/proc/{self.process.pid}/fd").iterdir():
             with suppress(FileNotFoundError):  # closed meanwhile
                 names.append(str(descriptor.readlink()))
-        return sum(f"{name}-wal" not in names for name in names)
+        lines = len(workers(self.process.pid))
+        return sum(f"{name}-wal" not in names for name in names) - lines
 
     @property
     def connections(self) -> int:
