@@ -109,8 +109,10 @@ class FaultProxy:
         self._server = await asyncio.start_server(connected, sock=self._listening)
 
     async def _stop(self) -> None:
+        # Who was accepted, and is not connected when the server closes, is never closed by asyncio.
+        self._loop.remove_reader(self._listening)
+        await _turns()
         self._server.close()
-        await _turns()  # until who was accepted is connected
         for task in self._open:
             task.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
@@ -125,12 +127,12 @@ class FaultProxy:
         except OSError:
             out.transport.abort()
             return
-        for writer in (out, up):  # the proxy adds no waiting of its own
-            connection = writer.get_extra_info("socket")
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         passing = asyncio.create_task(self._pass(device, up, out))
         try:
-            with suppress(OSError):
+            with suppress(OSError):  # who connected may be gone again
+                for writer in (out, up):  # the proxy adds no waiting of its own
+                    connection = writer.get_extra_info("socket")
+                    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 await self._deliver(server, out)
         finally:
             passing.cancel()
