@@ -26,8 +26,8 @@ from tests.making.soaks import (
 
 MIB = 1 << 20
 DAYS, WARM_SECONDS = 6, 6  # until as much goes each day as comes, and what is loaded late is there
-ROUNDS, ROUND_SECONDS = 4, 10
-# What a server still learns in its first minute takes 5 MiB. A leak of 1.5 kB a call takes 19.
+ROUNDS, ROUND_SECONDS = 3, 10
+# What a server still learns in its first minute takes 5 MiB. A leak of 1.5 kB a call takes 14.
 MOST_GROWTH_BYTES = 12 * MIB
 
 
