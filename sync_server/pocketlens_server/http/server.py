@@ -16,6 +16,7 @@ import asyncio
 import logging
 import socket
 import ssl
+import threading
 from contextlib import closing, suppress
 from email.utils import formatdate
 from http import HTTPStatus
@@ -112,12 +113,34 @@ class HttpServer:
             return False
         with self._connections.answering(place):
             try:
-                found = await asyncio.to_thread(self._files.open, request.path)
+                found = await self._opened(request.path)
                 with closing(found.file):
                     await self._answer(writer, request, found)
             except Refused as refused:
                 await self._refuse(writer, refused.status, keeps_open=request.keeps_open)
         return request.keeps_open
+
+    async def _opened(self, path: str) -> OpenFile:
+        """A file; one that is there only when its caller has been given up is closed again."""
+        lock, found, is_wanted = threading.Lock(), list[OpenFile](), True
+
+        def opened() -> OpenFile:
+            file = self._files.open(path)
+            with lock:
+                if is_wanted:
+                    found.append(file)
+                else:
+                    file.file.close()
+            return file
+
+        try:
+            return await asyncio.to_thread(opened)
+        except asyncio.CancelledError:
+            with lock:
+                is_wanted = False
+                for each in found:
+                    each.file.close()
+            raise
 
     async def _answer(
         self, writer: asyncio.StreamWriter, request: Request, found: OpenFile

@@ -21,7 +21,7 @@ from tests.making.certificates import Certificates, make_certificates
 
 from pocketlens.errors import ServerError
 from pocketlens_server.http.connections import HttpLimits, listening_on
-from pocketlens_server.http.files import PublicFiles
+from pocketlens_server.http.files import OpenFile, PublicFiles
 from pocketlens_server.http.server import HttpServer
 
 BLOB = bytes(range(256)) * 800  # three chunks and a bit
@@ -369,3 +369,46 @@ def test_a_server_that_ends_cuts_what_runs_on_and_says_so(
 def test_a_port_that_is_taken_is_told(port: int) -> None:
     with pytest.raises(ServerError, match=f"Cannot listen on 127.0.0.1:{port}"):
         listening_on("127.0.0.1", port)
+
+
+class Slow:
+    """Files of a disk that takes its time.
+
+    Attributes:
+        is_asked: Whether one is being opened.
+        may_open: Until then it takes.
+        opened: Those that were.
+    """
+
+    def __init__(self, public: Path) -> None:
+        self.is_asked, self.may_open = threading.Event(), threading.Event()
+        self.opened: list[OpenFile] = []
+        self._files = PublicFiles(public)
+
+    def open(self, path: str) -> OpenFile:
+        self.is_asked.set()
+        self.may_open.wait(10)
+        self.opened.append(self._files.open(path))
+        return self.opened[-1]
+
+
+def test_a_file_that_is_open_after_its_caller_was_given_up_is_closed(public: Path) -> None:
+    files = Slow(public)
+
+    async def given_up() -> None:
+        listening = listening_on("127.0.0.1", 0)
+        address = listening.getsockname()
+        server = HttpServer(files, listening, tls=None, limits=LIMITS)
+        running = asyncio.create_task(server.run(grace_seconds=0))
+        with socket.socket() as caller:
+            caller.setblocking(False)
+            await asyncio.get_running_loop().sock_connect(caller, address)
+            caller.send(f"GET /main/blobs/{NAME} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await asyncio.to_thread(files.is_asked.wait, 10)
+            running.cancel()
+            await asyncio.wait([running])
+        files.may_open.set()
+
+    asyncio.run(given_up())  # which waits for its threads
+
+    assert [each.file.closed for each in files.opened] == [True]
