@@ -26,8 +26,8 @@ from tests.making.soaks import (
 
 MIB = 1 << 20
 DAYS, WARM_SECONDS = 6, 6  # until as much goes each day as comes, and what is loaded late is there
-ROUNDS, ROUND_SECONDS = 3, 10
-# What a server still learns in its first minute takes 5 MiB. A leak of 1.5 kB a call takes 14.
+ROUNDS, ROUND_SECONDS = 4, 10
+# What a server still learns in its first minute takes 5 MiB. A leak of 1.5 kB a call takes 19.
 MOST_GROWTH_BYTES = 12 * MIB
 
 
@@ -119,7 +119,7 @@ def test_others_were_there_all_the_while(soaked: Soaked) -> None:
 
     assert sum(each.sent for each in good) >= 0.95 * 100 * ROUND_SECONDS * ROUNDS
     # A system whose other tests hold the server up for some seconds lets calls pile up.
-    assert sum(each.lost for each in good) <= 0.9 * sum(each.sent for each in good)
+    assert sum(each.lost for each in good) <= 0.5 * sum(each.sent for each in good)
     for each in soaked.rounds:
         assert 0 < each.too_often.lost < each.too_often.sent
         assert min(attack.sent for attack in each.attacks.values()) > 0

@@ -38,6 +38,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> DrawnShop:
         ("converting to int8: 0", signal.SIGKILL, -signal.SIGKILL),
         ("converting to int8: 0", signal.SIGINT, 130),
         ("measuring latency: 0", signal.SIGINT, 130),
+        ("measuring latency: 0", signal.SIGKILL, -signal.SIGKILL),
     ],
 )
 def test_an_interrupted_conversion_leaves_nothing(

@@ -37,7 +37,7 @@ SMALL = making.drawn(48, 36)
 NO_LIMITS = PictureLimits(
     other_pixels=10**12, decoded_bytes=10**13, baseline_jpeg_pixels=10**12, max_side=10**6
 )
-SOON = 20.0  # seconds on a busy machine for what takes milliseconds
+SOON = 5.0  # seconds on a busy machine for what takes milliseconds
 
 
 @pytest.fixture(scope="module")

@@ -27,7 +27,7 @@ ATTACKS: dict[Kind, tuple[int, float]] = {
 }
 # That one of a hundred good calls takes, on a machine that runs other tests too; and one of two, in
 # times of what it took before, or of what it takes on a core that some others want.
-MOST_MS, MOST_TIMES, USUAL_MS = 5000, 3, 300
+MOST_MS, MOST_TIMES, USUAL_MS = 500, 3, 25
 MOST_BYTES = 8 << 20  # at any moment
 
 
@@ -76,7 +76,7 @@ def test_a_good_caller_is_answered_all_the_while(attacked: Attacked, kind: Kind)
 
     assert good.sent > 20
     # Where a server that has half a core cannot keep up, some of what waits is dropped.
-    assert good.lost <= 0.1 * good.sent
+    assert good.lost <= (0.1 * good.sent if kind == "resets" else 0)
     assert good.ok.p99_ms < MOST_MS
     assert good.ok.p50_ms <= MOST_TIMES * max(attacked.quiet.ok.p50_ms, USUAL_MS)
 

@@ -27,7 +27,7 @@ LIMITS = {
 }
 # That one of a hundred good calls takes, on a machine that runs other tests too; and one of two, in
 # times of what it took before, or of what it takes on a core that some others want.
-MOST_MS, MOST_TIMES, USUAL_MS = 5000, 3, 300
+MOST_MS, MOST_TIMES, USUAL_MS = 500, 3, 15
 
 
 @pytest.fixture(scope="module")
