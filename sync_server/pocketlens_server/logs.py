@@ -133,7 +133,7 @@ class Lines(logging.Handler):
             items = [self._queue.get()]
             time.sleep(_GATHER_SECONDS)
             with suppress(queue.Empty):
-                while True:
+                while len(items) < _MOST_LINES:  # else who logs as fast is never caught up with
                     items.append(self._queue.get_nowait())
             lines = "".join(f"{item}\n" for item in items if isinstance(item, str))
             with suppress(OSError, ValueError):  # nobody is there to be told
